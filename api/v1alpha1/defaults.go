@@ -1,0 +1,47 @@
+package v1alpha1
+
+import (
+	"cmp"
+	"time"
+)
+
+// These methods fill in what a spec leaves out. Nothing of it is defaulted by
+// the API server, so that GitOps tools find in the cluster what they applied.
+
+// TokenSecretName is the name of the Secret that holds the token.
+func (wt *WeChatToken) TokenSecretName() string {
+	if wt.Spec.Secret == nil {
+		return wt.Name
+	}
+	return cmp.Or(wt.Spec.Secret.Name, wt.Name)
+}
+
+// TokenSecretKeys are the keys under which the Secret holds the token and what
+// belongs to it. None is empty.
+func (wt *WeChatToken) TokenSecretKeys() SecretKeys {
+	var keys SecretKeys
+	if wt.Spec.Secret != nil && wt.Spec.Secret.Keys != nil {
+		keys = *wt.Spec.Secret.Keys
+	}
+	return SecretKeys{
+		AccessToken: cmp.Or(keys.AccessToken, "access_token"),
+		ExpiresAt:   cmp.Or(keys.ExpiresAt, "expires_at"),
+		ObtainedAt:  cmp.Or(keys.ObtainedAt, "obtained_at"),
+		AppID:       cmp.Or(keys.AppID, "appid"),
+	}
+}
+
+// KeyOrDefault is the key that holds the AppSecret.
+func (r AppSecretReference) KeyOrDefault() string { return cmp.Or(r.Key, "appsecret") }
+
+// ModeOrDefault is the mode, also of an object that no API server has seen.
+func (s *WeChatTokenSpec) ModeOrDefault() Mode { return cmp.Or(s.Mode, ModeStable) }
+
+// RefreshBeforeOrDefault is how long before its end a Classic token is
+// replaced.
+func (s *WeChatTokenSpec) RefreshBeforeOrDefault() time.Duration {
+	if s.RefreshBefore == nil {
+		return 10 * time.Minute
+	}
+	return s.RefreshBefore.Duration
+}

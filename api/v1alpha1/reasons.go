@@ -1,0 +1,72 @@
+package v1alpha1
+
+// Types of the conditions in status. Ready is always there once the operator
+// has seen the object. The other two are there only while True, as kstatus
+// asks: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus.
+const (
+	// ConditionReady is True while the Secret carries a token that works and
+	// belongs to the spec. It follows the token, not the last attempt to
+	// refresh it.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while the operator is waiting for something
+	// that passes by itself.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True while nothing will change until a person acts.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of the conditions. They are API: scripts and alerts match on them,
+// and the README has a remedy for each.
+const (
+	// ReasonTokenLive says that all is well.
+	ReasonTokenLive = "TokenLive"
+	// ReasonSuspended says that spec.suspend keeps the operator away.
+	ReasonSuspended = "Suspended"
+	// ReasonTokenExpired says that the token died while its replacement was
+	// being fetched.
+	ReasonTokenExpired = "TokenExpired"
+	// ReasonRefreshDeferred says that a forced refresh waits: WeChat wants 30 s
+	// between two of them.
+	ReasonRefreshDeferred = "RefreshDeferred"
+	// ReasonRefreshBudgetExhausted says that the forced refreshes of the last
+	// 24 hours are used up.
+	ReasonRefreshBudgetExhausted = "RefreshBudgetExhausted"
+	// ReasonRefreshRefused says that WeChat took a forced refresh and gave the
+	// old token back.
+	ReasonRefreshRefused = "RefreshRefused"
+
+	// ReasonAppSecretMissing says that the Secret named in appSecretRef, or its
+	// key, is not there or empty.
+	ReasonAppSecretMissing = "AppSecretMissing"
+	// ReasonSecretConflict says that the target Secret belongs to somebody else.
+	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretRefused says that the API server refused the target Secret:
+	// an admission policy, a quota, or missing permissions.
+	ReasonSecretRefused = "SecretRefused"
+
+	// ReasonWeChatUnavailable says that WeChat did not answer, or answered that
+	// it is busy, or answered something unknown.
+	ReasonWeChatUnavailable = "WeChatUnavailable"
+	// ReasonMinuteQuotaExceeded is errcode 45011.
+	ReasonMinuteQuotaExceeded = "MinuteQuotaExceeded"
+	// ReasonDayQuotaExceeded is errcode 45009, or the operator's own daily
+	// limit, which stops it before WeChat does.
+	ReasonDayQuotaExceeded = "DayQuotaExceeded"
+	// ReasonAppIDInvalid is errcode 40013.
+	ReasonAppIDInvalid = "AppIDInvalid"
+	// ReasonAppSecretInvalid is errcode 40001 or 40125.
+	ReasonAppSecretInvalid = "AppSecretInvalid"
+	// ReasonAppSecretFrozen is errcode 40243.
+	ReasonAppSecretFrozen = "AppSecretFrozen"
+	// ReasonRequestRejected is an errcode that says the request is wrong for
+	// this account: 40002, 41002, 41004, 61024.
+	ReasonRequestRejected = "RequestRejected"
+	// ReasonIPNotAllowed is errcode 40164 or 61004.
+	ReasonIPNotAllowed = "IPNotAllowed"
+	// ReasonIPConfirmationPending is errcode 89501 or 89503.
+	ReasonIPConfirmationPending = "IPConfirmationPending"
+	// ReasonIPBlocked is errcode 89506 (24 hours) or 89507 (1 hour).
+	ReasonIPBlocked = "IPBlocked"
+	// ReasonAccountRestricted is errcode 48004, 50002, 50004 or 50007.
+	ReasonAccountRestricted = "AccountRestricted"
+)

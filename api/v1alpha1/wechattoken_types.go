@@ -1,0 +1,273 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Mode is the WeChat endpoint that issues the token.
+// +kubebuilder:validation:Enum=Stable;Classic
+type Mode string
+
+// The modes.
+const (
+	// ModeStable is POST /cgi-bin/stable_token.
+	ModeStable Mode = "Stable"
+	// ModeClassic is GET /cgi-bin/token.
+	ModeClassic Mode = "Classic"
+)
+
+// WeChatTokenSpec says whose token to keep, and where to put it.
+// +kubebuilder:validation:XValidation:rule="!has(self.refreshBefore) || self.mode == 'Classic'",fieldPath=".refreshBefore",message="refreshBefore is for mode Classic only: in mode Stable WeChat itself fixes the moment, 5 minutes before the end"
+type WeChatTokenSpec struct {
+	// appID is the appid (开发者ID) of the 公众号, 小程序, 小游戏 or app whose
+	// token is kept: wx and 16 lower-case hex digits, as the WeChat console
+	// shows it. When it changes, a token of the new appid replaces the old one.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^wx[0-9a-f]{16}$')",message="appID must be wx followed by 16 lower-case hex digits, as the WeChat console shows it"
+	AppID string `json:"appID,omitempty"`
+
+	// appSecretRef selects the key of a Secret in the same namespace that holds
+	// the AppSecret. A changed AppSecret is picked up at once.
+	// +required
+	AppSecretRef AppSecretReference `json:"appSecretRef,omitzero"`
+
+	// mode is the WeChat endpoint that issues the token.
+	//
+	// Stable calls POST /cgi-bin/stable_token. WeChat then returns one and the
+	// same token until 5 minutes before its end, to whoever asks, and the old
+	// and the new one both work for those 5 minutes. Choose it unless you
+	// cannot.
+	//
+	// Classic calls GET /cgi-bin/token. Each call, by whomever, ends the
+	// previous token within 5 minutes, so nothing else may call that endpoint
+	// for this appid.
+	//
+	// The tokens of the two endpoints do not disturb each other.
+	// +optional
+	// +kubebuilder:default=Stable
+	Mode Mode `json:"mode,omitempty"`
+
+	// secret says how the Secret that holds the token looks.
+	// +optional
+	Secret *TokenSecret `json:"secret,omitempty"`
+
+	// refreshBefore is how long before its end the token is replaced, 1m to
+	// 60m, and never more than half of its life. 10m when left out. Only for
+	// mode Classic. Consumers have the shorter of this and 5 minutes to pick up
+	// the new token.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('1m') && duration(self) <= duration('60m')",message="refreshBefore must be a duration from 1m to 60m, such as 10m"
+	RefreshBefore *metav1.Duration `json:"refreshBefore,omitempty"`
+
+	// suspend keeps the operator from calling WeChat and from writing the
+	// Secret. The Secret stays as it is, and its token dies in its time.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// AppSecretReference selects one key of a Secret in the same namespace.
+type AppSecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="name must be a valid Secret name: lower-case letters, digits, - and ."
+	Name string `json:"name,omitempty"`
+
+	// key within the Secret; appsecret when left out.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="key must be a valid Secret key: letters, digits, -, _ and ."
+	Key string `json:"key,omitempty"`
+}
+
+// TokenSecret says how the Secret that holds the token looks.
+type TokenSecret struct {
+	// name of the Secret; the name of the WeChatToken when left out. It must
+	// not be the Secret that holds the AppSecret. When it changes, the token
+	// moves and the old Secret is removed.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="name must be a valid Secret name: lower-case letters, digits, - and ."
+	Name string `json:"name,omitempty"`
+
+	// keys renames what is written.
+	// +optional
+	Keys *SecretKeys `json:"keys,omitempty"`
+
+	// labels to put on the Secret beside the operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('wechattoken.io/') && k != 'app.kubernetes.io/managed-by')",message="labels with the prefix wechattoken.io/ and app.kubernetes.io/managed-by belong to the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="each label key must be a valid one, such as team or example.com/team"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="each label value must be empty or letters, digits, -, _ and ., at most 63"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
+
+	// annotations to put on the Secret beside the operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('wechattoken.io/'))",message="annotations with the prefix wechattoken.io/ belong to the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="each annotation key must be a valid one, such as owner or example.com/owner"
+	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
+}
+
+// LabelValue is the value of a label, at most 63 characters.
+// +kubebuilder:validation:MaxLength=63
+type LabelValue string
+
+// AnnotationValue is the value of an annotation. 32 of them at 4,096 characters
+// stay well below the 256 KiB that Kubernetes allows an object's annotations.
+// +kubebuilder:validation:MaxLength=4096
+type AnnotationValue string
+
+// SecretKeys names the keys of the Secret. Each has a default; no two may be
+// equal.
+// +kubebuilder:validation:XValidation:rule="[has(self.accessToken) ? self.accessToken : 'access_token', has(self.expiresAt) ? self.expiresAt : 'expires_at', has(self.obtainedAt) ? self.obtainedAt : 'obtained_at', has(self.appID) ? self.appID : 'appid'].all(k, [has(self.accessToken) ? self.accessToken : 'access_token', has(self.expiresAt) ? self.expiresAt : 'expires_at', has(self.obtainedAt) ? self.obtainedAt : 'obtained_at', has(self.appID) ? self.appID : 'appid'].exists_one(other, other == k))",message="keys must differ from each other; those left out are access_token, expires_at, obtained_at and appid"
+type SecretKeys struct {
+	// accessToken is the key of the token; access_token when left out.
+	// +optional
+	AccessToken SecretKey `json:"accessToken,omitempty"`
+
+	// expiresAt is the key of the time at which the token dies, as RFC 3339 in
+	// UTC; expires_at when left out.
+	// +optional
+	ExpiresAt SecretKey `json:"expiresAt,omitempty"`
+
+	// obtainedAt is the key of the time at which the token was obtained, as RFC
+	// 3339 in UTC; obtained_at when left out.
+	// +optional
+	ObtainedAt SecretKey `json:"obtainedAt,omitempty"`
+
+	// appID is the key of the appid; appid when left out.
+	// +optional
+	AppID SecretKey `json:"appID,omitempty"`
+}
+
+// SecretKey is a key in the data of a Secret.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="a key must be a valid Secret key: letters, digits, -, _ and ."
+type SecretKey string
+
+// WeChatTokenStatus is a view of what the operator last saw and did. Nothing is
+// decided from it: what the operator must remember stands on the Secret.
+type WeChatTokenStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks
+	// of; -1 until the operator has seen the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions: Ready is True while the Secret carries a token that works and
+	// belongs to the spec. Reconciling is there while the operator waits for
+	// something that passes by itself, Stalled while nothing will change until
+	// a person acts. The reasons and their remedies are in the README.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// secretName is the Secret that holds the token.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+
+	// expirationTime is when the token in the Secret dies.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// refreshTime is when that token is due to be replaced.
+	// +optional
+	RefreshTime *metav1.Time `json:"refreshTime,omitempty"`
+
+	// lastRefreshTime is when that token was obtained.
+	// +optional
+	LastRefreshTime *metav1.Time `json:"lastRefreshTime,omitempty"`
+
+	// tokenFingerprint is the first 16 hex digits of the SHA-256 of that token.
+	// In a shell: printf %s "$TOKEN" | sha256sum | cut -c1-16
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	TokenFingerprint string `json:"tokenFingerprint,omitempty"`
+
+	// lastHandledRefreshAt is the value of the annotation
+	// wechattoken.io/refresh-requested-at that was handled last. It appears when
+	// the Secret holds the new token.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledRefreshAt string `json:"lastHandledRefreshAt,omitempty"`
+
+	// lastError is why the last call to WeChat gave no token. It is absent when
+	// all is well.
+	// +optional
+	LastError *WeChatError `json:"lastError,omitempty"`
+}
+
+// WeChatError is an answer of WeChat that carried no token.
+type WeChatError struct {
+	// code is WeChat's errcode; absent when no errcode came, as with a timeout.
+	// +optional
+	Code *int64 `json:"code,omitempty"`
+
+	// message is WeChat's errmsg without what changes from answer to answer
+	// (rid and hint), or what else went wrong.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+
+	// callerIP is the address WeChat saw, for errors about the IP allow-list:
+	// this is what the allow-list needs.
+	// +optional
+	// +kubebuilder:validation:MaxLength=45
+	CallerIP string `json:"callerIP,omitempty"`
+}
+
+// WeChatToken keeps a live WeChat access_token in a Secret.
+//
+// It names an appid and the Secret with its AppSecret. From then on the Secret
+// named in status.secretName holds a live token: it is replaced before it dies,
+// when its AppSecret changes, when somebody damages the Secret, and at once
+// when the annotation wechattoken.io/refresh-requested-at gets a new value.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=wxt,categories=wechat
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expirationTime`
+// +kubebuilder:printcolumn:name="Refresh",type=string,JSONPath=`.status.refreshTime`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="AppID",type=string,JSONPath=`.spec.appID`,priority=1
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`,priority=1
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.secretName`,priority=1
+// +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.appSecretRef) || (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != self.spec.appSecretRef.name",message="the token must not go into the Secret that holds the AppSecret: set spec.secret.name to another name"
+type WeChatToken struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the user asks for.
+	// +required
+	Spec WeChatTokenSpec `json:"spec,omitzero"`
+
+	// status is what the operator reports.
+	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
+	Status WeChatTokenStatus `json:"status,omitzero"`
+}
+
+// WeChatTokenList is a list of WeChatTokens.
+//
+// +kubebuilder:object:root=true
+type WeChatTokenList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	// items are the WeChatTokens.
+	Items []WeChatToken `json:"items"`
+}
