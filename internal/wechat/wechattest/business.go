@@ -1,0 +1,50 @@
+package wechattest
+
+import "net/http"
+
+// domainIPs is what get_api_domain_ip lists (getApiDomainIp, its example).
+var domainIPs = []string{"101.226.62.77", "101.226.62.78", "101.226.62.79", "101.226.62.80"}
+
+func readBusiness(r *http.Request, req *request) {
+	req.token = r.URL.Query().Get("access_token")
+	req.readBody(r)
+}
+
+// resolve finds the account of a business call by its token.
+func (s *Server) resolve(req *request) {
+	if t, ok := s.find(req.token); ok {
+		req.known, req.appID = t, t.account.appID
+	}
+}
+
+// business answers a call that needs a token. The list of allowed callers does
+// not hold here, as for mini programs; for official accounts WeChat looks at it
+// too ("IP whitelist").
+func (s *Server) business(req *request) reply {
+	if req.token == "" {
+		return refuse(41001, req)
+	}
+	if req.known == nil {
+		return dead(40001, req)
+	}
+
+	req.known.account.mu.Lock()
+	t := *req.known
+	req.known.account.mu.Unlock()
+	switch {
+	case t.alive(req.at):
+		return reply{body: struct {
+			IPList []string `json:"ip_list"`
+		}{domainIPs}}
+	case t.ends.Equal(t.expires):
+		return dead(42001, req)
+	default:
+		return dead(40001, req)
+	}
+}
+
+func dead(code int, req *request) reply {
+	rep := refuse(code, req)
+	rep.dead = true
+	return rep
+}

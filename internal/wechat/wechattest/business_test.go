@@ -1,0 +1,132 @@
+package wechattest_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+func TestBusinessCall(t *testing.T) {
+	const (
+		notLatest = "invalid credential, access_token is invalid or not latest"
+		hint      = ", could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
+	)
+	cases := map[string]struct {
+		reason string
+		token  func(*wechattest.Server, client) string
+		want   failure
+	}{
+		"Stable": {
+			reason: "A live token is answered without an errcode.",
+			token:  func(_ *wechattest.Server, c client) string { return c.stable().AccessToken },
+			want:   failure{Status: 200},
+		},
+		"Classic": {
+			reason: "A live token is answered without an errcode.",
+			token:  func(_ *wechattest.Server, c client) string { return c.classic().AccessToken },
+			want:   failure{Status: 200},
+		},
+		"Missing": {
+			reason: "A call needs a token.",
+			token:  func(*wechattest.Server, client) string { return "" },
+			want:   failure{200, 41001, "access_token missing rid"},
+		},
+		"Unknown": {
+			reason: "Nobody has made this token.",
+			token:  func(*wechattest.Server, client) string { return "98_never" },
+			want:   failure{200, 40001, notLatest + " rid"},
+		},
+		"ClassicReplaced": {
+			reason: "WeChat points the users of a replaced classic token to the stable ones.",
+			token: func(_ *wechattest.Server, c client) string {
+				old := c.classic().AccessToken
+				c.classic()
+				time.Sleep(300 * time.Second)
+				return old
+			},
+			want: failure{200, 40001, notLatest + hint + " rid"},
+		},
+		"StableReplaced": {
+			reason: "A forced call replaces a token for good.",
+			token: func(_ *wechattest.Server, c client) string {
+				old := c.stable().AccessToken
+				c.forced()
+				time.Sleep(300 * time.Second)
+				return old
+			},
+			want: failure{200, 40001, notLatest + " rid"},
+		},
+		"Expired": {
+			reason: "A token that reached its own end is expired, not replaced.",
+			token: func(_ *wechattest.Server, c client) string {
+				old := c.stable().AccessToken
+				time.Sleep(7000 * time.Second)
+				c.stable()
+				time.Sleep(200 * time.Second)
+				return old
+			},
+			want: failure{200, 42001, "access_token expired rid"},
+		},
+		"Killed": {
+			reason: "A token can die early.",
+			token: func(s *wechattest.Server, c client) string {
+				old := c.stable().AccessToken
+				s.Kill(old)
+				return old
+			},
+			want: failure{200, 40001, notLatest + " rid"},
+		},
+		"LongForgotten": {
+			reason: "A token that is dead for long is one that never was.",
+			token: func(_ *wechattest.Server, c client) string {
+				old := c.classic().AccessToken
+				time.Sleep(2*7200*time.Second + time.Second)
+				c.classic()
+				return old
+			},
+			want: failure{200, 40001, notLatest + " rid"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, c := inMemory(t, wechattest.Config{})
+				token := tc.token(s, c)
+				got := c.business(token)
+				if diff := cmp.Diff(tc.want, got.failure()); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+				}
+				live := tc.want.Errcode == 0
+				if s.Alive(token) != live {
+					t.Errorf("%s\nAlive: got %t, want %t", tc.reason, !live, live)
+				}
+				if (len(got.IPList) > 0) != live {
+					t.Errorf("%s\nip_list: got %v", tc.reason, got.IPList)
+				}
+			})
+		})
+	}
+}
+
+func TestStableCallReturnsTheTokenThatDiedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := inMemory(t, wechattest.Config{})
+		dead := c.stable().AccessToken
+		if !s.Kill(dead) {
+			t.Error("Kill: got false for a token that was alive")
+		}
+		if s.Kill(dead) {
+			t.Error("Kill: got true for a token that was dead")
+		}
+		if c.stable().AccessToken != dead {
+			t.Error("normal call: got another token, want the present one, though it is dead")
+		}
+		if diff := cmp.Diff([]bool{true}, c.alive(c.forced().AccessToken)); diff != "" {
+			t.Errorf("token of a forced call (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package wechattest
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// Config holds every duration and limit of a [Server]. A zero field takes the
+// value that WeChat uses, see [Defaults]. A negative limit lifts the limit, and
+// a negative duration means none at all.
+type Config struct {
+	// Life of a new token, in whole seconds. WeChat: 7200 s
+	// (getAccessToken, getStableAccessToken).
+	Life time.Duration
+	// Window is the end of a stable token's life in which a call makes the
+	// next one; both then work. It must be shorter than Life. WeChat: 300 s
+	// (getStableAccessToken).
+	Window time.Duration
+	// Overlap is how long a token lives on at most after a classic or a
+	// forced call replaced it. WeChat: 300 s (getAccessToken).
+	Overlap time.Duration
+	// ForceSpacing is the shortest time between two forced calls that
+	// refresh. WeChat: 30 s (getStableAccessToken).
+	ForceSpacing time.Duration
+
+	// ForcedPerDay is how many forced calls refresh in a day; days begin at
+	// midnight UTC+8. WeChat: 20 (getStableAccessToken).
+	ForcedPerDay int
+	// ForceRefusedCode is the errcode for a forced call that comes too soon
+	// or too often, such as 45009 or 45011. Zero answers it like a call that
+	// is not forced. WeChat says only that it does not refresh
+	// (getStableAccessToken); its answer is undocumented.
+	ForceRefusedCode int
+	// ClassicPerDay is how many classic calls an account has in a day.
+	// WeChat: 2,000 for a new account ("API Call Limits").
+	ClassicPerDay int
+	// StablePerMinute is how many stable calls an account has in a minute.
+	// WeChat: 10,000 (getStableAccessToken).
+	StablePerMinute int
+	// StablePerDay is how many stable calls an account has in a day.
+	// WeChat: 500,000 (getStableAccessToken).
+	StablePerDay int
+
+	// TokenLength is the length of a token in bytes, 32 or more. WeChat asks
+	// to keep room for at least 512 (getAccessToken); 136 has been observed.
+	TokenLength int
+
+	// AllowIPs are the callers that may ask for tokens; nil allows everybody.
+	// [Server.Allow] overrides it for one account.
+	AllowIPs []netip.Prefix
+	// OpenAccounts accepts every appid of WeChat's form, "wx" and 16 hex
+	// digits. The first secret seen for an appid becomes its secret.
+	OpenAccounts bool
+
+	// Latency is added to each answer, after the call was processed.
+	Latency time.Duration
+
+	// Observe is told of every call before it is answered, if it is not nil.
+	// It must be safe for concurrent use.
+	Observe func(Call)
+}
+
+// minTokenLength leaves enough random characters for a token to be unique.
+const minTokenLength = 32
+
+// Defaults are the values that WeChat uses.
+func Defaults() Config {
+	return Config{
+		Life:            7200 * time.Second,
+		Window:          300 * time.Second,
+		Overlap:         300 * time.Second,
+		ForceSpacing:    30 * time.Second,
+		ForcedPerDay:    20,
+		ClassicPerDay:   2000,
+		StablePerMinute: 10_000,
+		StablePerDay:    500_000,
+		TokenLength:     136,
+	}
+}
+
+// Check says why no [Server] can be made from c.
+func (c Config) Check() error {
+	c = c.complete()
+	switch {
+	case c.Life < time.Second || c.Life%time.Second != 0:
+		return fmt.Errorf("life is %v, must be whole seconds and at least one", c.Life)
+	case c.Window >= c.Life:
+		return fmt.Errorf("window is %v, must be shorter than the life of %v", c.Window, c.Life)
+	case c.TokenLength < minTokenLength:
+		return fmt.Errorf("token length is %d, must be at least %d", c.TokenLength, minTokenLength)
+	}
+	return nil
+}
+
+// complete fills in what is left to WeChat's values and replaces "none".
+func (c Config) complete() Config {
+	d := Defaults()
+	c.Life = durationOr(c.Life, d.Life)
+	c.Window = durationOr(c.Window, d.Window)
+	c.Overlap = durationOr(c.Overlap, d.Overlap)
+	c.ForceSpacing = durationOr(c.ForceSpacing, d.ForceSpacing)
+	c.ForcedPerDay = limitOr(c.ForcedPerDay, d.ForcedPerDay)
+	c.ClassicPerDay = limitOr(c.ClassicPerDay, d.ClassicPerDay)
+	c.StablePerMinute = limitOr(c.StablePerMinute, d.StablePerMinute)
+	c.StablePerDay = limitOr(c.StablePerDay, d.StablePerDay)
+	if c.TokenLength == 0 {
+		c.TokenLength = d.TokenLength
+	}
+	return c
+}
+
+func durationOr(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return max(d, 0)
+}
+
+func limitOr(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	if n < 0 {
+		return math.MaxInt
+	}
+	return n
+}
