@@ -1,0 +1,138 @@
+// Package wechat asks WeChat for access_tokens and says what its errors mean.
+// It knows nothing of Kubernetes and keeps nothing.
+//
+// No error of this package holds an AppSecret or a token, whatever WeChat or a
+// machine between answers.
+package wechat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// maxBody bounds an answer, in bytes. A token has at least 512 bytes of
+	// room by WeChat's word, and a real answer stays below 1 KiB.
+	maxBody = 64 << 10
+
+	// maxLife bounds expires_in. WeChat says "at most 7200 s at present" and
+	// that it may change; a month is no access_token any more.
+	maxLife = 30 * 24 * time.Hour
+)
+
+// Credentials identify one WeChat account.
+type Credentials struct {
+	AppID     string
+	AppSecret string
+}
+
+// Token is an access_token and how long it still lives, by WeChat's word.
+type Token struct {
+	Value string
+	Life  time.Duration
+}
+
+// Client calls the WeChat API. Use NewClient.
+type Client struct {
+	baseURL string
+	timeout time.Duration
+	stable  *http.Client
+	classic *http.Client
+}
+
+// NewClient returns a Client of the API at baseURL, such as
+// https://api.weixin.qq.com. A call that has no whole answer after timeout has
+// failed. Proxies are taken from the environment, as HTTPS_PROXY.
+func NewClient(baseURL string, timeout time.Duration) *Client {
+	stable := http.DefaultTransport.(*http.Transport).Clone()
+	stable.MaxIdleConnsPerHost = 64 // one host takes all calls; the default of 2 would make most of them shake hands anew
+
+	// net/http repeats a GET by itself when a kept connection turns out to be
+	// dead. A repeated /cgi-bin/token ends the token that the first one issued,
+	// so each of these calls has a connection of its own.
+	classic := http.DefaultTransport.(*http.Transport).Clone()
+	classic.DisableKeepAlives = true
+
+	return NewClientWithTransports(baseURL, timeout, stable, classic)
+}
+
+// NewClientWithTransports returns a Client that sends the calls of the two
+// endpoints through the given transports.
+func NewClientWithTransports(baseURL string, timeout time.Duration, stable, classic http.RoundTripper) *Client {
+	return &Client{
+		baseURL: strings.TrimSuffix(baseURL, "/"),
+		timeout: timeout,
+		stable:  &http.Client{Transport: stable, CheckRedirect: noRedirect},
+		classic: &http.Client{Transport: classic, CheckRedirect: noRedirect},
+	}
+}
+
+// noRedirect keeps the AppSecret from following a redirect to another host.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// StableToken calls POST /cgi-bin/stable_token ("getStableAccessToken").
+// Without force it returns the token that lives, and a new one only in the last
+// 5 minutes of it. With force it ends that token and returns a new one, unless
+// WeChat finds it too soon (30 s) or too often (20 a day): then it may return
+// the old one. The error is an *Error.
+func (c *Client) StableToken(ctx context.Context, creds Credentials, force bool) (Token, error) {
+	body, err := json.Marshal(map[string]any{
+		"grant_type":    "client_credential",
+		"appid":         creds.AppID,
+		"secret":        creds.AppSecret,
+		"force_refresh": force,
+	})
+	if err != nil {
+		return Token{}, &Error{Message: "the request cannot be written as JSON"}
+	}
+	// A reader of known length makes net/http send Content-Length: WeChat
+	// answers a chunked body with 412, and a form with 41002.
+	req, err := http.NewRequest(http.MethodPost, c.baseURL+"/cgi-bin/stable_token", bytes.NewReader(body))
+	if err != nil {
+		return Token{}, badBaseURL()
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return c.token(ctx, c.stable, req, creds)
+}
+
+// ClassicToken calls GET /cgi-bin/token ("getAccessToken"). Each call issues a
+// new token and ends the one before within 5 minutes, also when its answer is
+// lost. The error is an *Error.
+func (c *Client) ClassicToken(ctx context.Context, creds Credentials) (Token, error) {
+	query := url.Values{
+		"grant_type": {"client_credential"},
+		"appid":      {creds.AppID},
+		"secret":     {creds.AppSecret},
+	}
+	req, err := http.NewRequest(http.MethodGet, c.baseURL+"/cgi-bin/token?"+query.Encode(), nil)
+	if err != nil {
+		return Token{}, badBaseURL()
+	}
+	return c.token(ctx, c.classic, req, creds)
+}
+
+func badBaseURL() *Error { return &Error{Message: "the base URL of the WeChat API is not valid"} }
+
+// token sends req and reads the token in its answer.
+func (c *Client) token(ctx context.Context, via *http.Client, req *http.Request, creds Credentials) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	resp, err := via.Do(req.WithContext(ctx))
+	if err != nil {
+		return Token{}, networkError(err, c.timeout)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing is lost: the body is read, or given up
+
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return Token{}, networkError(err, c.timeout)
+	}
+	return parse(body, resp.StatusCode, creds)
+}

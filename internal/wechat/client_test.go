@@ -1,0 +1,336 @@
+package wechat_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+var creds = wechat.Credentials{AppID: "wx0123456789abcdef", AppSecret: "canary0secret0canary0secret0cana"}
+
+// fake is a WeChat on loopback that knows creds.
+func fake(t *testing.T, cfg wechattest.Config) (*wechattest.Server, *wechat.Client) {
+	t.Helper()
+	s := wechattest.New(cfg)
+	s.AddAccount(creds.AppID, creds.AppSecret)
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	return s, wechat.NewClient(srv.URL, 5*time.Second)
+}
+
+// ask is a call of either endpoint.
+type ask func(*wechat.Client) (wechat.Token, error)
+
+func endpoints(t *testing.T) map[string]ask {
+	t.Helper()
+	return map[string]ask{
+		"Stable":  func(c *wechat.Client) (wechat.Token, error) { return c.StableToken(t.Context(), creds, false) },
+		"Forced":  func(c *wechat.Client) (wechat.Token, error) { return c.StableToken(t.Context(), creds, true) },
+		"Classic": func(c *wechat.Client) (wechat.Token, error) { return c.ClassicToken(t.Context(), creds) },
+	}
+}
+
+func TestTokensOfAnyLengthArrive(t *testing.T) {
+	for _, length := range []int{32, 136, 512, 4096} {
+		for name, ask := range endpoints(t) {
+			t.Run(fmt.Sprint(name, length), func(t *testing.T) {
+				s, c := fake(t, wechattest.Config{TokenLength: length})
+				got, err := ask(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(got.Value) != length || !s.Alive(got.Value) {
+					t.Errorf("got a token of %d bytes, alive %t; want %d bytes, alive", len(got.Value), s.Alive(got.Value), length)
+				}
+				if got.Life <= 7100*time.Second || got.Life > 7200*time.Second {
+					t.Errorf("life = %s, want what WeChat said: 7200 s", got.Life)
+				}
+			})
+		}
+	}
+}
+
+func TestForceMakesANewToken(t *testing.T) {
+	_, c := fake(t, wechattest.Config{})
+	first, _ := c.StableToken(t.Context(), creds, false)
+	again, _ := c.StableToken(t.Context(), creds, false)
+	forced, err := c.StableToken(t.Context(), creds, true)
+	if err != nil || first.Value == "" {
+		t.Fatal("no token:", err)
+	}
+	if again.Value != first.Value {
+		t.Error("without force the token changed")
+	}
+	if forced.Value == first.Value {
+		t.Error("with force the token did not change")
+	}
+}
+
+// Each code has its class, and what is shown is the same each time.
+func TestErrorsHaveAClass(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		code   int64
+		errmsg string
+		want   wechat.Error
+		class  wechat.Class
+	}{
+		"Busy":             {"-1 is transient.", -1, "system error rid: %s", wechat.Error{Message: "system error"}, wechat.Transient},
+		"SystemError":      {"-1000 is transient.", -1000, "system error rid: %s", wechat.Error{Message: "system error"}, wechat.Transient},
+		"Unknown":          {"A code nobody knows is tried again.", 99999, "what, rid: %s", wechat.Error{Message: "what"}, wechat.Transient},
+		"MinuteQuota":      {"", 45011, "api minute-quota reach limit mustslower retry next minute rid: %s", wechat.Error{Message: "api minute-quota reach limit mustslower retry next minute"}, wechat.MinuteQuota},
+		"DayQuota":         {"An older trailer.", 45009, "reach max api daily quota limit hint: [%s!]", wechat.Error{Message: "reach max api daily quota limit"}, wechat.DayQuota},
+		"WrongSecret":      {"", 40001, "invalid credential rid: %s", wechat.Error{Message: "invalid credential"}, wechat.WrongRequest},
+		"GrantType":        {"", 40002, "invalid grant_type, rid: %s", wechat.Error{Message: "invalid grant_type"}, wechat.WrongRequest},
+		"AppID":            {"", 40013, "invalid appid rid: %s", wechat.Error{Message: "invalid appid"}, wechat.WrongRequest},
+		"Secret":           {"", 40125, "invalid appsecret, rid: %s", wechat.Error{Message: "invalid appsecret"}, wechat.WrongRequest},
+		"AppIDMissing":     {"", 41002, "appid missing rid: %s", wechat.Error{Message: "appid missing"}, wechat.WrongRequest},
+		"SecretMissing":    {"", 41004, "appsecret missing hints: [%s]", wechat.Error{Message: "appsecret missing"}, wechat.WrongRequest},
+		"Platform":         {"", 61024, "must use component token rid: %s", wechat.Error{Message: "must use component token"}, wechat.WrongRequest},
+		"IP":               {"", 40164, "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: %s", wechat.Error{Message: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist", CallerIP: netip.MustParseAddr("1.2.3.4")}, wechat.Refused},
+		"IPOld":            {"The shape of old.", 40164, "invalid ip 119.253.43.19, not in whitelist hint: [%s]", wechat.Error{Message: "invalid ip 119.253.43.19, not in whitelist", CallerIP: netip.MustParseAddr("119.253.43.19")}, wechat.Refused},
+		"IPv6":             {"An IPv6 egress.", 40164, "invalid ip 2001:db8::7, not in whitelist rid: %s", wechat.Error{Message: "invalid ip 2001:db8::7, not in whitelist", CallerIP: netip.MustParseAddr("2001:db8::7")}, wechat.Refused},
+		"IPMapped":         {"An IPv4 address in IPv6 clothes.", 40164, "invalid ip ::ffff:1.2.3.4, not in whitelist rid: %s", wechat.Error{Message: "invalid ip ::ffff:1.2.3.4, not in whitelist", CallerIP: netip.MustParseAddr("1.2.3.4")}, wechat.Refused},
+		"IPNotThere":       {"No address in the message is no failure.", 40164, "not in whitelist rid: %s", wechat.Error{Message: "not in whitelist"}, wechat.Refused},
+		"NotRegistered":    {"", 61004, "access clientip is not registered requestIP: 47.107.99.226 rid: %s", wechat.Error{Message: "access clientip is not registered requestIP: 47.107.99.226", CallerIP: netip.MustParseAddr("47.107.99.226")}, wechat.Refused},
+		"Frozen":           {"", 40243, "appsecret frozen rid: %s", wechat.Error{Message: "appsecret frozen"}, wechat.Refused},
+		"Irregular":        {"", 48004, "api forbidden for irregularities, view detail on mp.weixin.qq.com rid: %s", wechat.Error{Message: "api forbidden for irregularities, view detail on mp.weixin.qq.com"}, wechat.Refused},
+		"Limited":          {"", 50002, "user limited rid: %s", wechat.Error{Message: "user limited"}, wechat.Refused},
+		"Forbidden":        {"", 50004, "user not allow to use accesstoken, maybe for punishment rid: %s", wechat.Error{Message: "user not allow to use accesstoken, maybe for punishment"}, wechat.Refused},
+		"AccountFrozen":    {"", 50007, "account frozen rid: %s", wechat.Error{Message: "account frozen"}, wechat.Refused},
+		"ToConfirm":        {"", 89501, "ip to confirm rid: %s", wechat.Error{Message: "ip to confirm"}, wechat.Refused},
+		"ToConfirmMessage": {"", 89503, "ip to confirm rid: %s", wechat.Error{Message: "ip to confirm"}, wechat.Refused},
+		"BlockedDay":       {"", 89506, "ip refused rid: %s", wechat.Error{Message: "ip refused"}, wechat.Refused},
+		"BlockedHour":      {"", 89507, "ip refused rid: %s", wechat.Error{Message: "ip refused"}, wechat.Refused},
+		"SecretEchoed":     {"An echo of the AppSecret is not shown.", 40125, "invalid appsecret " + creds.AppSecret + " rid: %s", wechat.Error{Message: "invalid appsecret [redacted]"}, wechat.WrongRequest},
+		"ControlChars":     {"One line is one line.", -1, "a\n\tb \x00c rid: %s", wechat.Error{Message: "a b c"}, wechat.Transient},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tc.want.Code, tc.want.HTTPStatus = tc.code, http.StatusOK
+			for _, rid := range []string{"67b81456-7783352d-44cb33e5", "67b81457-00000000-ffffffff"} {
+				body, err := json.Marshal(map[string]any{"errcode": tc.code, "errmsg": fmt.Sprintf(tc.errmsg, rid)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = answering(t, http.StatusOK, string(body)).StableToken(t.Context(), creds, false)
+				got, ok := errors.AsType[*wechat.Error](err)
+				if !ok {
+					t.Fatalf("%s\ngot %v, want a *wechat.Error", tc.reason, err)
+				}
+				if diff := cmp.Diff(tc.want, *got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+					t.Errorf("%s\nerror (-want +got):\n%s", tc.reason, diff)
+				}
+				if got.Class() != tc.class {
+					t.Errorf("%s\nclass = %v, want %v", tc.reason, got.Class(), tc.class)
+				}
+			}
+		})
+	}
+}
+
+// answering is a client of a WeChat that answers always the same.
+func answering(t *testing.T, status int, body string) *wechat.Client {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}))
+	t.Cleanup(srv.Close)
+	return wechat.NewClient(srv.URL, 5*time.Second)
+}
+
+// Nothing but errcode 0 or none, a token and a sane life is a token.
+func TestGoodIsNotReplacedByBad(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		status int
+		body   string
+		want   string // the message; empty for a token
+	}{
+		"Good":           {"", 200, `{"access_token":"t","expires_in":7200}`, ""},
+		"GoodWithZero":   {"Some answers carry errcode 0.", 200, `{"errcode":0,"errmsg":"ok","access_token":"t","expires_in":1}`, ""},
+		"LongestLife":    {"", 200, `{"access_token":"t","expires_in":2592000}`, ""},
+		"TooLong":        {"", 200, `{"access_token":"t","expires_in":2592001}`, "the answer has no usable expires_in"},
+		"Overflow":       {"A life that overflows a Duration.", 200, `{"access_token":"t","expires_in":9223372036854775807}`, "the answer has no usable expires_in"},
+		"NoLife":         {"", 200, `{"access_token":"t"}`, "the answer has no usable expires_in"},
+		"Negative":       {"", 200, `{"access_token":"t","expires_in":-1}`, "the answer has no usable expires_in"},
+		"Empty":          {"", 200, `{"access_token":"","expires_in":7200}`, "the answer has no usable access_token"},
+		"Null":           {"", 200, `{"access_token":null,"expires_in":7200}`, "the answer has no usable access_token"},
+		"Nothing":        {"", 200, `{}`, "the answer has no usable access_token"},
+		"JSONNull":       {"", 200, `null`, "the answer has no usable access_token"},
+		"Blank":          {"", 200, ``, "the answer (HTTP status 200) is not JSON as WeChat writes it"},
+		"NewlineInToken": {"A token that would break an environment variable.", 200, `{"access_token":"a\nb","expires_in":7200}`, "the answer has no usable access_token"},
+		"TokenAndError":  {"An errcode counts, whatever else is there.", 200, `{"errcode":-1,"errmsg":"busy","access_token":"t","expires_in":7200}`, "busy"},
+		"HTML":           {"", 502, `<html>bad gateway</html>`, "the answer (HTTP status 502) is not JSON as WeChat writes it"},
+		"Precondition":   {"", 412, ``, "the answer (HTTP status 412) is not JSON as WeChat writes it"},
+		"TokenWith500":   {"A token from a server in trouble is not trusted.", 500, `{"access_token":"t","expires_in":7200}`, "HTTP status 500"},
+		"ErrorWith500":   {"The errcode tells more than the status.", 500, `{"errcode":40125,"errmsg":"invalid appsecret"}`, "invalid appsecret"},
+		"Redirect":       {"A redirect is not followed: it would carry the AppSecret along.", 302, ``, "the answer (HTTP status 302) is not JSON as WeChat writes it"},
+		"Huge":           {"", 200, `{"access_token":"` + strings.Repeat("a", 64<<10) + `","expires_in":7200}`, "the answer is larger than 64 KiB"},
+		"Strange":        {"errcode as a string.", 200, `{"errcode":"40125","errmsg":"x"}`, "the answer (HTTP status 200) is not JSON as WeChat writes it"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for endpoint, ask := range endpoints(t) {
+				got, err := ask(answering(t, tc.status, tc.body))
+				var msg string
+				if failed, ok := errors.AsType[*wechat.Error](err); ok {
+					msg = failed.Message
+				} else if err != nil {
+					t.Fatalf("got a %T, want a *wechat.Error", err)
+				}
+				if msg != tc.want {
+					t.Errorf("%s: %s\nmessage %q, want %q", endpoint, tc.reason, msg, tc.want)
+				}
+				if (got.Value != "") != (tc.want == "") {
+					t.Errorf("%s: %s\ntoken %q with error %v", endpoint, tc.reason, got.Value, err)
+				}
+			}
+		})
+	}
+}
+
+// What breaks on the wire is told in the same words each time, and without a
+// URL: that of /cgi-bin/token holds the AppSecret.
+func TestNetworkFailuresTellNoSecret(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	tls := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(tls.Close)
+
+	faulty := func(kind wechattest.FaultKind) *wechat.Client {
+		s := wechattest.New(wechattest.Config{})
+		s.AddAccount(creds.AppID, creds.AppSecret)
+		s.SetFault(wechattest.Fault{Kind: kind})
+		srv := httptest.NewServer(s)
+		t.Cleanup(srv.Close)
+		return wechat.NewClient(srv.URL, 200*time.Millisecond)
+	}
+	to := func(baseURL string) *wechat.Client { return wechat.NewClient(baseURL, time.Second) }
+
+	cases := map[string]struct {
+		client *wechat.Client
+		want   string
+		lost   bool
+	}{
+		"Refused":      {to(gone.URL), "the connection was refused", false},
+		"UnknownHost":  {to("http://no-such-host.invalid"), "the host name does not resolve", false},
+		"NotTLS":       {to(strings.Replace(gone.URL, "http:", "https:", 1)), "the connection was refused", false},
+		"Certificate":  {to(tls.URL), "the server's TLS certificate is not accepted: its authority is unknown", false},
+		"BadURL":       {to("http://a b"), "the base URL of the WeChat API is not valid", false},
+		"Hang":         {faulty(wechattest.FaultHang), "no whole answer within 200ms", true},
+		"Reset":        {faulty(wechattest.FaultReset), "the connection broke before the whole answer was there", true},
+		"Truncated":    {faulty(wechattest.FaultTruncated), "the connection broke before the whole answer was there", true},
+		"LostAnswer":   {faulty(wechattest.FaultLost), "the connection broke before the whole answer was there", true},
+		"EchoedAtYou":  {faulty(wechattest.FaultEcho), "", false},
+		"GarbageBytes": {faulty(wechattest.FaultGarbage), "the answer (HTTP status 200) is not JSON as WeChat writes it", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for endpoint, ask := range endpoints(t) {
+				_, err := ask(tc.client)
+				failed, ok := errors.AsType[*wechat.Error](err)
+				if !ok {
+					t.Fatalf("%s: got %v, want a *wechat.Error", endpoint, err)
+				}
+				if tc.want != "" && failed.Message != tc.want {
+					t.Errorf("%s: message %q, want %q", endpoint, failed.Message, tc.want)
+				}
+				if failed.Lost != tc.lost {
+					t.Errorf("%s: lost = %t, want %t", endpoint, failed.Lost, tc.lost)
+				}
+				for _, form := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
+					if strings.Contains(form, creds.AppSecret) || strings.Contains(form, "secret=") {
+						t.Errorf("%s: the error shows the AppSecret: %s", endpoint, form)
+					}
+				}
+			}
+		})
+	}
+}
+
+// net/http repeats a GET when a kept connection breaks. One call must stay one
+// call: a second one ends the token of the first.
+func TestClassicCallsOnce(t *testing.T) {
+	s, c := fake(t, wechattest.Config{})
+	if _, err := c.ClassicToken(t.Context(), creds); err != nil {
+		t.Fatal(err)
+	}
+	s.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 1})
+	_, err := c.ClassicToken(t.Context(), creds)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || !failed.Lost {
+		t.Errorf("got %v, want a lost answer", err)
+	}
+	if got := s.Counts(creds.AppID).Classic.Rotations; got != 2 {
+		t.Errorf("WeChat rotated %d times on 2 calls", got)
+	}
+}
+
+// The timeout covers the whole call, body and all.
+func TestSlowBodyTimesOut(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"access_token":"`)
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(srv.Close)
+	_, err := wechat.NewClient(srv.URL, 100*time.Millisecond).StableToken(t.Context(), creds, false)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || !failed.Lost || failed.Message != "no whole answer within 100ms" {
+		t.Errorf("got %v, want a timeout", err)
+	}
+}
+
+func TestGivenUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, c := fake(t, wechattest.Config{})
+	_, err := c.StableToken(ctx, creds, false)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || failed.Message != "the call was given up" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRedact(t *testing.T) {
+	secret := "a+b/c d%"
+	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+		if got := wechat.Redact("x "+form+" y", "", secret); got != "x [redacted] y" {
+			t.Errorf("Redact(%q) = %q", form, got)
+		}
+	}
+}
+
+// A proxy of the environment is used for both endpoints; its failure says so.
+// The client reads the environment once per process, so the transport is asked
+// here as http.ProxyFromEnvironment would be.
+func TestProxyFailureSaysSo(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &url.URL{Scheme: "http", Host: gone.Addr().String()}
+	gone.Close()
+	through := &http.Transport{Proxy: http.ProxyURL(proxy)}
+	t.Cleanup(through.CloseIdleConnections)
+	c := wechat.NewClientWithTransports("https://api.weixin.qq.com", time.Second, through, through)
+	_, err = c.ClassicToken(t.Context(), creds)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || failed.Message != "the proxy cannot be reached" {
+		t.Errorf("got %v, want a sentence about the proxy", err)
+	}
+}

@@ -1,0 +1,201 @@
+package wechat
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Class says what ends a failure.
+type Class int
+
+// The classes.
+const (
+	// Transient passes by itself: WeChat is busy, out of reach, or answers
+	// something unknown.
+	Transient Class = iota
+	// MinuteQuota passes with the next minute.
+	MinuteQuota
+	// DayQuota passes with the next day, or when somebody clears the quota.
+	DayQuota
+	// WrongRequest ends when somebody changes the appid or the AppSecret.
+	WrongRequest
+	// Refused ends when somebody acts in the WeChat console.
+	Refused
+)
+
+// classes holds the codes of the two token endpoints, from the pages of
+// getAccessToken and getStableAccessToken on developers.weixin.qq.com, and
+// those seen in the wild. A code that is not here is Transient, so that an
+// unknown answer is tried again.
+var classes = map[int64]Class{
+	-1:    Transient, // system busy
+	-1000: Transient, // system error, with access_token null
+
+	45011: MinuteQuota,
+	45009: DayQuota,
+
+	40001: WrongRequest, // the AppSecret is wrong, or of another account
+	40002: WrongRequest, // grant_type
+	40013: WrongRequest, // no such appid
+	40125: WrongRequest, // the AppSecret is wrong
+	41002: WrongRequest, // appid missing
+	41004: WrongRequest, // AppSecret missing
+	61024: WrongRequest, // the account is managed by a third-party platform
+
+	40164: Refused, // the caller's IP is not on the allow-list
+	40243: Refused, // the AppSecret is frozen
+	48004: Refused, // the API is forbidden for irregularities
+	50002: Refused, // the user is limited
+	50004: Refused, // the token API is forbidden to this account
+	50007: Refused, // the account is frozen
+	61004: Refused, // the caller's IP is not registered
+	89501: Refused, // the IP waits for the administrator's confirmation
+	89503: Refused, // the same; the administrator got a message
+	89506: Refused, // refused twice: this IP is blocked for 24 hours
+	89507: Refused, // refused once: this IP is blocked for 1 hour
+}
+
+// Error is a call that gave no token. Two equal failures give equal Errors:
+// nothing in one changes from answer to answer.
+type Error struct {
+	Code       int64      // errcode; zero when none came
+	Message    string     // errmsg without its trailer, or what else went wrong
+	HTTPStatus int        // zero when no answer came
+	CallerIP   netip.Addr // the address WeChat saw; only with 40164 and 61004
+
+	// Lost says that the call may have been carried out though its answer did
+	// not arrive.
+	Lost bool
+}
+
+func (e *Error) Error() string {
+	if e.Code == 0 {
+		return "wechat: " + e.Message
+	}
+	return fmt.Sprintf("wechat: errcode %d: %s", e.Code, e.Message)
+}
+
+// Class says what ends the failure.
+func (e *Error) Class() Class { return classes[e.Code] }
+
+var (
+	// trailer is what WeChat puts behind an errmsg, new in each answer:
+	// " rid: …", ", rid: …", " hint: […]".
+	trailer = regexp.MustCompile(`(?s),?\s*(rid:|hints?:\s*\[).*$`)
+
+	// callerIP finds the address in "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not
+	// in whitelist" and "access clientip is not registered requestIP: 1.2.3.4".
+	callerIP = regexp.MustCompile(`(?i)(?:invalid ip|requestip:)\s*([0-9a-f.:]+)`)
+)
+
+// maxMessage bounds Error.Message, in bytes.
+const maxMessage = 256
+
+// answered is the Error for an errcode.
+func answered(code int64, errmsg string, status int, creds Credentials) *Error {
+	e := &Error{Code: code, HTTPStatus: status, Message: clean(errmsg, creds)}
+	if m := callerIP.FindStringSubmatch(errmsg); m != nil && (code == 40164 || code == 61004) {
+		if addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:")); err == nil {
+			e.CallerIP = addr.Unmap()
+		}
+	}
+	return e
+}
+
+// clean makes an errmsg fit to be shown: without its trailer, without the
+// AppSecret should it be echoed, on one line and of bounded length.
+func clean(errmsg string, creds Credentials) string {
+	msg := trailer.ReplaceAllString(errmsg, "")
+	msg = Redact(msg, creds.AppSecret)
+	msg = strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r < ' ' || r == ' ' || r == 0x7f }), " ")
+	if len(msg) > maxMessage {
+		msg = msg[:maxMessage]
+	}
+	return strings.ToValidUTF8(msg, "")
+}
+
+// Redact replaces each secret in s, also where it is written as in a URL.
+// Empty secrets are passed over.
+func Redact(s string, secrets ...string) string {
+	for _, secret := range secrets {
+		if secret == "" {
+			continue
+		}
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			s = strings.ReplaceAll(s, form, "[redacted]")
+		}
+	}
+	return s
+}
+
+// networkError is the Error for a call without an answer. Only the kind of the
+// failure is told: a *url.Error prints the whole URL, an *net.OpError a port
+// that is new each time, an x509 error the time of day.
+func networkError(err error, timeout time.Duration) *Error {
+	var (
+		dns  *net.DNSError
+		op   *net.OpError
+		cert *tls.CertificateVerificationError
+		tlsR tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &Error{Message: "the call was given up", Lost: true}
+	case errors.As(err, &dns):
+		return &Error{Message: "the host name does not resolve"}
+	case errors.As(err, &cert):
+		return &Error{Message: "the server's TLS certificate is not accepted: " + certificateFault(cert.Err)}
+	case errors.As(err, &tlsR):
+		return &Error{Message: "the server does not speak TLS"}
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return &Error{Message: "the proxy cannot be reached"}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &Error{Message: "the connection was refused"}
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return &Error{Message: "there is no route to the server"}
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return &Error{Message: fmt.Sprintf("no whole answer within %s", timeout), Lost: true}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, http.ErrBodyReadAfterClose):
+		return &Error{Message: "the connection broke before the whole answer was there", Lost: true}
+	default:
+		return &Error{Message: "the request failed on its way", Lost: true}
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// certificateFault says what is wrong with a certificate, without the time of
+// day that Go's own wording has.
+func certificateFault(err error) string {
+	var (
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		unknown x509.UnknownAuthorityError
+	)
+	switch {
+	case errors.As(err, &host):
+		return "it is for another host"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "it has expired, or is not valid yet; look at the clock of this machine too"
+	case errors.As(err, &unknown):
+		return "its authority is unknown"
+	default:
+		return "it does not verify"
+	}
+}
