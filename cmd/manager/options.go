@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	weChatURL      string
+	requestTimeout time.Duration
+	stableWindow   time.Duration
+	namespaces     string
+	workers        int
+
+	leaderElect          bool
+	leaderElectNamespace string
+
+	metricsAddr string
+	healthAddr  string
+	logLevel    slog.Level
+	logFormat   string
+}
+
+func (o *options) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.weChatURL, "wechat-url", "https://api.weixin.qq.com",
+		"base URL of the WeChat API; HTTPS_PROXY and NO_PROXY are honoured")
+	fs.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second,
+		"how long a call to WeChat may take as a whole")
+	fs.DurationVar(&o.stableWindow, "stable-window", 5*time.Minute,
+		"how long before a stable token's end WeChat issues the next one; other than 5m only against a fake WeChat in compressed time")
+	fs.StringVar(&o.namespaces, "namespaces", "",
+		"namespaces to work in, with commas between; empty for all")
+	fs.IntVar(&o.workers, "workers", 32,
+		"how many WeChatTokens are worked on at once; calls to WeChat do not count")
+	fs.BoolVar(&o.leaderElect, "leader-elect", true,
+		"let one replica of many work; false only where there is one, for WeChat wants one caller")
+	fs.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "",
+		"namespace of the lease; empty for that of the pod. Needed outside of a cluster")
+	fs.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443",
+		"address of the metrics, served over TLS to who may get the non-resource URL /metrics; 0 for none")
+	fs.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081",
+		"address of /healthz and /readyz; 0 for none")
+	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo,
+		"least level to log: DEBUG, INFO, WARN or ERROR")
+	fs.StringVar(&o.logFormat, "log-format", "json",
+		"json or text")
+	fs.Usage = func() {
+		fmt.Fprintf(fs.Output(), `manager keeps a live WeChat access_token in the Secret of each WeChatToken.
+
+In a cluster it needs no flags. Outside of one it takes the cluster of $KUBECONFIG
+or --kubeconfig, for instance:
+
+  manager --leader-elect=false --metrics-bind-address=0
+
+Flags:
+`)
+		fs.PrintDefaults()
+	}
+}
+
+// validate says what of the command line cannot be.
+func (o *options) validate(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("there are no arguments besides flags, but got %q", args)
+	}
+	u, err := url.Parse(o.weChatURL)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != "" || u.User != nil {
+		return errors.New("--wechat-url must be like https://api.weixin.qq.com")
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"--request-timeout", o.requestTimeout}, {"--stable-window", o.stableWindow}} {
+		if d.value <= 0 {
+			return fmt.Errorf("%s must be more than 0", d.flag)
+		}
+	}
+	if o.workers < 1 {
+		return errors.New("--workers must be at least 1")
+	}
+	_, err = o.logHandler(io.Discard)
+	return err
+}
+
+// watched is the set of namespaces to work in; empty for all.
+func (o *options) watched() []string {
+	return strings.FieldsFunc(o.namespaces, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (o *options) logHandler(w io.Writer) (slog.Handler, error) {
+	level := &slog.HandlerOptions{Level: o.logLevel}
+	switch o.logFormat {
+	case "json":
+		return slog.NewJSONHandler(w, level), nil
+	case "text":
+		return slog.NewTextHandler(w, level), nil
+	default:
+		return nil, fmt.Errorf("--log-format must be json or text, not %q", o.logFormat)
+	}
+}

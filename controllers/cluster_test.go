@@ -1,0 +1,146 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// startControlPlane starts the one API server that the tests of this package
+// share; each has a namespace of its own there.
+var startControlPlane = sync.OnceValues(controlplane.Start)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if started {
+		if c, err := startControlPlane(); err == nil {
+			if err := c.Stop(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}
+	}
+	os.Exit(code)
+}
+
+var started bool // startControlPlane was called
+
+// namespace is a namespace on the real API server, where one test lives.
+type namespace struct {
+	*controlplane.ControlPlane
+	client.Client
+
+	t    *testing.T
+	name string
+}
+
+func newScheme(t testing.TB) *runtime.Scheme {
+	t.Helper()
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func newNamespace(t *testing.T) *namespace {
+	t.Helper()
+	started = true
+	plane, err := startControlPlane()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(plane.Config, client.Options{Scheme: newScheme(t), FieldValidation: metav1.FieldValidationStrict})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
+	if err := c.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	return &namespace{ControlPlane: plane, Client: client.NewNamespacedClient(c, ns.Name), t: t, name: ns.Name}
+}
+
+// fakeWeChat is a WeChat on loopback.
+func fakeWeChat(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string) {
+	t.Helper()
+	s := wechattest.New(cfg)
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	return s, srv.URL
+}
+
+// operate runs the operator for this namespace until the test, or the returned
+// func, ends it.
+func (n *namespace) operate(url string, window time.Duration) (stop func()) {
+	n.t.Helper()
+	ctx, cancel := context.WithCancel(n.t.Context())
+	mgr, err := ctrl.NewManager(n.Config, ctrl.Options{
+		Scheme:  n.Scheme(),
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache: cache.Options{
+			DefaultNamespaces: map[string]cache.Config{n.name: {}},
+			DefaultTransform:  cache.TransformStripManagedFields(),
+			ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Transform: StripSecretMetadata}},
+		},
+		Client:     client.Options{FieldOwner: managedBy},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	r := &WeChatTokenReconciler{
+		Client:       mgr.GetClient(),
+		Secrets:      mgr.GetAPIReader(),
+		Events:       mgr.GetEventRecorder(managedBy),
+		WeChat:       wechat.NewClient(url, 2*time.Second),
+		StableWindow: window,
+	}
+	if err := r.SetupWithManager(ctx, mgr, 8); err != nil {
+		n.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := mgr.Start(ctx); err != nil {
+			n.t.Error(err)
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	n.t.Cleanup(stop)
+	return stop
+}
+
+const deadline = 60 * time.Second
+
+// eventually waits until what holds.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = holds(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: not within %s: %v", what, deadline, err)
+}

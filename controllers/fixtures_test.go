@@ -1,0 +1,62 @@
+package controllers
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+const (
+	testAppID     = "wx0123456789abcdef"
+	testAppSecret = "canary0secret0canary0secret0cana"
+	wrongSecret   = "canary0wrong0secret0canary0wrong"
+	testWindow    = 5 * time.Minute
+)
+
+var testCreds = wechat.Credentials{AppID: testAppID, AppSecret: testAppSecret}
+
+// weChatToken is a WeChatToken "shop" that reads the Secret "shop-app".
+func weChatToken(mods ...func(*v1alpha1.WeChatToken)) *v1alpha1.WeChatToken {
+	wt := &v1alpha1.WeChatToken{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec: v1alpha1.WeChatTokenSpec{
+			AppID:        testAppID,
+			AppSecretRef: v1alpha1.AppSecretReference{Name: "shop-app"},
+			Mode:         v1alpha1.ModeStable,
+		},
+	}
+	for _, mod := range mods {
+		mod(wt)
+	}
+	return wt
+}
+
+func classic(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = v1alpha1.ModeClassic }
+
+func suspendedSpec(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = true }
+
+func named(name string) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Name = name }
+}
+
+func writing(secret string) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: secret} }
+}
+
+func bumped(value string) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) {
+		metav1.SetMetaDataAnnotation(&wt.ObjectMeta, v1alpha1.AnnotationRefreshRequestedAt, value)
+	}
+}
+
+// appSecret is the Secret "shop-app".
+func appSecret(value string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop-app"},
+		Data:       map[string][]byte{"appsecret": []byte(value)},
+	}
+}

@@ -1,0 +1,300 @@
+package controllers
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// P1, P7: a day of refreshes, each with one call and two writes, and never a
+// dead token in the Secret.
+func TestTokenNeverRunsOut(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		mod    func(*v1alpha1.WeChatToken)
+		weChat wechattest.Config
+		life   time.Duration // of a token in use
+		run    time.Duration
+		pause  time.Duration
+	}{
+		"Stable": {
+			reason: "A stable token is replaced in its last 300 s.",
+			mod:    func(*v1alpha1.WeChatToken) {},
+			life:   7200*time.Second - 300*time.Second, run: 24 * time.Hour, pause: 10 * time.Second,
+		},
+		"Classic": {
+			reason: "A classic token is replaced 10 minutes before its end.",
+			mod:    classic,
+			life:   7200*time.Second - 600*time.Second, run: 24 * time.Hour, pause: 10 * time.Second,
+		},
+		"StableCompressed": {
+			reason: "A life of 40 s works as one of 2 hours does.",
+			mod:    func(*v1alpha1.WeChatToken) {},
+			weChat: wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second},
+			life:   32 * time.Second, run: 20 * time.Minute, pause: time.Second,
+		},
+		"ClassicCompressed": {
+			reason: "At most half of the life is given away.",
+			mod:    classic,
+			weChat: wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second},
+			life:   20 * time.Second, run: 20 * time.Minute, pause: time.Second,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, tc.weChat, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(tc.mod))
+				w.run(time.Second)
+				if dead := w.consume(tc.run, tc.pause); dead > 0 {
+					t.Errorf("%s\n%d reads found a dead token", tc.reason, dead)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+
+				tokens := w.weChat.Counts("").Stable.Rotations + w.weChat.Counts("").Classic.Rotations
+				if least, most := int(tc.run/tc.life), int(tc.run/tc.life)*11/10+2; tokens < least || tokens > most {
+					t.Errorf("%s\n%d tokens, want %d to %d", tc.reason, tokens, least, most)
+				}
+				if w.calls() != tokens {
+					t.Errorf("%d calls for %d tokens, want one each", w.calls(), tokens)
+				}
+				if w.secretWrites != tokens || w.statusWrites != tokens {
+					t.Errorf("%d writes of the Secret and %d of the status for %d tokens, want one each", w.secretWrites, w.statusWrites, tokens)
+				}
+			})
+		})
+	}
+}
+
+// P1, P2: an outage shorter than what the token has left is not felt, and is
+// told.
+func TestOutageIsNotFelt(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod))
+				w.run(time.Second)
+				due := w.get("shop").Status.RefreshTime.Time
+				w.run(time.Until(due) - time.Minute)
+				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 4 * time.Minute})
+				if dead := w.consume(3*time.Minute, time.Second); dead > 0 {
+					t.Errorf("%d reads found a dead token", dead)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
+				if got := w.other(); got != v1alpha1.ConditionReconciling {
+					t.Errorf("condition %q, want Reconciling", got)
+				}
+				if w.get("shop").Status.LastError == nil {
+					t.Error("status has no lastError")
+				}
+				w.run(3 * time.Minute)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				if got := w.get("shop").Status; got.LastError != nil || w.other() != "" {
+					t.Errorf("after the outage: lastError %v, condition %q; want none", got.LastError, w.other())
+				}
+				if w.get("shop").Status.RefreshTime.Time.Equal(due) {
+					t.Error("the token was not replaced")
+				}
+			})
+		})
+	}
+}
+
+// P1, P12: Ready turns False in the second in which the token dies, and True
+// again without help; and the dead token is still there (P2).
+func TestReadyFollowsTheToken(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		expires := w.get("shop").Status.ExpirationTime.Time
+		token := w.token()
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultHang, For: 3 * time.Hour})
+
+		w.run(time.Until(expires) - time.Second)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
+		w.run(time.Second)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
+		if w.token() != token {
+			t.Error("the last token is gone")
+		}
+		w.run(2 * time.Hour)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+// Ready turns False too when the token dies in the middle of a call.
+func TestReadyFollowsTheTokenDuringACall(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		expires := w.get("shop").Status.ExpirationTime.Time
+		w.change(suspendedSpec)
+		w.run(time.Until(expires) - 5*time.Second)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultHang, Count: 1})
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
+		w.run(6 * time.Second)
+		if !w.callUnderWay() {
+			t.Fatal("no call is under way")
+		}
+		if got := w.ready(); got.Status != metav1.ConditionFalse {
+			t.Errorf("Ready = %s with a dead token", got.Status)
+		}
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+func TestSuspendedIsLeftAlone(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(suspendedSpec))
+		w.run(time.Hour)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
+		w.run(time.Second)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+
+		calls, writes := w.calls(), w.secretWrites
+		w.change(suspendedSpec, bumped("1"))
+		w.edit("shop", func(s *corev1.Secret) { s.Labels = nil })
+		w.run(3 * time.Hour)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+		if w.calls() != calls || w.secretWrites != writes {
+			t.Errorf("%d calls and %d writes of the Secret while suspended", w.calls()-calls, w.secretWrites-writes)
+		}
+	})
+}
+
+// P2, DESIGN §4: asked before its window, WeChat gives the same token back. That
+// is a success, costs no write, and is not asked again at once.
+func TestSameTokenIsNoWrite(t *testing.T) {
+	inWorld(t, wechattest.Config{Window: 200 * time.Second}, func(w *world) {
+		w.window = 300 * time.Second // the operator asks 100 s too early
+		w.restart()
+		w.create(appSecret(testAppSecret), weChatToken())
+		if dead := w.consume(6*time.Hour, 10*time.Second); dead > 0 {
+			t.Errorf("%d reads found a dead token", dead)
+		}
+		c := w.weChat.Counts("").Stable
+		if w.secretWrites != c.Rotations || w.statusWrites != c.Rotations {
+			t.Errorf("%d and %d writes for %d tokens", w.secretWrites, w.statusWrites, c.Rotations)
+		}
+		if asked := c.Calls - c.Rotations; asked < 3*6 || asked > 3*11 {
+			t.Errorf("asked %d times in vain for 3 tokens, want 100 s in steps of 10 to 15 s for each", asked)
+		}
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+// A corrected end of the same token is written: the clock was set, or WeChat
+// has changed its mind.
+func TestCorrectedEndIsWritten(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		token := w.token()
+		w.run(time.Until(w.get("shop").Status.RefreshTime.Time) - 10*time.Minute)
+		// Somebody damages the Secret, so WeChat is asked; it says the token
+		// ends in 100 s.
+		w.restart()
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 100, Count: 1})
+		w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, annotationExpiresAt) })
+		w.run(time.Second)
+		if w.token() != token {
+			t.Fatal("the token changed")
+		}
+		if left := time.Until(w.get("shop").Status.ExpirationTime.Time); left > 100*time.Second {
+			t.Errorf("the token is said to live %s, want 100 s", left)
+		}
+		// That was a lie. The next answers put it right.
+		w.run(time.Minute)
+		if left := time.Until(w.get("shop").Status.ExpirationTime.Time); left < 10*time.Minute {
+			t.Errorf("the token is said to live %s, want what WeChat says now", left)
+		}
+	})
+}
+
+// A lost answer of Classic mode means that the token in use is dying.
+func TestLostAnswerIsAskedAgain(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic))
+		w.run(time.Second)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 3})
+		if dead := w.consume(3*time.Hour, 10*time.Second); dead > 0 {
+			t.Errorf("%d reads found a dead token", dead)
+		}
+	})
+}
+
+// A token whose write fails is kept, and the write is tried again, not the call.
+func TestWriteIsTriedAgainNotTheCall(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.refuse = func() error { return apierrors.NewServiceUnavailable("etcd is away") }
+				w.create(appSecret(testAppSecret), weChatToken(mod))
+				w.run(10 * time.Minute)
+				if w.token() != "" {
+					t.Fatal("there is a Secret")
+				}
+				w.refuse = nil
+				w.run(2 * time.Second)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				if got := w.calls(); got != 1 {
+					t.Errorf("%d calls, want 1", got)
+				}
+			})
+		})
+	}
+}
+
+// P12: what the API server refuses is told, with the token redacted should the
+// refusal quote it.
+func TestRefusedSecretIsTold(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.refuse = func() error {
+			return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("policy no-secrets, not even "+testAppSecret))
+		}
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(10 * time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretRefused)
+		if got := w.ready().Message; !strings.Contains(got, "policy no-secrets, not even [redacted]") {
+			t.Errorf("message %q", got)
+		}
+		if w.calls() != 1 || w.statusWrites != 1 {
+			t.Errorf("%d calls and %d writes of the status, want 1 each", w.calls(), w.statusWrites)
+		}
+		w.refuse = nil
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+// P3: a restart with a live token costs nothing.
+func TestRestartCostsNothing(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod, bumped("before the first token")))
+				w.run(time.Second)
+				calls, secrets, statuses := w.calls(), w.secretWrites, w.statusWrites
+				for range 20 {
+					w.run(3 * time.Minute)
+					w.restart()
+					w.run(time.Second)
+				}
+				if w.calls() != calls || w.secretWrites != secrets || w.statusWrites != statuses {
+					t.Errorf("20 restarts cost %d calls, %d writes of the Secret and %d of the status",
+						w.calls()-calls, w.secretWrites-secrets, w.statusWrites-statuses)
+				}
+			})
+		})
+	}
+}

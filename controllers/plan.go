@@ -1,0 +1,232 @@
+package controllers
+
+import (
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// observed is what a reconcile found: in the cluster, and in what WeChat has
+// answered this process so far.
+type observed struct {
+	wt *v1alpha1.WeChatToken
+
+	creds   *wechat.Credentials // nil while the AppSecret cannot be read
+	missing string              // why it cannot be read
+	account accountID           // empty while creds is nil
+	known
+	user
+
+	secret   *corev1.Secret // the target; nil if there is none
+	holder   string         // who else holds the target, or has an older claim to it
+	inSecret *issued        // the token in the target; nil if there is none to trust
+	inOld    *issued        // the token in a Secret of ours that the spec no longer names
+	old      []*corev1.Secret
+}
+
+// plan is what a reconcile does and says.
+type plan struct {
+	call  *call   // ask WeChat for this
+	write *issued // make the target carry this; nil leaves it alone
+
+	// repair says that the write brings no new token: it mends what somebody
+	// changed, or follows the spec.
+	repair bool
+	remove []*corev1.Secret // Secrets of ours to delete once the target carries a token
+	wake   time.Time        // look again then; zero waits for an event
+
+	token   *issued // what the target carries in the end, if it serves the spec
+	due     time.Time
+	verdict verdict
+}
+
+// decide says what to do with what was observed. It is the whole policy:
+//
+//   - Nothing is touched while the object is suspended, or the target is
+//     somebody else's.
+//   - The target is made to carry the newest token that is known, in the shape
+//     the spec wants, as long as that token lives.
+//   - WeChat is asked when there is no live token of this account, when a forced
+//     refresh is pending, or when the token is due; never while a call is under
+//     way, and after a failure not before its time is up, unless a person has
+//     changed the object since.
+//   - The object is looked at again when any of this may change by time alone.
+func decide(o observed, window time.Duration, now time.Time) plan {
+	best := newest(o)
+	p := plan{token: o.inSecret}
+	if !p.token.serves(o.wt) {
+		p.token = nil
+	}
+	if p.token != nil {
+		p.due = due(o.wt, p.token, window)
+	}
+	switch {
+	case o.holder != "":
+		p.token = nil
+		p.verdict = conflict(o.wt, o.holder)
+		return p
+	case o.wt.Spec.Suspend:
+		p.verdict = suspended()
+		return p.wakeAtExpiry(now)
+	case o.creds == nil:
+		p.verdict = appSecretMissing(o.missing)
+		return p.wakeAtExpiry(now)
+	}
+
+	p.planWrite(o, best, window, now)
+	p.planCall(o, best, window, now)
+	if p.token != nil {
+		p.remove = o.old
+	}
+	return p.wakeAtExpiry(now)
+}
+
+// newest is the token to serve: of those that are known and are of the appid
+// and mode of the spec, the one obtained last. What this process was given wins
+// a tie, because it may correct what stands in the Secret.
+func newest(o observed) *issued {
+	var best *issued
+	for _, t := range []*issued{o.inOld, o.inSecret, o.token} {
+		if t.serves(o.wt) && (best == nil || !t.obtained.Before(best.obtained)) {
+			best = t
+		}
+	}
+	return best
+}
+
+// repairPause is the least time between two repairs of one Secret, so that a
+// fight with somebody who changes it back costs 6 writes a minute.
+const repairPause = 10 * time.Second
+
+func (p *plan) planWrite(o observed, best *issued, window time.Duration, now time.Time) {
+	if !best.alive(now) {
+		return
+	}
+	want := *best
+	if o.user.handled != "" {
+		want.handled = o.user.handled
+	} else if want.handled == "" && o.inSecret != nil {
+		want.handled = o.inSecret.handled
+	}
+	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
+		return
+	}
+	p.repair = o.inSecret != nil && o.inSecret.fingerprint == want.fingerprint && o.inSecret.handled == want.handled
+	if next := o.repairedAt.Add(repairPause); p.repair && now.Before(next) {
+		p.wakeAt(next)
+		return
+	}
+	p.write, p.token, p.due = &want, &want, due(o.wt, &want, window)
+}
+
+func (p *plan) planCall(o observed, best *issued, window time.Duration, now time.Time) {
+	p.verdict = live()
+	need := !best.alive(now) || best.account != o.account
+	request := pending(o.wt, p.token)
+	mode := o.wt.Spec.ModeOrDefault()
+
+	var wait time.Time // no call before
+	force := false
+	isDue := best != nil && !now.Before(due(o.wt, best, window))
+	asked := isDue && !o.askedAt.Before(due(o.wt, best, window)) // and the old token came back
+	switch {
+	case need, isDue && !asked:
+		wait = now
+	case request != "":
+		wait, force, p.verdict = o.planForced(request, mode, now)
+	case isDue:
+		wait = o.askedAt.Add(askAgain(o.wt, best, window, now))
+	default:
+		p.wakeAt(p.due)
+		return
+	}
+
+	if o.failure != nil {
+		p.verdict = failed(o.failure, best.alive(now))
+		if again := retryAt(o.wt.UID, o.failure, best); o.tried == attemptOf(o.wt) && again.After(wait) {
+			wait = again
+		}
+	}
+	if mode == v1alpha1.ModeClassic && o.classic.on(now) >= classicPerDay {
+		wait = nextDay(now)
+		p.verdict = dayBudget()
+	}
+	switch {
+	case o.calling:
+		p.verdict.pending = need && o.failure == nil
+	case now.Before(wait):
+		p.wakeAt(wait)
+	default:
+		p.verdict.pending = need && o.failure == nil
+		p.call = &call{
+			creds:    *o.creds,
+			mode:     mode,
+			force:    force,
+			request:  request,
+			previous: best,
+			tried:    attemptOf(o.wt),
+		}
+	}
+}
+
+// planForced says when to call for a pending forced refresh, whether to force,
+// and what to say meanwhile.
+func (o observed) planForced(request string, mode v1alpha1.Mode, now time.Time) (wait time.Time, force bool, v verdict) {
+	if !o.settled && mode == v1alpha1.ModeStable {
+		return now, false, live() // see known.settled
+	}
+	next, exhausted := nextForced(mode, o.forced, o.classic, now)
+	switch {
+	case !next.After(now):
+		return now, true, live()
+	case !exhausted:
+		return next, true, deferred(next)
+	case mode == v1alpha1.ModeStable && o.keptFor != request:
+		return now, false, forceBudget(next) // a plain call is free, and may bring a new token
+	default:
+		return next, true, forceBudget(next)
+	}
+}
+
+// pending is the forced refresh that t does not answer yet; empty if there is
+// none.
+func pending(wt *v1alpha1.WeChatToken, t *issued) string {
+	request := requested(wt)
+	if t != nil && t.handled == request {
+		return ""
+	}
+	return request
+}
+
+// maxRequest bounds the value of the refresh annotation that counts, in bytes,
+// so that no value makes the Secret or the status too large to be written.
+const maxRequest = 256
+
+// requested is the value of the refresh annotation.
+func requested(wt *v1alpha1.WeChatToken) string {
+	value := wt.Annotations[v1alpha1.AnnotationRefreshRequestedAt]
+	if len(value) > maxRequest {
+		value = strings.ToValidUTF8(value[:maxRequest], "")
+	}
+	return value
+}
+
+// wakeAt makes the object be looked at again at t, or earlier.
+func (p *plan) wakeAt(t time.Time) {
+	if p.wake.IsZero() || t.Before(p.wake) {
+		p.wake = t
+	}
+}
+
+// wakeAtExpiry makes the object be looked at when its token dies: Ready must
+// turn False then.
+func (p plan) wakeAtExpiry(now time.Time) plan {
+	if p.token.alive(now) {
+		p.wakeAt(p.token.expires)
+	}
+	return p
+}

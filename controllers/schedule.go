@@ -1,0 +1,108 @@
+package controllers
+
+import (
+	"hash/fnv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// Every time here follows from the life that WeChat gave a token, never from
+// 7200 s, so that a life of 40 s works as one of 2 hours does.
+
+// due is when t should be replaced.
+//
+// Stable: WeChat gives the next token only in the last window of this one (300
+// s), so due lies a second and a bit behind the start of that window; asked
+// earlier, WeChat gives the same token back.
+//
+// Classic: refreshBefore before the end, at most half of the life, and a bit
+// earlier. The bit is the same after each restart, and spreads tokens that were
+// obtained together.
+func due(wt *v1alpha1.WeChatToken, t *issued, window time.Duration) time.Time {
+	if wt.Spec.ModeOrDefault() == v1alpha1.ModeStable {
+		return t.expires.Add(-window + min(time.Second, window/10) + offset(wt.UID, window/30))
+	}
+	before := min(wt.Spec.RefreshBeforeOrDefault(), t.expires.Sub(t.obtained)/2)
+	return t.expires.Add(-before - offset(wt.UID, before/20))
+}
+
+// askAgain is how long to wait when WeChat gave the same token back though it
+// was due: 10 to 15 s of a 300 s window, and more often when the end is near.
+func askAgain(wt *v1alpha1.WeChatToken, t *issued, window time.Duration, now time.Time) time.Duration {
+	pause := window/30 + offset(wt.UID, window/60)
+	return min(pause, max(t.expires.Sub(now)/4, time.Second))
+}
+
+// Waits after a failure. None outlives the token by more than its own end: the
+// object is looked at again when the token dies.
+const (
+	shortestWait  = time.Second      // after the first transient failure
+	longestWait   = time.Minute      // after many
+	quotaWait     = time.Hour        // errcode 45009: until tomorrow, or until somebody clears the quota
+	rejectedWait  = time.Hour        // the object is wrong: a change of it ends this wait
+	refusedWait   = 5 * time.Minute  // somebody must act at WeChat, first try
+	refusedLonger = 30 * time.Minute // and after some
+	blockedHour   = time.Hour        // errcode 89507
+	blockedDay    = day              // errcode 89506
+)
+
+// retryAt is when to call WeChat again after f. The token in use is t; nil when
+// none lives.
+func retryAt(uid types.UID, f *failure, t *issued) time.Time {
+	wait := waitAfter(f, t)
+	return f.at.Add(wait + offset(uid, min(wait/10, time.Minute)))
+}
+
+func waitAfter(f *failure, t *issued) time.Duration {
+	if f.err == nil { // the old token came back
+		return double(forcedSpacing, f.count, quotaWait)
+	}
+	switch f.err.Class() {
+	case wechat.MinuteQuota:
+		return f.at.Truncate(time.Minute).Add(time.Minute).Sub(f.at)
+	case wechat.DayQuota:
+		return quotaWait
+	case wechat.WrongRequest:
+		return rejectedWait
+	case wechat.Refused:
+		switch f.err.Code {
+		case 89506:
+			return blockedDay
+		case 89507:
+			return blockedHour
+		}
+		return double(refusedWait, f.count, refusedLonger)
+	default:
+		longest := longestWait
+		if t.alive(f.at) { // so that several tries fit into what is left
+			longest = min(longest, max(t.expires.Sub(f.at)/4, shortestWait))
+		}
+		return double(shortestWait, f.count, longest)
+	}
+}
+
+// double is first, doubled for each further failure in a row, at most longest.
+func double(first time.Duration, count int, longest time.Duration) time.Duration {
+	for range count - 1 {
+		if first >= longest {
+			break
+		}
+		first *= 2
+	}
+	return min(first, longest)
+}
+
+// offset is a time below spread that is always the same for uid. It keeps
+// objects from doing the same thing in the same moment.
+func offset(uid types.UID, spread time.Duration) time.Duration {
+	if spread <= 0 {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(uid)) //nolint:errcheck // a hash.Hash never returns an error
+	return time.Duration(float64(h.Sum32()) / (1 << 32) * float64(spread))
+}

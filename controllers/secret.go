@@ -1,0 +1,237 @@
+package controllers
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// What the operator must remember about a token stands on the Secret, beside
+// the token: one write changes both, and a restart finds both.
+const (
+	annotationAccount     = "wechattoken.io/account"            // accountID of the account that issued the token
+	annotationAppID       = "wechattoken.io/appid"              //
+	annotationMode        = "wechattoken.io/mode"               //
+	annotationObtainedAt  = "wechattoken.io/obtained-at"        // RFC 3339, UTC
+	annotationExpiresAt   = "wechattoken.io/expires-at"         // RFC 3339, UTC
+	annotationFingerprint = "wechattoken.io/token-fingerprint"  // tells an edited token
+	annotationHandled     = "wechattoken.io/handled-refresh-at" // the forced refresh this token answers
+	annotationForced      = "wechattoken.io/forced-calls"       // budget: times of forced calls, Unix seconds
+	annotationClassic     = "wechattoken.io/classic-calls"      // budget: day and number of /cgi-bin/token calls
+	annotationLayout      = "wechattoken.io/layout"             // tells keys, labels and annotations that are no longer wanted
+	labelManagedBy        = "app.kubernetes.io/managed-by"
+	managedBy             = "wechat-token-operator"
+	kind                  = "WeChatToken"
+)
+
+// accountID names a WeChat account together with the AppSecret and the mode in
+// use: the first 32 hex digits of a SHA-256. AppSecrets are 128 random bits, so
+// that it does not help to find one.
+type accountID string
+
+func accountOf(creds wechat.Credentials, mode v1alpha1.Mode) accountID {
+	return accountID(hash(creds.AppID, creds.AppSecret, string(mode))[:32])
+}
+
+// hash is the SHA-256 of parts in hex. Each part counts with its length, so
+// that no two lists of parts read the same.
+func hash(parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// fingerprint tells tokens apart without showing them: the first 16 hex digits
+// of the SHA-256.
+func fingerprint(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])[:16]
+}
+
+// issued is a token and what is remembered beside it.
+type issued struct {
+	value       string
+	fingerprint string
+	account     accountID
+	appID       string
+	mode        v1alpha1.Mode
+	obtained    time.Time // when the call that brought it began
+	expires     time.Time
+	handled     string // the forced refresh it answers
+	forced      []time.Time
+	classic     dayCount
+}
+
+// alive reports whether WeChat still accepts the token. No token is not alive.
+func (t *issued) alive(now time.Time) bool { return t != nil && now.Before(t.expires) }
+
+// serves reports whether t is a token of the appid and mode that wt names.
+func (t *issued) serves(wt *v1alpha1.WeChatToken) bool {
+	return t != nil && t.appID == wt.Spec.AppID && t.mode == wt.Spec.ModeOrDefault()
+}
+
+// render is all that the operator wants of the target Secret.
+func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfiguration {
+	keys := wt.TokenSecretKeys()
+	labels := map[string]string{labelManagedBy: managedBy}
+	annotations := map[string]string{
+		annotationAccount:     string(t.account),
+		annotationAppID:       t.appID,
+		annotationMode:        string(t.mode),
+		annotationObtainedAt:  stamp(t.obtained),
+		annotationExpiresAt:   stamp(t.expires),
+		annotationFingerprint: t.fingerprint,
+		annotationHandled:     t.handled,
+		annotationForced:      writeTimes(t.forced),
+		annotationClassic:     t.classic.String(),
+		annotationLayout:      layout(wt),
+	}
+	if s := wt.Spec.Secret; s != nil {
+		for k, v := range s.Labels {
+			labels[k] = cmp.Or(labels[k], string(v))
+		}
+		for k, v := range s.Annotations {
+			annotations[k] = cmp.Or(annotations[k], string(v))
+		}
+	}
+	return corev1ac.Secret(wt.TokenSecretName(), wt.Namespace).
+		WithLabels(labels).
+		WithAnnotations(annotations).
+		WithOwnerReferences(metav1ac.OwnerReference().
+			WithAPIVersion(v1alpha1.GroupVersion.String()).
+			WithKind(kind).
+			WithName(wt.Name).
+			WithUID(wt.UID).
+			WithController(true)).
+		WithType(corev1.SecretTypeOpaque).
+		WithData(map[string][]byte{
+			string(keys.AccessToken): []byte(t.value),
+			string(keys.ExpiresAt):   []byte(stamp(t.expires)),
+			string(keys.ObtainedAt):  []byte(stamp(t.obtained)),
+			string(keys.AppID):       []byte(t.appID),
+		})
+}
+
+// carries reports whether s has all of want. It may have more: people add
+// labels and keys of their own, and they stay.
+func carries(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
+	for k, v := range want.Labels {
+		if got, ok := s.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	for k, v := range want.Annotations {
+		if got, ok := s.Annotations[k]; !ok || got != v {
+			return false
+		}
+	}
+	for k, v := range want.Data {
+		if !bytes.Equal(s.Data[k], v) {
+			return false
+		}
+	}
+	owner := want.OwnerReferences[0]
+	for _, got := range s.OwnerReferences {
+		if got.UID == *owner.UID {
+			return got.Controller != nil && *got.Controller
+		}
+	}
+	return false
+}
+
+// tokenIn reads back what render wrote. It returns nil for a Secret that holds
+// no token, or one that somebody has edited beyond trust.
+func tokenIn(s *corev1.Secret) *issued {
+	if s == nil {
+		return nil
+	}
+	a := s.Annotations
+	t := &issued{
+		fingerprint: a[annotationFingerprint],
+		account:     accountID(a[annotationAccount]),
+		appID:       a[annotationAppID],
+		mode:        v1alpha1.Mode(a[annotationMode]),
+		handled:     a[annotationHandled],
+		forced:      readTimes(a[annotationForced]),
+		classic:     readDayCount(a[annotationClassic]),
+	}
+	var err error
+	if t.obtained, err = time.Parse(time.RFC3339, a[annotationObtainedAt]); err != nil {
+		return nil
+	}
+	if t.expires, err = time.Parse(time.RFC3339, a[annotationExpiresAt]); err != nil {
+		return nil
+	}
+	// By its fingerprint the token is found under whatever key the spec named
+	// when it was written.
+	for _, v := range s.Data {
+		if fingerprint(string(v)) == t.fingerprint {
+			t.value = string(v)
+			return t
+		}
+	}
+	return nil
+}
+
+// layout changes with what a spec wants of the Secret beside the token. Without
+// it, a label that was taken out of the spec could not be told from one that
+// somebody else put on the Secret.
+func layout(wt *v1alpha1.WeChatToken) string {
+	keys := wt.TokenSecretKeys()
+	parts := []string{string(keys.AccessToken), string(keys.ExpiresAt), string(keys.ObtainedAt), string(keys.AppID)}
+	if s := wt.Spec.Secret; s != nil {
+		var extra []string
+		for k, v := range s.Labels {
+			extra = append(extra, "label", k, string(v))
+		}
+		for k, v := range s.Annotations {
+			extra = append(extra, "annotation", k, string(v))
+		}
+		// Triples are sorted as a whole.
+		triples := slices.Collect(slices.Chunk(extra, 3))
+		slices.SortFunc(triples, slices.Compare)
+		for _, triple := range triples {
+			parts = append(parts, triple...)
+		}
+	}
+	return hash(parts...)[:16]
+}
+
+// stamp writes a time as the Secret holds it: RFC 3339, UTC, whole seconds, cut
+// off so that no token is said to live longer than it does.
+func stamp(t time.Time) string { return t.UTC().Truncate(time.Second).Format(time.RFC3339) }
+
+// writeTimes writes times as Unix seconds with commas between.
+func writeTimes(times []time.Time) string {
+	parts := make([]string, len(times))
+	for i, t := range times {
+		parts[i] = strconv.FormatInt(t.Unix(), 10)
+	}
+	return strings.Join(parts, ",")
+}
+
+// readTimes reads what writeTimes wrote, and passes over what is no number.
+func readTimes(s string) []time.Time {
+	var times []time.Time
+	for part := range strings.SplitSeq(s, ",") {
+		if n, err := strconv.ParseInt(part, 10, 64); err == nil {
+			times = append(times, time.Unix(n, 0))
+		}
+	}
+	return times
+}

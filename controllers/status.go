@@ -1,0 +1,198 @@
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// verdict is how things stand beside the life of the token: what the conditions
+// say. Two equal situations have equal verdicts: no clock reading, no counter,
+// no request id is in one.
+type verdict struct {
+	reason  string
+	message string
+	ends    end
+	pending bool // the first answer for this account is not there yet: say nothing new
+	err     *v1alpha1.WeChatError
+}
+
+// end is what ends a situation that is not well.
+type end int
+
+const (
+	well end = iota
+	byItself
+	byPerson
+)
+
+func live() verdict {
+	return verdict{reason: v1alpha1.ReasonTokenLive, message: "The Secret holds a live token"}
+}
+
+func suspended() verdict {
+	return verdict{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}
+}
+
+func conflict(wt *v1alpha1.WeChatToken, holder string) verdict {
+	return verdict{
+		reason:  v1alpha1.ReasonSecretConflict,
+		message: fmt.Sprintf("Secret %q %s. Set spec.secret.name to another name, or remove that Secret", wt.TokenSecretName(), holder),
+		ends:    byPerson,
+	}
+}
+
+func appSecretMissing(missing string) verdict {
+	return verdict{reason: v1alpha1.ReasonAppSecretMissing, message: missing, ends: byPerson}
+}
+
+func secretRefused(why string) verdict {
+	return verdict{
+		reason:  v1alpha1.ReasonSecretRefused,
+		message: "The API server refused the Secret: " + why,
+		ends:    byPerson,
+	}
+}
+
+func deferred(next time.Time) verdict {
+	v := live()
+	v.ends = byItself
+	v.reason = v1alpha1.ReasonRefreshDeferred
+	v.message = fmt.Sprintf("The forced refresh waits until %s: there must be %s between two of them", stamp(next.Add(time.Second)), forcedSpacing)
+	return v
+}
+
+func forceBudget(next time.Time) verdict {
+	return verdict{
+		reason:  v1alpha1.ReasonRefreshBudgetExhausted,
+		message: fmt.Sprintf("The forced refreshes of the last 24 hours are used up (WeChat allows %d); the next is possible at %s. The token is refreshed in its time all the same", forcedPerDay, stamp(next.Add(time.Second))),
+		ends:    byItself,
+	}
+}
+
+func dayBudget() verdict {
+	return verdict{
+		reason:  v1alpha1.ReasonDayQuotaExceeded,
+		message: fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", classicPerDay),
+		ends:    byItself,
+	}
+}
+
+// failed is the verdict on a call that brought no new token.
+func failed(f *failure, alive bool) verdict {
+	v := verdict{reason: v1alpha1.ReasonRefreshRefused, ends: byItself}
+	if f.err == nil {
+		v.message = "WeChat gave the old token back on a forced refresh; somebody else may have used up the forced refreshes of this account. The operator tries again later"
+	} else {
+		v = refused(f.err)
+	}
+	if alive {
+		v.message += ". The token in the Secret still works"
+	}
+	return v
+}
+
+// consoleHint names the page of the WeChat console where most remedies are.
+const consoleHint = "mp.weixin.qq.com: 设置与开发, 基本配置 (小程序: 开发管理, 开发设置)"
+
+func refused(err *wechat.Error) verdict {
+	v := verdict{ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message}}
+	what := "WeChat gave no token: " + err.Message
+	if err.Code != 0 {
+		v.err.Code = &err.Code
+		what = fmt.Sprintf("WeChat answered %d (%s)", err.Code, err.Message)
+	}
+	caller := "this cluster's address"
+	if err.CallerIP.IsValid() {
+		v.err.CallerIP = err.CallerIP.String()
+		caller = v.err.CallerIP
+	}
+	say := func(reason, remedy string) { v.reason, v.message = reason, what+". "+remedy }
+
+	switch err.Code {
+	case 40013:
+		say(v1alpha1.ReasonAppIDInvalid, "Correct spec.appID")
+	case 40001, 40125:
+		say(v1alpha1.ReasonAppSecretInvalid, "Put the AppSecret of this appid into the Secret of spec.appSecretRef; if it is lost, reset it at "+consoleHint)
+	case 40243:
+		say(v1alpha1.ReasonAppSecretFrozen, "Unfreeze the AppSecret at "+consoleHint+"; it takes 10 minutes")
+	case 40002, 41002, 41004:
+		say(v1alpha1.ReasonRequestRejected, "Look for a proxy that changes requests, and check spec.appID and the AppSecret")
+	case 61024:
+		say(v1alpha1.ReasonRequestRejected, "A third-party platform (第三方平台) manages this account; its token must come from there")
+	case 40164, 61004:
+		say(v1alpha1.ReasonIPNotAllowed, fmt.Sprintf("Add %s to the IP allow-list (IP白名单) at %s", caller, consoleHint))
+	case 89501, 89503:
+		say(v1alpha1.ReasonIPConfirmationPending, "The administrator of the account must confirm this cluster's address in the WeChat message that was sent to them")
+	case 89506:
+		say(v1alpha1.ReasonIPBlocked, "The administrator refused this cluster's address twice: WeChat blocks it for 24 hours")
+	case 89507:
+		say(v1alpha1.ReasonIPBlocked, "The administrator refused this cluster's address: WeChat blocks it for 1 hour")
+	case 48004, 50002, 50004, 50007:
+		say(v1alpha1.ReasonAccountRestricted, "The account is restricted or frozen; see the notices at mp.weixin.qq.com")
+	case 45009:
+		say(v1alpha1.ReasonDayQuotaExceeded, "Clear the quota at mp.weixin.qq.com or with clear_quota/v2 (10 times a month), and find who else calls")
+	case 45011:
+		say(v1alpha1.ReasonMinuteQuotaExceeded, "The operator goes on in the next minute")
+	default:
+		say(v1alpha1.ReasonWeChatUnavailable, "The operator tries again")
+	}
+	switch err.Class() {
+	case wechat.Transient, wechat.MinuteQuota, wechat.DayQuota:
+		v.ends = byItself
+	}
+	return v
+}
+
+// statusOf is the status that p leads to. It returns the old one, with Ready
+// brought up to date, as long as p has nothing new to say.
+func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTokenStatus {
+	s := *wt.Status.DeepCopy()
+	if p.verdict.pending {
+		ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
+		if ready != nil && ready.Status == metav1.ConditionTrue && s.ExpirationTime != nil && !now.Before(s.ExpirationTime.Time) {
+			ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonTokenExpired
+			ready.Message = "The token is dead; a new one is being fetched"
+			ready.LastTransitionTime = metav1.NewTime(now)
+		}
+		return s
+	}
+
+	s.ObservedGeneration = wt.Generation
+	s.SecretName, s.TokenFingerprint = "", ""
+	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil
+	if t := p.token; t != nil {
+		s.SecretName, s.TokenFingerprint = wt.TokenSecretName(), t.fingerprint
+		s.ExpirationTime = new(metav1.NewTime(t.expires))
+		s.LastRefreshTime = new(metav1.NewTime(t.obtained))
+		s.RefreshTime = new(metav1.NewTime(p.due.Truncate(time.Second)))
+		s.LastHandledRefreshAt = t.handled
+	}
+	s.LastError = p.verdict.err
+
+	ready := metav1.ConditionFalse
+	if p.token.alive(now) {
+		ready = metav1.ConditionTrue
+	}
+	set := func(kind string, status metav1.ConditionStatus) {
+		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+			Type: kind, Status: status, ObservedGeneration: wt.Generation,
+			Reason: p.verdict.reason, Message: p.verdict.message,
+			LastTransitionTime: metav1.NewTime(now),
+		})
+	}
+	set(v1alpha1.ConditionReady, ready)
+	for kind, ends := range map[string]end{v1alpha1.ConditionReconciling: byItself, v1alpha1.ConditionStalled: byPerson} {
+		if p.verdict.ends == ends {
+			set(kind, metav1.ConditionTrue)
+		} else {
+			meta.RemoveStatusCondition(&s.Conditions, kind)
+		}
+	}
+	return s
+}

@@ -1,0 +1,157 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// The field indexes of the cache.
+const (
+	indexSecrets = "secrets" // WeChatTokens by the names of the Secrets they read or write
+	indexOwner   = "owner"   // Secrets by the UID of the WeChatToken that controls them
+)
+
+// Backoff of a reconcile that the cluster has failed.
+const (
+	shortestBackoff = 50 * time.Millisecond
+	longestBackoff  = 10 * time.Second
+)
+
+// SetupWithManager watches the WeChatTokens and the metadata of all Secrets.
+// workers is how many objects are reconciled at once.
+func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int) error {
+	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
+		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf)).
+		WatchesRawSource(source.Func(r.start)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			EnableWarmup:            new(true), // a stand-by has its cache filled when it takes over
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](shortestBackoff, longestBackoff),
+		}).
+		Complete(r)
+}
+
+// Index adds the field indexes that the reconciler reads by.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexSecrets, secretsOf); err != nil {
+		return err
+	}
+	return indexer.IndexField(ctx, secretMetadata(), indexOwner, ownerOf)
+}
+
+func secretMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return m
+}
+
+func secretsOf(obj client.Object) []string {
+	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the index is on this kind
+	return []string{wt.Spec.AppSecretRef.Name, wt.TokenSecretName()}
+}
+
+func ownerOf(obj client.Object) []string {
+	owner := metav1.GetControllerOf(obj)
+	if owner == nil || owner.Kind != kind {
+		return nil
+	}
+	return []string{string(owner.UID)}
+}
+
+// start is called with the queue before the first reconcile.
+func (r *WeChatTokenReconciler) start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	r.calls = ctx
+	r.wake = func(key types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: key}) }
+	return nil
+}
+
+// asksForSomething lets pass what a user may have done to a WeChatToken: a new
+// one, another spec, a bumped annotation. Our own writes of the status do not
+// pass.
+var asksForSomething = predicate.Or[client.Object](
+	predicate.GenerationChangedPredicate{},
+	predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			const bumped = v1alpha1.AnnotationRefreshRequestedAt
+			return e.ObjectOld.GetAnnotations()[bumped] != e.ObjectNew.GetAnnotations()[bumped]
+		},
+	},
+)
+
+// usersOf lists the WeChatTokens that read or write a Secret, or own it.
+func (r *WeChatTokenReconciler) usersOf(ctx context.Context, secret client.Object) []reconcile.Request {
+	requests := r.requestsFor(ctx, secret.GetNamespace(), secret.GetName(), "")
+	if owner := metav1.GetControllerOf(secret); owner != nil && owner.Kind == kind {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}})
+	}
+	return requests
+}
+
+// rivalsOf lists the other WeChatTokens that name the same target Secret.
+func (r *WeChatTokenReconciler) rivalsOf(ctx context.Context, obj client.Object) []reconcile.Request {
+	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the watch is on this kind
+	return r.requestsFor(ctx, wt.Namespace, wt.TokenSecretName(), wt.Name)
+}
+
+func (r *WeChatTokenReconciler) requestsFor(ctx context.Context, namespace, secret, except string) []reconcile.Request {
+	var users v1alpha1.WeChatTokenList
+	if err := r.Client.List(ctx, &users, client.InNamespace(namespace), client.MatchingFields{indexSecrets: secret}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens of a Secret", "secret", secret)
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range users.Items {
+		if name := users.Items[i].Name; name != except {
+			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+		}
+	}
+	return requests
+}
+
+// StripSecretMetadata is the cache transform for the metadata of Secrets: it
+// keeps what the watch is for, the name and the owner. A cluster has many
+// Secrets that are not ours.
+func StripSecretMetadata(obj any) (any, error) {
+	if m, ok := obj.(*metav1.PartialObjectMetadata); ok {
+		m.Labels, m.Annotations, m.ManagedFields = nil, nil, nil
+	}
+	return obj, nil
+}
+
+// maxText bounds what is told of an error, in bytes: an event's note holds
+// 1,024.
+const maxText = 900
+
+// short cuts a text that is too long to be shown.
+func short(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return string(bytes.ToValidUTF8([]byte(s[:maxText]), nil)) + "…"
+}
+
+func trimSpace(b []byte) []byte { return bytes.TrimSpace(b) }

@@ -1,0 +1,391 @@
+// Package controllers keeps a live token in the Secret of each WeChatToken.
+//
+// One reconcile observes the cluster and what WeChat has answered, decides
+// (plan.go, a pure function), acts, and records. All effects are in this file;
+// the calls to WeChat run beside the workers and wake the object when they end
+// (account.go). What must be remembered stands on the Secret (secret.go), and
+// status is a view that nothing is decided from.
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// WeChatTokenReconciler keeps the Secrets of all WeChatTokens filled.
+//
+// The RBAC for the cache, events and the lease is below and in config/rbac.
+// Secrets cannot be granted "by metadata only": list is as strong as get.
+//
+// +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens,verbs=get;list;watch
+// +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+type WeChatTokenReconciler struct {
+	// Client reads WeChatTokens and the metadata of Secrets from the cache, and
+	// writes. Its field owner is set.
+	Client client.Client
+	// Secrets reads whole Secrets, live: no cache holds a token or an AppSecret.
+	Secrets client.Reader
+	Events  events.EventRecorder
+	WeChat  *wechat.Client
+	// StableWindow is how long before its end WeChat replaces a stable token:
+	// 300 s ("getStableAccessToken").
+	StableWindow time.Duration
+
+	accounts accounts
+	written  sync.Map // types.NamespacedName to statusWrite
+
+	// wake queues an object again, and calls is the life of the calls to
+	// WeChat. Both come with the queue, when the controller starts.
+	wake  func(types.NamespacedName)
+	calls context.Context //nolint:containedctx // it ends calls that outlive the reconcile that began them
+}
+
+// Reconcile brings one WeChatToken a step on and tells its user how it went.
+func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var wt v1alpha1.WeChatToken
+	err := r.Client.Get(ctx, req.NamespacedName, &wt)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	if err != nil || !wt.DeletionTimestamp.IsZero() {
+		r.accounts.forget(req.NamespacedName)
+		r.written.Delete(req.NamespacedName)
+		return ctrl.Result{}, nil // the garbage collector takes the Secret
+	}
+	r.catchUp(&wt)
+
+	o, err := r.observe(ctx, &wt)
+	if err != nil {
+		return ctrl.Result{}, err // the cluster failed us; tried again with backoff
+	}
+	p := decide(o, r.StableWindow, time.Now())
+	if err := r.act(ctx, o, &p); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.record(ctx, &wt, p); err != nil {
+		return ctrl.Result{}, err
+	}
+	return p.result(time.Now()), nil
+}
+
+// observe reads the Secrets a WeChatToken names. A missing one is an
+// observation, not an error.
+func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observed, error) {
+	o := observed{wt: wt}
+	var err error
+	if o.secret, err = r.secret(ctx, wt, wt.TokenSecretName()); err != nil {
+		return o, err
+	}
+	o.inSecret = tokenIn(o.secret)
+	if o.holder, err = r.holder(ctx, wt, o.secret); err != nil || o.holder != "" || wt.Spec.Suspend {
+		return o, err
+	}
+	if o.creds, o.missing, err = r.credentials(ctx, wt); err != nil || o.creds == nil {
+		return o, err
+	}
+	if err := r.observeOld(ctx, &o); err != nil {
+		return o, err
+	}
+	spent := o.inSecret
+	if spent != nil && spent.appID != wt.Spec.AppID {
+		spent = nil // the budget is the appid's
+	}
+	o.account = accountOf(*o.creds, wt.Spec.ModeOrDefault())
+	o.known, o.user = r.accounts.look(client.ObjectKeyFromObject(wt), o.account, wt, spent)
+	return o, nil
+}
+
+// secret reads a Secret; nil if there is none.
+func (r *WeChatTokenReconciler) secret(ctx context.Context, wt *v1alpha1.WeChatToken, name string) (*corev1.Secret, error) {
+	var s corev1.Secret
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // no Secret is an answer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read Secret %q: %w", name, err)
+	}
+	return &s, nil
+}
+
+// credentials reads the AppSecret. Without one it says what is missing.
+func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken) (*wechat.Credentials, string, error) {
+	ref := wt.Spec.AppSecretRef
+	s, err := r.secret(ctx, wt, ref.Name)
+	if err != nil {
+		return nil, "", err
+	}
+	if s == nil {
+		return nil, fmt.Sprintf("There is no Secret %q in this namespace; create it with the AppSecret under the key %q", ref.Name, ref.KeyOrDefault()), nil
+	}
+	value := string(trimSpace(s.Data[ref.KeyOrDefault()]))
+	if value == "" {
+		return nil, fmt.Sprintf("Secret %q holds no AppSecret under the key %q", ref.Name, ref.KeyOrDefault()), nil
+	}
+	return &wechat.Credentials{AppID: wt.Spec.AppID, AppSecret: value}, "", nil
+}
+
+// holder says who else has the target Secret, or an older claim to it; empty if
+// it is wt's. Of two WeChatTokens that name one target the older has it: it
+// takes the Secret over if the younger was there first.
+func (r *WeChatTokenReconciler) holder(ctx context.Context, wt *v1alpha1.WeChatToken, s *corev1.Secret) (string, error) {
+	var claimants v1alpha1.WeChatTokenList
+	if err := r.Client.List(ctx, &claimants, client.InNamespace(wt.Namespace), client.MatchingFields{indexSecrets: wt.TokenSecretName()}); err != nil {
+		return "", err
+	}
+	younger := map[types.UID]bool{}
+	for i := range claimants.Items {
+		other := &claimants.Items[i]
+		if other.UID == wt.UID || other.TokenSecretName() != wt.TokenSecretName() || !other.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if older(other, wt) {
+			return fmt.Sprintf("is claimed by the older WeChatToken %q", other.Name), nil
+		}
+		younger[other.UID] = true
+	}
+	if s == nil || metav1.IsControlledBy(s, wt) {
+		return "", nil
+	}
+	owner := metav1.GetControllerOf(s)
+	switch {
+	case owner == nil:
+		return "was not made by this operator", nil
+	case younger[owner.UID]:
+		return "", nil
+	default:
+		return fmt.Sprintf("belongs to %s %q", owner.Kind, owner.Name), nil
+	}
+}
+
+func older(a, b *v1alpha1.WeChatToken) bool {
+	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.UID < b.UID
+	}
+	return a.CreationTimestamp.Before(&b.CreationTimestamp)
+}
+
+// observeOld looks for Secrets that wt owns under names it no longer uses.
+func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observed) error {
+	owned := metav1.PartialObjectMetadataList{}
+	owned.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := r.Client.List(ctx, &owned, client.InNamespace(o.wt.Namespace), client.MatchingFields{indexOwner: string(o.wt.UID)}); err != nil {
+		return err
+	}
+	for i := range owned.Items {
+		name := owned.Items[i].Name
+		if name == o.wt.TokenSecretName() {
+			continue
+		}
+		s, err := r.secret(ctx, o.wt, name)
+		if err != nil {
+			return err
+		}
+		if s == nil || !metav1.IsControlledBy(s, o.wt) {
+			continue // the cache is behind
+		}
+		o.old = append(o.old, s)
+		if t := tokenIn(s); t != nil {
+			o.inOld = t
+		}
+	}
+	return nil
+}
+
+// act does what p says. An error means that the cluster failed us; a refusal of
+// the Secret becomes p's verdict instead, because its user must see it.
+func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) error {
+	key := client.ObjectKeyFromObject(o.wt)
+	if p.call != nil {
+		r.call(key, o.account, *p.call)
+	}
+	if p.write == nil {
+		return r.removeOld(ctx, p.remove)
+	}
+	if p.repair {
+		r.accounts.repaired(key, time.Now())
+	}
+	err := r.write(ctx, o, p.write)
+	switch {
+	case err == nil:
+		if p.write.fingerprint != fingerprintIn(o.inSecret) {
+			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
+		}
+		return r.removeOld(ctx, p.remove)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		p.wake, p.verdict.pending = time.Time{}, true
+		return nil // the object is about to go too
+	case isRefusal(err):
+		now := time.Now()
+		p.token = o.inSecret
+		p.verdict = secretRefused(wechat.Redact(short(err.Error()), o.creds.AppSecret, p.write.value))
+		p.wakeAt(now.Add(refusedSecretWait(o.inSecret, now)))
+		return nil
+	default:
+		return fmt.Errorf("write Secret %q: %w", o.wt.TokenSecretName(), err)
+	}
+}
+
+// isRefusal reports whether the API server has said no to what was written, and
+// would again. A webhook that does not answer is an internal error.
+func isRefusal(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
+		apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInternalError(err)
+}
+
+// refusedSecretWait is how long to wait after a refusal: half a minute, and less
+// when the token in the Secret is about to die. Nothing in the cluster tells
+// when a policy or a quota has changed.
+func refusedSecretWait(t *issued, now time.Time) time.Duration {
+	if !t.alive(now) {
+		return 30 * time.Second
+	}
+	return min(30*time.Second, max(t.expires.Sub(now)/4, time.Second))
+}
+
+func fingerprintIn(t *issued) string {
+	if t == nil {
+		return ""
+	}
+	return t.fingerprint
+}
+
+// write applies the target Secret. On one that was seen it insists on what was
+// seen, so that nothing newer is overwritten; and it takes fields from others
+// only there, where decide has made sure that the Secret is ours.
+func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) error {
+	s := render(o.wt, t)
+	if o.secret == nil {
+		return r.Client.Apply(ctx, s)
+	}
+	return r.Client.Apply(ctx, s.WithResourceVersion(o.secret.ResourceVersion), client.ForceOwnership)
+}
+
+func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Secret) error {
+	var errs []error
+	for _, s := range old {
+		asSeen := client.Preconditions{UID: &s.UID, ResourceVersion: &s.ResourceVersion}
+		errs = append(errs, client.IgnoreNotFound(r.Client.Delete(ctx, s, asSeen)))
+	}
+	return errors.Join(errs...)
+}
+
+// call asks WeChat beside the workers. It ends by its own timeout, or when the
+// controller stops.
+func (r *WeChatTokenReconciler) call(key types.NamespacedName, id accountID, c call) {
+	if !r.accounts.begin(key, id, c) {
+		return
+	}
+	go func() {
+		start := time.Now()
+		got, err := r.ask(r.calls, c)
+		for _, waiting := range r.accounts.end(key, id, c, start, got, err) {
+			r.wake(waiting)
+		}
+	}()
+}
+
+func (r *WeChatTokenReconciler) ask(ctx context.Context, c call) (wechat.Token, *wechat.Error) {
+	var (
+		token wechat.Token
+		err   error
+	)
+	if c.mode == v1alpha1.ModeClassic {
+		token, err = r.WeChat.ClassicToken(ctx, c.creds)
+	} else {
+		token, err = r.WeChat.StableToken(ctx, c.creds, c.force)
+	}
+	if err == nil {
+		return token, nil
+	}
+	if failed, ok := errors.AsType[*wechat.Error](err); ok {
+		return token, failed
+	}
+	return token, &wechat.Error{Message: "the call failed"}
+}
+
+// statusWrite is a status that was written and may not be in the cache yet.
+type statusWrite struct {
+	before string // resource version of the object it was written to
+	status v1alpha1.WeChatTokenStatus
+}
+
+// catchUp puts the status that was written last into wt if the cache is behind
+// it. Otherwise it would be written twice.
+func (r *WeChatTokenReconciler) catchUp(wt *v1alpha1.WeChatToken) {
+	key := client.ObjectKeyFromObject(wt)
+	last, ok := r.written.Load(key)
+	if !ok {
+		return
+	}
+	w := last.(statusWrite) //nolint:forcetypeassert // nothing else is stored
+	if w.before != wt.ResourceVersion {
+		r.written.Delete(key)
+		return
+	}
+	w.status.DeepCopyInto(&wt.Status)
+}
+
+// record writes the status if it changed, and tells of what changed.
+func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatToken, p plan) error {
+	before := wt.DeepCopy()
+	wt.Status = statusOf(before, p, time.Now())
+	if equality.Semantic.DeepEqual(before.Status, wt.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Patch(ctx, wt, client.MergeFrom(before)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	r.written.Store(client.ObjectKeyFromObject(wt), statusWrite{before: before.ResourceVersion, status: wt.Status})
+	r.announce(ctx, before, wt)
+	return nil
+}
+
+// announce logs and tells by an event what has changed: the Ready condition's
+// status or reason, or a forced refresh that was handled.
+func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1alpha1.WeChatToken) {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	if is == nil {
+		return
+	}
+	if was == nil || was.Status != is.Status || was.Reason != is.Reason {
+		kind := corev1.EventTypeNormal
+		if is.Reason != v1alpha1.ReasonTokenLive && is.Reason != v1alpha1.ReasonSuspended && is.Reason != v1alpha1.ReasonRefreshDeferred {
+			kind = corev1.EventTypeWarning
+		}
+		ctrl.LoggerFrom(ctx).Info(is.Message, "ready", is.Status, "reason", is.Reason)
+		r.Events.Eventf(after, nil, kind, is.Reason, "Refresh", "%s", short(is.Message))
+	}
+	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "The refresh requested as %q is done", h)
+	}
+}
+
+// result is when to look at the object again. Its priority is said each time:
+// otherwise the queue keeps the low one of objects seen at the start.
+func (p plan) result(now time.Time) ctrl.Result {
+	result := ctrl.Result{Priority: new(0)}
+	if !p.wake.IsZero() {
+		result.RequeueAfter = max(p.wake.Sub(now), time.Millisecond)
+	}
+	return result
+}

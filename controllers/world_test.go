@@ -1,0 +1,331 @@
+package controllers
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// world is an operator in a bubble of testing/synctest, where a day passes at
+// once: with a client in memory, and with a WeChat in memory that keeps time.
+// It stands in for the queue: an object is reconciled when it was changed
+// through the world, when a call ends, and when a reconcile asked for it.
+type world struct {
+	t      *testing.T
+	client client.Client
+	r      *WeChatTokenReconciler
+	weChat *wechattest.Server
+	window time.Duration
+
+	mu    sync.Mutex
+	queue map[types.NamespacedName]time.Time // when to reconcile
+
+	secretWrites, statusWrites int
+	events                     []string
+
+	// refuse makes the API server fail a write of a Secret.
+	refuse func() error
+}
+
+// inWorld runs a test in a world with the given WeChat, where testAppID has
+// testAppSecret.
+func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, weChat: wechattest.New(cfg), window: testWindow, queue: map[types.NamespacedName]time.Time{}}
+		if cfg.Window != 0 {
+			w.window = cfg.Window
+		}
+		w.weChat.AddAccount(testAppID, testAppSecret)
+		s := newScheme(t)
+		w.client = fake.NewClientBuilder().WithScheme(s).
+			WithStatusSubresource(&v1alpha1.WeChatToken{}).
+			WithIndex(&v1alpha1.WeChatToken{}, indexSecrets, secretsOf).
+			WithIndex(secretMetadata(), indexOwner, ownerOf).
+			WithInterceptorFuncs(interceptor.Funcs{
+				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+					if w.refuse != nil {
+						if err := w.refuse(); err != nil {
+							return err
+						}
+					}
+					w.secretWrites++
+					return c.Apply(ctx, obj, opts...)
+				},
+				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+					w.statusWrites++
+					return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+				},
+			}).Build()
+		w.restart()
+		test(w)
+	})
+}
+
+// restart replaces the operator by one that remembers nothing, as after a
+// SIGKILL.
+func (w *world) restart() {
+	if w.r != nil {
+		w.r.wake = func(types.NamespacedName) {} // the dead wake nobody
+	}
+	recorder := events.NewFakeRecorder(1000)
+	w.r = &WeChatTokenReconciler{
+		Client:       client.WithFieldOwner(w.client, managedBy),
+		Secrets:      w.client,
+		Events:       recorder,
+		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, w.weChat.Transport(), w.weChat.Transport()),
+		StableWindow: w.window,
+		calls:        w.t.Context(),
+	}
+	w.r.wake = w.wake
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key := range w.queue {
+		w.queue[key] = time.Now()
+	}
+}
+
+func (w *world) wake(key types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue[key] = time.Now()
+}
+
+// next is the object to reconcile next, and when.
+func (w *world) next() (types.NamespacedName, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var first types.NamespacedName
+	var at time.Time
+	for key, t := range w.queue {
+		if at.IsZero() || t.Before(at) {
+			first, at = key, t
+		}
+	}
+	return first, at
+}
+
+// run lets d pass.
+func (w *world) run(d time.Duration) {
+	w.t.Helper()
+	for end := time.Now().Add(d); ; {
+		synctest.Wait() // until all that can be done at this time is done
+		key, at := w.next()
+		if !at.IsZero() && !at.After(time.Now()) {
+			w.reconcile(key)
+			continue
+		}
+		if !time.Now().Before(end) {
+			return
+		}
+		if at.IsZero() || at.After(end) {
+			at = end
+		}
+		wait := time.Until(at)
+		if w.callUnderWay() {
+			wait = min(wait, 20*time.Millisecond) // it may end, and want something sooner
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (w *world) callUnderWay() bool {
+	w.r.accounts.mu.Lock()
+	defer w.r.accounts.mu.Unlock()
+	for _, acc := range w.r.accounts.byID {
+		if acc.calling {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) reconcile(key types.NamespacedName) {
+	w.t.Helper()
+	w.mu.Lock()
+	delete(w.queue, key)
+	w.mu.Unlock()
+	result, err := w.r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
+	after := result.RequeueAfter
+	if err != nil {
+		after = time.Second // the queue's backoff
+	}
+	if after > 0 {
+		w.mu.Lock()
+		if _, woken := w.queue[key]; !woken {
+			w.queue[key] = time.Now().Add(after)
+		}
+		w.mu.Unlock()
+	}
+}
+
+// create adds objects, and lets a new WeChatToken be seen.
+func (w *world) create(objects ...client.Object) {
+	w.t.Helper()
+	for _, obj := range objects {
+		obj.SetNamespace("web")
+		if wt, ok := obj.(*v1alpha1.WeChatToken); ok && wt.UID == "" {
+			wt.UID, wt.Generation = types.UID("uid-of-"+wt.Name), 1
+			wt.CreationTimestamp = metav1.Now()
+		}
+		if err := w.client.Create(w.t.Context(), obj); err != nil {
+			w.t.Fatal(err)
+		}
+		w.seen(obj)
+	}
+}
+
+// seen does what the watches do.
+func (w *world) seen(obj client.Object) {
+	var requests []ctrl.Request
+	if _, ok := obj.(*v1alpha1.WeChatToken); ok {
+		requests = append(w.r.rivalsOf(w.t.Context(), obj), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
+	} else {
+		requests = w.r.usersOf(w.t.Context(), obj)
+	}
+	for _, request := range requests {
+		w.wake(request.NamespacedName)
+	}
+}
+
+// change edits the WeChatToken "shop"; a changed spec is a new generation.
+func (w *world) change(mods ...func(*v1alpha1.WeChatToken)) {
+	w.t.Helper()
+	wt := w.get("shop")
+	before := wt.DeepCopy()
+	for _, mod := range mods {
+		mod(wt)
+	}
+	if !specEqual(before, wt) {
+		wt.Generation++
+	}
+	if err := w.client.Update(w.t.Context(), wt); err != nil {
+		w.t.Fatal(err)
+	}
+	w.seen(wt)
+}
+
+// edit changes the Secret of the given name.
+func (w *world) edit(name string, change func(*corev1.Secret)) {
+	w.t.Helper()
+	s := w.secret(name)
+	if s == nil {
+		w.t.Fatalf("there is no Secret %s", name)
+	}
+	change(s)
+	if err := w.client.Update(w.t.Context(), s); err != nil {
+		w.t.Fatal(err)
+	}
+	w.seen(s)
+}
+
+// remove deletes the Secret of the given name.
+func (w *world) remove(name string) {
+	w.t.Helper()
+	s := w.secret(name)
+	if err := w.client.Delete(w.t.Context(), s); err != nil {
+		w.t.Fatal(err)
+	}
+	w.seen(s)
+}
+
+func (w *world) get(name string) *v1alpha1.WeChatToken {
+	w.t.Helper()
+	var wt v1alpha1.WeChatToken
+	if err := w.client.Get(w.t.Context(), types.NamespacedName{Namespace: "web", Name: name}, &wt); err != nil {
+		w.t.Fatal(err)
+	}
+	return &wt
+}
+
+// secret is the Secret of the given name; nil if there is none.
+func (w *world) secret(name string) *corev1.Secret {
+	w.t.Helper()
+	var s corev1.Secret
+	err := w.client.Get(w.t.Context(), types.NamespacedName{Namespace: "web", Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &s
+}
+
+// token is the token in the Secret "shop"; empty if there is none.
+func (w *world) token() string {
+	w.t.Helper()
+	if s := w.secret("shop"); s != nil {
+		return string(s.Data["access_token"])
+	}
+	return ""
+}
+
+// consume reads the Secret "shop" every pause for d, as a pod does, while the
+// operator works. It returns how many reads found no live token.
+func (w *world) consume(d, pause time.Duration) (dead int) {
+	w.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		w.run(pause)
+		if !w.weChat.Alive(w.token()) {
+			dead++
+		}
+	}
+	return dead
+}
+
+// ready is the condition Ready of "shop"; zero if there is none.
+func (w *world) ready() metav1.Condition {
+	w.t.Helper()
+	if c := meta.FindStatusCondition(w.get("shop").Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+func (w *world) wantReady(status metav1.ConditionStatus, reason string) {
+	w.t.Helper()
+	if got := w.ready(); got.Status != status || got.Reason != reason {
+		w.t.Errorf("Ready = %s %s (%s), want %s %s", got.Status, got.Reason, got.Message, status, reason)
+	}
+}
+
+// other is the condition beside Ready; empty if there is none.
+func (w *world) other() string {
+	w.t.Helper()
+	for _, c := range w.get("shop").Status.Conditions {
+		if c.Type != v1alpha1.ConditionReady {
+			return c.Type
+		}
+	}
+	return ""
+}
+
+// calls counts the calls to the token endpoints.
+func (w *world) calls() int {
+	c := w.weChat.Counts("")
+	return c.Stable.Calls + c.Classic.Calls
+}
+
+func specEqual(a, b *v1alpha1.WeChatToken) bool {
+	return equality.Semantic.DeepEqual(a.Spec, b.Spec)
+}

@@ -1,0 +1,109 @@
+// Package controlplane starts a real etcd and kube-apiserver with the kind
+// WeChatToken installed, for the tests and the demo. The programs come from
+// `make controlplane`, or from $KUBEBUILDER_ASSETS where that is set.
+package controlplane
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// A ControlPlane listens on loopback and keeps its data in a temporary folder.
+type ControlPlane struct {
+	// Config is that of an administrator, without a throttle.
+	Config *rest.Config
+	// Kubeconfig is the path of a file with the same.
+	Kubeconfig string
+
+	env *envtest.Environment
+	dir string
+}
+
+// Start starts a control plane and waits until it answers, some 5 s. Stop it in
+// the end: it does not end with this process.
+func Start() (*ControlPlane, error) {
+	root := projectRoot()
+	assets := filepath.Join(root, "bin", "controlplane")
+	if set := os.Getenv("KUBEBUILDER_ASSETS"); set != "" {
+		assets = set
+	}
+	for _, program := range []string{"etcd", "kube-apiserver", "kubectl"} {
+		if _, err := os.Stat(filepath.Join(assets, program)); err != nil {
+			return nil, fmt.Errorf("there is no %s in %s: run `make controlplane`, or set KUBEBUILDER_ASSETS", program, assets)
+		}
+	}
+	c := &ControlPlane{env: &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd")},
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: 2 * time.Minute, // shared machines are slow at times
+		// kube-apiserver takes more than a minute to end by itself, for it lets
+		// watches go slowly. Nothing of this one is wanted any more.
+		ControlPlaneStopTimeout: time.Millisecond,
+	}}
+	var err error
+	if c.Config, err = c.env.Start(); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	c.Config.QPS = -1
+	if c.dir, err = os.MkdirTemp("", "wechattoken-"); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	c.Kubeconfig = filepath.Join(c.dir, "kubeconfig")
+	if err := os.WriteFile(c.Kubeconfig, c.env.KubeConfig, 0o600); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+// Stop kills both processes and removes their data.
+func (c *ControlPlane) Stop() error {
+	var errs []error
+	// That the processes had to be killed is not an error here.
+	if err := c.env.Stop(); err != nil && !strings.Contains(err.Error(), "timeout waiting for process") {
+		errs = append(errs, err)
+	}
+	if c.dir != "" {
+		errs = append(errs, os.RemoveAll(c.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// Kubectl is a kubectl command against this control plane.
+func (c *ControlPlane) Kubectl(args ...string) *exec.Cmd {
+	cmd := exec.Command(c.env.ControlPlane.KubectlPath, args...) //nolint:gosec,noctx // it runs what the tests and the demo say
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	return cmd
+}
+
+// User is the configuration of a user with the given name and groups.
+func (c *ControlPlane) User(name string, groups ...string) (*rest.Config, error) {
+	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: -1})
+	if err != nil {
+		return nil, err
+	}
+	return user.Config(), nil
+}
+
+// projectRoot is the folder of go.mod, from where this file was compiled, or
+// from the working directory up if paths were trimmed.
+func projectRoot() string {
+	_, file, _, _ := runtime.Caller(0)
+	for _, dir := range []string{filepath.Dir(file), "."} {
+		for dir, err := filepath.Abs(dir); err == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+				return dir
+			}
+		}
+	}
+	return "."
+}
