@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -46,10 +45,9 @@ func Start() (*ControlPlane, error) {
 		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd")},
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 2 * time.Minute, // shared machines are slow at times
-		// kube-apiserver takes more than a minute to end by itself, for it lets
-		// watches go slowly. Nothing of this one is wanted any more.
-		ControlPlaneStopTimeout: time.Millisecond,
 	}}
+	// Otherwise kube-apiserver takes a minute to end while a watch is open.
+	c.env.ControlPlane.GetAPIServer().Configure().Set("shutdown-watch-termination-grace-period", "1s")
 	var err error
 	if c.Config, err = c.env.Start(); err != nil {
 		return nil, errors.Join(err, c.Stop())
@@ -65,17 +63,13 @@ func Start() (*ControlPlane, error) {
 	return c, nil
 }
 
-// Stop kills both processes and removes their data.
+// Stop ends both processes and removes their data.
 func (c *ControlPlane) Stop() error {
-	var errs []error
-	// That the processes had to be killed is not an error here.
-	if err := c.env.Stop(); err != nil && !strings.Contains(err.Error(), "timeout waiting for process") {
-		errs = append(errs, err)
-	}
+	err := c.env.Stop()
 	if c.dir != "" {
-		errs = append(errs, os.RemoveAll(c.dir))
+		err = errors.Join(err, os.RemoveAll(c.dir))
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // Kubectl is a kubectl command against this control plane.
