@@ -1,0 +1,108 @@
+# Every target is a verb a developer says. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Tools are built from the Go module proxy, in the versions of their go.mod.
+TOOL := go tool -modfile=hack/tools/go.mod
+LINT := $(TOOL) golangci-lint-kube-api-linter
+KUBECTL ?= $(or $(shell command -v kubectl),$(wildcard bin/controlplane/kubectl),go tool -modfile=hack/controlplane/go.mod kubectl)
+
+# Where etcd, kube-apiserver and kubectl are. A value from outside wins.
+ASSETS := $(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane)
+
+# What `make generate` writes.
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml
+
+# How long `make soak` runs, and when it is given up.
+SOAK ?= 10m
+SOAK_TIMEOUT ?= 30m
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Write the code and manifests that come from the API types
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd
+	$(TOOL) controller-gen rbac:roleName=wechat-token-operator paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: ## Format the Go code and sort its imports
+	$(LINT) fmt
+
+.PHONY: build
+build: ## Build the programs of cmd into bin
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: controlplane
+controlplane: ## Build etcd, kube-apiserver and kubectl into bin/controlplane: 7 minutes, once
+	@hack/controlplane/build.sh
+
+##@ Check
+
+.PHONY: test
+test: controlplane ## Run every test, with a real API server
+	@if [[ $$(go env CGO_ENABLED) == 1 ]]; then race=-race; \
+	else race=; echo 'There is no C compiler here, so the tests run without the race detector.'; fi; \
+	echo "go test $$race ./... (the first time, compiling it takes 3 minutes on 2 cores)"; \
+	(while sleep 30 >/dev/null 2>&1; do echo "... compiling and testing since $$SECONDS s"; done) & \
+	trap "kill $$!" EXIT; \
+	KUBEBUILDER_ASSETS='$(ASSETS)' go test $$race ./...
+
+.PHONY: soak
+soak: controlplane ## Let the operator live for SOAK=10m while everything around it breaks
+	KUBEBUILDER_ASSETS='$(ASSETS)' go test ./cmd/manager -run TestSoak -count=1 -v -timeout $(SOAK_TIMEOUT) -soak=$(SOAK)
+
+.PHONY: lint
+lint: ## Run every linter; the first time, building them takes some minutes
+	$(LINT) run
+
+.PHONY: verify
+verify: generate ## Fail when something generated is not committed, a go.mod is untidy, or a linter objects
+	@for mod in $$(find . -name go.mod -not -path './bin/*' | sort); do \
+	  echo "go mod tidy -diff  # $$mod"; \
+	  (cd "$${mod%/*}" && go mod tidy -diff) || { echo "$$mod is not tidy: run 'go mod tidy' in its folder and commit what it changes." >&2; exit 1; }; \
+	done
+	@dirty=$$(git status --porcelain -uall -- $(GENERATED)); if [[ -n $$dirty ]]; then \
+	  echo "$$dirty" >&2; git --no-pager diff -- $(GENERATED) >&2; \
+	  echo "Generated files differ from the commit: run 'make generate' and commit them together with what they come from." >&2; exit 1; \
+	fi
+	$(LINT) run
+
+# Not part of verify: the verdict depends on a database on the network
+# (vuln.go.dev), which changes by the day and is not reachable everywhere.
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities that the code reaches
+	$(TOOL) govulncheck ./...
+
+##@ Use
+
+.PHONY: demo
+demo: controlplane build ## Watch it work, on a real API server and a fake WeChat
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/demo
+
+.PHONY: install
+install: ## Put the CRD into the cluster of your kubeconfig
+	$(KUBECTL) apply -k config/crd
+
+.PHONY: deploy
+deploy: ## Put the CRD and the operator into the cluster of your kubeconfig
+	$(KUBECTL) apply -k config/default
+
+.PHONY: undeploy
+undeploy: ## Remove the operator and the CRD, and with it every WeChatToken and its Secret
+	$(KUBECTL) delete --ignore-not-found -k config/default
+
+.PHONY: dist
+dist: ## Render config/default into dist/install.yaml
+	@mkdir -p dist
+	$(TOOL) kustomize build config/default -o dist/install.yaml
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist cover.*
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
