@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
 )
 
 const (
@@ -16,8 +15,6 @@ const (
 	wrongSecret   = "canary0wrong0secret0canary0wrong"
 	testWindow    = 5 * time.Minute
 )
-
-var testCreds = wechat.Credentials{AppID: testAppID, AppSecret: testAppSecret}
 
 // weChatToken is a WeChatToken "shop" that reads the Secret "shop-app".
 func weChatToken(mods ...func(*v1alpha1.WeChatToken)) *v1alpha1.WeChatToken {
@@ -59,4 +56,8 @@ func appSecret(value string) *corev1.Secret {
 		ObjectMeta: metav1.ObjectMeta{Name: "shop-app"},
 		Data:       map[string][]byte{"appsecret": []byte(value)},
 	}
+}
+
+func setAppSecret(value string) func(*corev1.Secret) {
+	return func(s *corev1.Secret) { s.Data = map[string][]byte{"appsecret": []byte(value)} }
 }

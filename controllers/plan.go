@@ -71,10 +71,12 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 		return p
 	case o.wt.Spec.Suspend:
 		p.verdict = suspended()
-		return p.wakeAtExpiry(now)
+		p.wakeAtExpiry(now)
+		return p
 	case o.creds == nil:
 		p.verdict = appSecretMissing(o.missing)
-		return p.wakeAtExpiry(now)
+		p.wakeAtExpiry(now)
+		return p
 	}
 
 	p.planWrite(o, best, window, now)
@@ -82,7 +84,8 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 	if p.token != nil {
 		p.remove = o.old
 	}
-	return p.wakeAtExpiry(now)
+	p.wakeAtExpiry(now)
+	return p
 }
 
 // newest is the token to serve: of those that are known and are of the appid
@@ -224,9 +227,8 @@ func (p *plan) wakeAt(t time.Time) {
 
 // wakeAtExpiry makes the object be looked at when its token dies: Ready must
 // turn False then.
-func (p plan) wakeAtExpiry(now time.Time) plan {
+func (p *plan) wakeAtExpiry(now time.Time) {
 	if p.token.alive(now) {
 		p.wakeAt(p.token.expires)
 	}
-	return p
 }

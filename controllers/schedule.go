@@ -103,6 +103,6 @@ func offset(uid types.UID, spread time.Duration) time.Duration {
 		return 0
 	}
 	h := fnv.New32a()
-	h.Write([]byte(uid)) //nolint:errcheck // a hash.Hash never returns an error
+	h.Write([]byte(uid))
 	return time.Duration(float64(h.Sum32()) / (1 << 32) * float64(spread))
 }

@@ -31,6 +31,7 @@ const (
 	annotationHandled     = "wechattoken.io/handled-refresh-at" // the forced refresh this token answers
 	annotationForced      = "wechattoken.io/forced-calls"       // budget: times of forced calls, Unix seconds
 	annotationClassic     = "wechattoken.io/classic-calls"      // budget: day and number of /cgi-bin/token calls
+	annotationSeal        = "wechattoken.io/seal"               // tells an edited annotation of those above
 	annotationLayout      = "wechattoken.io/layout"             // tells keys, labels and annotations that are no longer wanted
 	labelManagedBy        = "app.kubernetes.io/managed-by"
 	managedBy             = "wechat-token-operator"
@@ -101,6 +102,7 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 		annotationClassic:     t.classic.String(),
 		annotationLayout:      layout(wt),
 	}
+	annotations[annotationSeal] = seal(annotations)
 	if s := wt.Spec.Secret; s != nil {
 		for k, v := range s.Labels {
 			labels[k] = cmp.Or(labels[k], string(v))
@@ -157,7 +159,7 @@ func carries(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
 // tokenIn reads back what render wrote. It returns nil for a Secret that holds
 // no token, or one that somebody has edited beyond trust.
 func tokenIn(s *corev1.Secret) *issued {
-	if s == nil {
+	if s == nil || s.Annotations[annotationSeal] != seal(s.Annotations) {
 		return nil
 	}
 	a := s.Annotations
@@ -186,6 +188,13 @@ func tokenIn(s *corev1.Secret) *issued {
 		}
 	}
 	return nil
+}
+
+// seal is a checksum of what is remembered. A person who edits, say, the expiry
+// does not edit it too, and the operator asks WeChat rather than believe them.
+func seal(a map[string]string) string {
+	return hash(a[annotationAccount], a[annotationAppID], a[annotationMode], a[annotationObtainedAt], a[annotationExpiresAt],
+		a[annotationFingerprint], a[annotationHandled], a[annotationForced], a[annotationClassic])[:16]
 }
 
 // layout changes with what a spec wants of the Secret beside the token. Without

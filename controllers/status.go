@@ -142,8 +142,7 @@ func refused(err *wechat.Error) verdict {
 	default:
 		say(v1alpha1.ReasonWeChatUnavailable, "The operator tries again")
 	}
-	switch err.Class() {
-	case wechat.Transient, wechat.MinuteQuota, wechat.DayQuota:
+	if class := err.Class(); class != wechat.WrongRequest && class != wechat.Refused {
 		v.ends = byItself
 	}
 	return v

@@ -61,11 +61,10 @@ type WeChatTokenReconciler struct {
 // Reconcile brings one WeChatToken a step on and tells its user how it went.
 func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var wt v1alpha1.WeChatToken
-	err := r.Client.Get(ctx, req.NamespacedName, &wt)
-	if client.IgnoreNotFound(err) != nil {
+	if err := r.Client.Get(ctx, req.NamespacedName, &wt); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
 	}
-	if err != nil || !wt.DeletionTimestamp.IsZero() {
+	if wt.UID == "" || !wt.DeletionTimestamp.IsZero() {
 		r.accounts.forget(req.NamespacedName)
 		r.written.Delete(req.NamespacedName)
 		return ctrl.Result{}, nil // the garbage collector takes the Secret
@@ -382,7 +381,7 @@ func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1a
 
 // result is when to look at the object again. Its priority is said each time:
 // otherwise the queue keeps the low one of objects seen at the start.
-func (p plan) result(now time.Time) ctrl.Result {
+func (p *plan) result(now time.Time) ctrl.Result {
 	result := ctrl.Result{Priority: new(0)}
 	if !p.wake.IsZero() {
 		result.RequeueAfter = max(p.wake.Sub(now), time.Millisecond)

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -87,11 +87,10 @@ func (w *world) restart() {
 	if w.r != nil {
 		w.r.wake = func(types.NamespacedName) {} // the dead wake nobody
 	}
-	recorder := events.NewFakeRecorder(1000)
 	w.r = &WeChatTokenReconciler{
 		Client:       client.WithFieldOwner(w.client, managedBy),
 		Secrets:      w.client,
-		Events:       recorder,
+		Events:       w,
 		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, w.weChat.Transport(), w.weChat.Transport()),
 		StableWindow: w.window,
 		calls:        w.t.Context(),
@@ -102,6 +101,11 @@ func (w *world) restart() {
 	for key := range w.queue {
 		w.queue[key] = time.Now()
 	}
+}
+
+// Eventf makes the world an events.EventRecorder.
+func (w *world) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	w.events = append(w.events, kind+" "+reason+" "+fmt.Sprintf(note, args...))
 }
 
 func (w *world) wake(key types.NamespacedName) {

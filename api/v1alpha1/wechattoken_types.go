@@ -21,6 +21,7 @@ type WeChatTokenSpec struct {
 	// token is kept: wx and 16 lower-case hex digits, as the WeChat console
 	// shows it. When it changes, a token of the new appid replaces the old one.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^wx[0-9a-f]{16}$')",message="appID must be wx followed by 16 lower-case hex digits, as the WeChat console shows it"
 	AppID string `json:"appID,omitempty"`
@@ -160,7 +161,7 @@ type WeChatTokenStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions: Ready is True while the Secret carries a token that works and
+	// conditions say how things stand. Ready is True while the Secret carries a token that works and
 	// belongs to the spec. Reconciling is there while the operator waits for
 	// something that passes by itself, Stalled while nothing will change until
 	// a person acts. The reasons and their remedies are in the README.
@@ -191,6 +192,7 @@ type WeChatTokenStatus struct {
 	// tokenFingerprint is the first 16 hex digits of the SHA-256 of that token.
 	// In a shell: printf %s "$TOKEN" | sha256sum | cut -c1-16
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16
 	TokenFingerprint string `json:"tokenFingerprint,omitempty"`
 
@@ -198,6 +200,7 @@ type WeChatTokenStatus struct {
 	// wechattoken.io/refresh-requested-at that was handled last. It appears when
 	// the Secret holds the new token.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledRefreshAt string `json:"lastHandledRefreshAt,omitempty"`
 
@@ -216,12 +219,14 @@ type WeChatError struct {
 	// message is WeChat's errmsg without what changes from answer to answer
 	// (rid and hint), or what else went wrong.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`
 
 	// callerIP is the address WeChat saw, for errors about the IP allow-list:
 	// this is what the allow-list needs.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=45
 	CallerIP string `json:"callerIP,omitempty"`
 }

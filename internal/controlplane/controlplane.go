@@ -74,7 +74,7 @@ func (c *ControlPlane) Stop() error {
 
 // Kubectl is a kubectl command against this control plane.
 func (c *ControlPlane) Kubectl(args ...string) *exec.Cmd {
-	cmd := exec.Command(c.env.ControlPlane.KubectlPath, args...) //nolint:gosec,noctx // it runs what the tests and the demo say
+	cmd := exec.Command(c.env.ControlPlane.KubectlPath, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
 	return cmd
 }

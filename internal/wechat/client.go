@@ -50,16 +50,22 @@ type Client struct {
 // https://api.weixin.qq.com. A call that has no whole answer after timeout has
 // failed. Proxies are taken from the environment, as HTTPS_PROXY.
 func NewClient(baseURL string, timeout time.Duration) *Client {
-	stable := http.DefaultTransport.(*http.Transport).Clone()
+	stable := newTransport()
 	stable.MaxIdleConnsPerHost = 64 // one host takes all calls; the default of 2 would make most of them shake hands anew
 
 	// net/http repeats a GET by itself when a kept connection turns out to be
 	// dead. A repeated /cgi-bin/token ends the token that the first one issued,
 	// so each of these calls has a connection of its own.
-	classic := http.DefaultTransport.(*http.Transport).Clone()
+	classic := newTransport()
 	classic.DisableKeepAlives = true
 
 	return NewClientWithTransports(baseURL, timeout, stable, classic)
+}
+
+// newTransport is one as http.DefaultTransport. The timeout of a call bounds all
+// that this one waits for.
+func newTransport() *http.Transport {
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
 }
 
 // NewClientWithTransports returns a Client that sends the calls of the two
@@ -93,12 +99,12 @@ func (c *Client) StableToken(ctx context.Context, creds Credentials, force bool)
 	}
 	// A reader of known length makes net/http send Content-Length: WeChat
 	// answers a chunked body with 412, and a form with 41002.
-	req, err := http.NewRequest(http.MethodPost, c.baseURL+"/cgi-bin/stable_token", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.baseURL+"/cgi-bin/stable_token", bytes.NewReader(body))
 	if err != nil {
 		return Token{}, badBaseURL()
 	}
 	req.Header.Set("Content-Type", "application/json")
-	return c.token(ctx, c.stable, req, creds)
+	return c.token(c.stable, req, creds)
 }
 
 // ClassicToken calls GET /cgi-bin/token ("getAccessToken"). Each call issues a
@@ -110,25 +116,25 @@ func (c *Client) ClassicToken(ctx context.Context, creds Credentials) (Token, er
 		"appid":      {creds.AppID},
 		"secret":     {creds.AppSecret},
 	}
-	req, err := http.NewRequest(http.MethodGet, c.baseURL+"/cgi-bin/token?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.baseURL+"/cgi-bin/token?"+query.Encode(), nil)
 	if err != nil {
 		return Token{}, badBaseURL()
 	}
-	return c.token(ctx, c.classic, req, creds)
+	return c.token(c.classic, req, creds)
 }
 
 func badBaseURL() *Error { return &Error{Message: "the base URL of the WeChat API is not valid"} }
 
 // token sends req and reads the token in its answer.
-func (c *Client) token(ctx context.Context, via *http.Client, req *http.Request, creds Credentials) (Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+func (c *Client) token(via *http.Client, req *http.Request, creds Credentials) (Token, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
 
 	resp, err := via.Do(req.WithContext(ctx))
 	if err != nil {
 		return Token{}, networkError(err, c.timeout)
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing is lost: the body is read, or given up
+	defer resp.Body.Close()
 
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {

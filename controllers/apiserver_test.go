@@ -1,0 +1,356 @@
+package controllers
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// These tests run the operator against a real API server and a WeChat on
+// loopback: what only a server can tell is told here.
+
+func (n *namespace) create(objects ...client.Object) {
+	n.t.Helper()
+	for _, obj := range objects {
+		if err := n.Create(n.t.Context(), obj); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+func (n *namespace) token(name string) *v1alpha1.WeChatToken {
+	n.t.Helper()
+	var wt v1alpha1.WeChatToken
+	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &wt); err != nil {
+		n.t.Fatal(err)
+	}
+	return &wt
+}
+
+func (n *namespace) secret(name string) *corev1.Secret {
+	n.t.Helper()
+	var s corev1.Secret
+	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &s); err != nil {
+		n.t.Fatal(err)
+	}
+	return &s
+}
+
+// update changes an object, over conflicts.
+func update[T client.Object](n *namespace, obj T, change func(T)) {
+	n.t.Helper()
+	eventually(n.t, "update "+obj.GetName(), func() error {
+		if err := n.Get(n.t.Context(), client.ObjectKey{Name: obj.GetName()}, obj); err != nil {
+			return err
+		}
+		change(obj)
+		return n.Update(n.t.Context(), obj)
+	})
+}
+
+// isReady waits until Ready has the status and the reason.
+func (n *namespace) isReady(name string, status metav1.ConditionStatus, reason string) {
+	n.t.Helper()
+	eventually(n.t, fmt.Sprintf("Ready=%s %s", status, reason), func() error {
+		wt := n.token(name)
+		c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
+		if c == nil || c.Status != status || c.Reason != reason || c.ObservedGeneration != wt.Generation {
+			return fmt.Errorf("condition %+v", c)
+		}
+		return nil
+	})
+}
+
+// kubectl runs kubectl in the namespace.
+func (n *namespace) kubectl(args ...string) string {
+	n.t.Helper()
+	out, err := n.Kubectl(append([]string{"-n", n.name}, args...)...).CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// The whole way once: the object goes in, and the Secret comes out as promised.
+func TestTheWholeWay(t *testing.T) {
+	for _, length := range []int{136, 512, 4096} {
+		t.Run(fmt.Sprint(length), func(t *testing.T) {
+			n := newNamespace(t)
+			fake, url := fakeWeChat(t, wechattest.Config{TokenLength: length})
+			fake.AddAccount(testAppID, testAppSecret)
+			n.operate(url, testWindow)
+			n.create(appSecret(testAppSecret), weChatToken())
+			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+
+			s, wt := n.secret("shop"), n.token("shop")
+			value := string(s.Data["access_token"])
+			if len(value) != length || !fake.Alive(value) {
+				t.Errorf("token of %d bytes, alive %t", len(value), fake.Alive(value))
+			}
+			if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
+				t.Errorf("keys (-want +got):\n%s", diff)
+			}
+			if s.Type != corev1.SecretTypeOpaque || !metav1.IsControlledBy(s, wt) || len(wt.Finalizers) != 0 {
+				t.Errorf("type %s, controlled %t, finalizers %v", s.Type, metav1.IsControlledBy(s, wt), wt.Finalizers)
+			}
+			expires, err := time.Parse(time.RFC3339, string(s.Data["expires_at"]))
+			if err != nil || !expires.Equal(wt.Status.ExpirationTime.Time) || !strings.HasSuffix(string(s.Data["expires_at"]), "Z") {
+				t.Errorf("expires_at %s (%v), status %s", s.Data["expires_at"], err, wt.Status.ExpirationTime)
+			}
+			if wt.Status.TokenFingerprint != fingerprint(value) || wt.Status.SecretName != "shop" || wt.Status.ObservedGeneration != wt.Generation {
+				t.Errorf("status %+v", wt.Status)
+			}
+
+			columns := strings.Fields(strings.Split(n.kubectl("get", "wxt", "shop", "-o", "wide"), "\n")[1])
+			want := []string{"shop", "True", "TokenLive", string(s.Data["expires_at"]), wt.Status.RefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop"}
+			if diff := cmp.Diff(want, columns); diff != "" {
+				t.Errorf("kubectl get wxt -o wide (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The user's shell: kubectl wait is right directly after apply, and after a
+// bump; it never returns early.
+func TestKubectlWaitIsRight(t *testing.T) {
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{Latency: 300 * time.Millisecond})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.create(appSecret(testAppSecret))
+	stop := n.operate(url, testWindow)
+
+	n.create(weChatToken())
+	n.kubectl("wait", "--for=condition=Ready", "wxt/shop", "--timeout=60s")
+	if !fake.Alive(string(n.secret("shop").Data["access_token"])) {
+		t.Error("kubectl wait returned before there was a live token")
+	}
+
+	// A new spec: Ready of the old one does not count.
+	update(n, n.token("shop"), classic)
+	n.kubectl("wait", "--for=condition=Ready", "wxt/shop", "--timeout=60s")
+	if got := tokenIn(n.secret("shop")); got == nil || got.mode != v1alpha1.ModeClassic || !fake.Alive(got.value) {
+		t.Error("kubectl wait returned before the new spec had its token")
+	}
+
+	// A bump: the echo comes with the token.
+	before := string(n.secret("shop").Data["access_token"])
+	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now", "--overwrite")
+	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
+	if got := string(n.secret("shop").Data["access_token"]); got == before || !fake.Alive(got) {
+		t.Error("kubectl wait returned before the Secret had the new token")
+	}
+
+	// And with nobody there to do it, neither returns.
+	stop()
+	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=later", "--overwrite")
+	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = v1alpha1.ModeStable })
+	n.create(weChatToken(named("new")))
+	for _, args := range [][]string{
+		{"wait", "--for=jsonpath={.status.lastHandledRefreshAt}=later", "wxt/shop"},
+		{"wait", "--for=condition=Ready", "wxt/shop"},
+		{"wait", "--for=condition=Ready", "wxt/new"},
+	} {
+		if out, err := n.Kubectl(append([]string{"-n", n.name, "--timeout=2s"}, args...)...).CombinedOutput(); err == nil {
+			t.Errorf("kubectl %s returned though nothing was done: %s", strings.Join(args, " "), out)
+		}
+	}
+}
+
+// Whatever happens to the Secrets is seen by the watches, at once.
+func TestWatchesSeeEverything(t *testing.T) {
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.operate(url, testWindow)
+	n.create(weChatToken())
+	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretMissing)
+	n.create(appSecret(wrongSecret))
+	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
+	update(n, n.secret("shop-app"), setAppSecret(testAppSecret))
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	good := n.secret("shop")
+
+	same := func(what string) {
+		t.Helper()
+		eventually(t, what, func() error {
+			var s corev1.Secret
+			if err := n.Get(t.Context(), client.ObjectKey{Name: "shop"}, &s); err != nil {
+				return err
+			}
+			if diff := cmp.Diff(good.Data, s.Data) + cmp.Diff(good.Annotations, s.Annotations) + cmp.Diff(good.Labels, s.Labels); diff != "" {
+				return errors.New(diff)
+			}
+			return nil
+		})
+	}
+	if err := n.Delete(t.Context(), n.secret("shop")); err != nil {
+		t.Fatal(err)
+	}
+	same("the deleted Secret is back")
+	update(n, n.secret("shop"), func(s *corev1.Secret) { s.Data["access_token"] = []byte("edited") })
+	same("the edited token is back")
+	update(n, n.secret("shop"), func(s *corev1.Secret) { s.Annotations, s.Labels = nil, nil })
+	same("annotations and labels are back")
+	update(n, n.secret("shop"), func(s *corev1.Secret) { s.OwnerReferences = nil })
+	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	if err := n.Delete(t.Context(), n.secret("shop")); err != nil {
+		t.Fatal(err)
+	}
+	same("the Secret that was given away is made anew")
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	if got := fake.Counts("").Stable.Rotations; got != 1 {
+		t.Errorf("%d tokens were issued for all this, want 1", got)
+	}
+}
+
+// Server-side apply: what others own stays theirs, what the spec drops goes,
+// and the Secret that moves takes its token along.
+func TestFieldsAreSharedFairly(t *testing.T) {
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.operate(url, testWindow)
+	n.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) {
+		wt.Spec.Secret = &v1alpha1.TokenSecret{
+			Keys:        &v1alpha1.SecretKeys{AccessToken: "WECHAT_TOKEN"},
+			Labels:      map[string]v1alpha1.LabelValue{"team": "shop"},
+			Annotations: map[string]v1alpha1.AnnotationValue{"example.com/note": "x"},
+		}
+	}))
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	s := n.secret("shop")
+	if s.Labels["team"] != "shop" || s.Annotations["example.com/note"] != "x" || len(s.Data["WECHAT_TOKEN"]) == 0 {
+		t.Fatalf("labels %v, annotations %v, keys %v", s.Labels, s.Annotations, sortedKeys(s.Data))
+	}
+	token := string(s.Data["WECHAT_TOKEN"])
+	n.kubectl("label", "secret/shop", "mine=1")
+	n.kubectl("patch", "secret/shop", "--type=merge", "-p", `{"data":{"note":"`+base64.StdEncoding.EncodeToString([]byte("x"))+`"}}`)
+
+	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	eventually(t, "the Secret follows the spec", func() error {
+		s := n.secret("shop")
+		want := []string{"access_token", "appid", "expires_at", "note", "obtained_at"}
+		if diff := cmp.Diff(want, sortedKeys(s.Data)); diff != "" {
+			return errors.New(diff)
+		}
+		if diff := cmp.Diff(map[string]string{labelManagedBy: managedBy, "mine": "1"}, s.Labels); diff != "" {
+			return errors.New(diff)
+		}
+		if _, ok := s.Annotations["example.com/note"]; ok || string(s.Data["access_token"]) != token {
+			return fmt.Errorf("note there %t, token kept %t", ok, string(s.Data["access_token"]) == token)
+		}
+		return nil
+	})
+
+	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: "moved"} })
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	eventually(t, "the Secret moves", func() error {
+		if err := n.Get(t.Context(), client.ObjectKey{Name: "shop"}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the old Secret: %w", err)
+		}
+		if got := string(n.secret("moved").Data["access_token"]); got != token {
+			return errors.New("another token")
+		}
+		return nil
+	})
+	if got := fake.Counts("").Stable.Calls; got != 1 {
+		t.Errorf("%d calls to WeChat, want 1", got)
+	}
+}
+
+// P8, with the real API server's rules for owners.
+func TestOneTargetHasOneOwner(t *testing.T) {
+	n := newNamespace(t)
+	_, url := fakeWeChat(t, wechattest.Config{OpenAccounts: true})
+	n.operate(url, testWindow)
+	n.create(appSecret(testAppSecret), weChatToken(named("a"), writing("one")))
+	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds
+	n.create(weChatToken(named("b"), writing("one"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" }))
+	n.isReady("b", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+
+	// b has a target of its own; the older a comes and takes it.
+	update(n, n.token("b"), writing("two"))
+	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	update(n, n.token("a"), writing("two"))
+	n.isReady("b", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	s := n.secret("two")
+	if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != "a" || string(s.Data["appid"]) != testAppID {
+		t.Errorf("owners %v, appid %s; want a's", s.OwnerReferences, s.Data["appid"])
+	}
+
+	// a leaves. The garbage collector, which this control plane lacks, takes
+	// the Secret; then b has it.
+	if err := n.Delete(t.Context(), n.token("a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Delete(t.Context(), n.secret("two")); err != nil {
+		t.Fatal(err)
+	}
+	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+}
+
+// What admission refuses is told: here a Secret that somebody made immutable.
+func TestImmutableSecretIsTold(t *testing.T) {
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.operate(url, testWindow)
+	n.create(appSecret(testAppSecret), weChatToken())
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	update(n, n.secret("shop"), func(s *corev1.Secret) { s.Immutable = new(true) })
+	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now")
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonSecretRefused)
+	if err := n.Delete(t.Context(), n.secret("shop")); err != nil {
+		t.Fatal(err)
+	}
+	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+}
+
+// Events tell changes, each once, and never more than there is to tell.
+func TestEventsTellChanges(t *testing.T) {
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.operate(url, testWindow)
+	n.create(appSecret(wrongSecret), weChatToken())
+	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
+	update(n, n.secret("shop-app"), setAppSecret(testAppSecret))
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now")
+	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
+
+	want := map[string]int{"Warning AppSecretInvalid": 1, "Normal TokenLive": 1, "Normal Refreshed": 1}
+	eventually(t, "three events", func() error {
+		var list eventsv1.EventList
+		if err := n.List(context.Background(), &list); err != nil {
+			return err
+		}
+		got := map[string]int{}
+		for _, e := range list.Items {
+			got[e.Type+" "+e.Reason]++
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,297 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// P5: a bump brings a new token at once, and its echo with it.
+func TestBumpBringsANewToken(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod))
+				w.run(time.Hour)
+				token, calls, secrets, statuses := w.token(), w.calls(), w.secretWrites, w.statusWrites
+				w.change(bumped("2026-11-22T10:00:00Z"))
+				w.run(time.Second)
+				if w.token() == token || !w.weChat.Alive(w.token()) {
+					t.Error("the Secret has no new live token")
+				}
+				if got := w.get("shop").Status.LastHandledRefreshAt; got != "2026-11-22T10:00:00Z" {
+					t.Errorf("echo %q", got)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				if w.calls()-calls != 1 || w.secretWrites-secrets != 1 || w.statusWrites-statuses != 1 {
+					t.Errorf("%d calls and %d + %d writes, want one each", w.calls()-calls, w.secretWrites-secrets, w.statusWrites-statuses)
+				}
+				w.run(time.Minute)
+				w.change(bumped("2026-11-22T10:00:00Z"))
+				w.run(time.Minute)
+				if w.calls()-calls != 1 {
+					t.Error("the same value counted twice")
+				}
+			})
+		})
+	}
+}
+
+// P5: bumps within 30 s become one call, made when it is allowed.
+func TestBumpsCoalesce(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod))
+				w.run(time.Hour)
+				calls, writes := w.calls(), w.statusWrites
+				for i := range 20 {
+					w.change(bumped(fmt.Sprint("bump ", i)))
+					w.run(time.Second)
+				}
+				if got := w.calls() - calls; got != 1 {
+					t.Errorf("%d calls for 20 bumps in 20 s, want 1", got)
+				}
+				if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 0" {
+					t.Errorf("echo %q before the Secret has the result", got)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshDeferred)
+				if got := w.statusWrites - writes; got != 2 {
+					t.Errorf("%d writes of the status, want 2: the first refresh, and that the others wait", got)
+				}
+				w.run(15 * time.Second)
+				if got := w.calls() - calls; got != 2 {
+					t.Errorf("%d calls after 30 s, want 2", got)
+				}
+				if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 19" {
+					t.Errorf("echo %q, want the last bump", got)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			})
+		})
+	}
+}
+
+// P5: after 20 forced calls in 24 hours the operator stops by itself, says when
+// the next is possible, and still asks plainly. A restart changes nothing.
+func TestForcedRefreshesAreBudgeted(t *testing.T) {
+	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		first := time.Now()
+		for i := range 25 {
+			w.change(bumped(fmt.Sprint("bump ", i)))
+			w.run(time.Minute)
+			if i%5 == 4 {
+				w.restart()
+			}
+		}
+		c := w.weChat.Counts(testAppID)
+		if c.Forced != 20 {
+			t.Errorf("%d forced calls, want 20", c.Forced)
+		}
+		if plain := c.Stable.Calls - c.Forced; plain > 1+5+5 {
+			t.Errorf("%d plain calls, want the first, one for each bump without budget, and one for each restart with a bump", plain)
+		}
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
+		if got, want := w.ready().Message, stamp(first.Add(day+time.Second)); !strings.Contains(got, want) {
+			t.Errorf("message %q, want in it when the next is possible: %s", got, want)
+		}
+		// Natural refreshes go on meanwhile, and the last of them is the new
+		// token that was asked for.
+		if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
+			t.Errorf("%d reads found a dead token", dead)
+		}
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 24" {
+			t.Errorf("echo %q, want the last bump", got)
+		}
+		w.run(day)
+		w.change(bumped("tomorrow"))
+		w.run(time.Second)
+		if got := w.weChat.Counts(testAppID).Forced; got != 21 {
+			t.Errorf("%d forced calls, want one more on the next day", got)
+		}
+	})
+}
+
+// A forced call that gives the old token back is not a refresh.
+func TestRefusedForceIsNotEchoed(t *testing.T) {
+	inWorld(t, wechattest.Config{ForcedPerDay: 1}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		w.change(bumped("1"))
+		w.run(time.Minute)
+		w.change(bumped("2"))
+		w.run(10 * time.Minute)
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" {
+			t.Errorf("echo %q for a token that did not change", got)
+		}
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshRefused)
+		if got := w.weChat.Counts(testAppID).Forced; got < 3 || got > 6 {
+			t.Errorf("%d forced calls in 11 minutes, want a few, further and further apart", got)
+		}
+		w.run(2 * time.Hour)
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "2" {
+			t.Errorf("echo %q, want 2 with the next token", got)
+		}
+	})
+}
+
+// P5: a crash between any two steps of a forced refresh loses neither the
+// refresh nor the count of what was spent.
+func TestForcedRefreshSurvivesACrash(t *testing.T) {
+	cases := map[string]struct {
+		reason        string
+		crash         func(*world) // ends with a restart
+		forced, plain int          // calls of the refresh
+		budget        int          // forced calls that the Secret counts
+	}{
+		"BeforeTheCall": {
+			reason: "The request is still there.",
+			crash:  func(w *world) { w.restart(); w.change(bumped("1")) },
+			forced: 1, plain: 0 + 1, budget: 1,
+		},
+		"AfterTheCall": {
+			reason: "Nobody but WeChat knows of the call. A plain one finds its token.",
+			crash: func(w *world) {
+				w.refuse = func() error { return apierrors.NewServiceUnavailable("crash") }
+				w.change(bumped("1"))
+				w.run(100 * time.Millisecond)
+				w.restart()
+				w.refuse = nil
+			},
+			forced: 1, plain: 1, budget: 1,
+		},
+		"LostAnswer": {
+			reason: "As a crash, but the process remembers that it does not know.",
+			crash: func(w *world) {
+				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 1})
+				w.change(bumped("1"))
+			},
+			forced: 1, plain: 1, budget: 1,
+		},
+		"LostCall": {
+			reason: "The call did not arrive: the plain one gives the old token back, and the forced one is made.",
+			crash: func(w *world) {
+				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultReset, Count: 1})
+				w.change(bumped("1"))
+			},
+			forced: 2, plain: 1, budget: 1,
+		},
+		"AfterTheWrite": {
+			reason: "The Secret says all.",
+			crash: func(w *world) {
+				w.change(bumped("1"))
+				w.run(100 * time.Millisecond)
+				w.restart()
+			},
+			forced: 1, plain: 0, budget: 1,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken())
+				w.run(time.Hour)
+				token, before := w.token(), w.weChat.Counts(testAppID)
+				tc.crash(w)
+				w.run(time.Minute)
+				if w.token() == token || !w.weChat.Alive(w.token()) {
+					t.Errorf("%s\nthe Secret has no new live token", tc.reason)
+				}
+				if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" {
+					t.Errorf("%s\necho %q", tc.reason, got)
+				}
+				after := w.weChat.Counts(testAppID)
+				forced := after.Forced - before.Forced
+				if plain := after.Stable.Calls - before.Stable.Calls - forced; forced != tc.forced || plain != tc.plain {
+					t.Errorf("%s\n%d forced and %d plain calls, want %d and %d", tc.reason, forced, plain, tc.forced, tc.plain)
+				}
+				if got := len(tokenIn(w.secret("shop")).forced); got != tc.budget {
+					t.Errorf("%s\nthe Secret counts %d forced calls, want %d", tc.reason, got, tc.budget)
+				}
+			})
+		})
+	}
+}
+
+// P5 in Classic mode: 2,000 calls a day, over restarts, and a reserve for the
+// refreshes that are due.
+func TestClassicCallsAreBudgeted(t *testing.T) {
+	// spent makes the Secret say that n calls were made today.
+	spent := func(w *world, n int) {
+		w.edit("shop", func(s *corev1.Secret) {
+			s.Annotations[annotationClassic] = dayCount{day: dayOf(time.Now()), n: n}.String()
+			s.Annotations[annotationSeal] = seal(s.Annotations)
+		})
+		w.restart()
+		w.run(time.Second)
+	}
+	t.Run("Due", func(t *testing.T) {
+		inWorld(t, wechattest.Config{Life: 60 * time.Second, Window: 10 * time.Second}, func(w *world) {
+			w.create(appSecret(testAppSecret), weChatToken(classic))
+			w.run(time.Minute)
+			spent(w, classicPerDay-10)
+			start := w.calls()
+			for range 12 {
+				w.run(time.Minute)
+				w.restart()
+			}
+			if got := w.calls() - start; got != 10 {
+				t.Errorf("%d calls, want the 10 that were left", got)
+			}
+			w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonDayQuotaExceeded)
+			untilMidnight(w)
+			w.run(time.Minute)
+			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		})
+	})
+	t.Run("Forced", func(t *testing.T) {
+		inWorld(t, wechattest.Config{}, func(w *world) {
+			w.create(appSecret(testAppSecret), weChatToken(classic))
+			untilMidnight(w)
+			w.run(time.Minute)
+			spent(w, classicPerDay-classicReserve-10)
+			start := w.calls()
+			for i := range 30 {
+				w.change(bumped(fmt.Sprint(i)))
+				w.run(30 * time.Second)
+			}
+			if got := w.calls() - start; got != 10 {
+				t.Errorf("%d forced calls, want 10: the rest is for refreshes that are due", got)
+			}
+			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
+			w.run(2 * time.Hour)
+			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		})
+	})
+}
+
+// untilMidnight lets the time pass until WeChat's next day begins.
+func untilMidnight(w *world) { w.run(time.Until(nextDay(time.Now()))) }
+
+// A value too long to be kept is a request all the same.
+func TestLongBumpIsHandled(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		token := w.token()
+		w.change(bumped(strings.Repeat("é", 100_000)))
+		w.run(time.Minute)
+		if w.token() == token {
+			t.Error("the token did not change")
+		}
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != strings.Repeat("é", 128) {
+			t.Errorf("echo of %d bytes, want the first 256", len(got))
+		}
+	})
+}

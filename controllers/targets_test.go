@@ -1,0 +1,338 @@
+package controllers
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// What somebody damages is put right, with the same token where that is known.
+func TestDamageIsRepaired(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		damage func(*world)
+	}{
+		"Deleted":        {"", func(w *world) { w.remove("shop") }},
+		"TokenEdited":    {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = []byte("x") }) }},
+		"TokenBlanked":   {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = nil }) }},
+		"KeyRemoved":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Data, "expires_at") }) }},
+		"AllRemoved":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data = nil }) }},
+		"Annotation":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, annotationAccount) }) }},
+		"AllAnnotations": {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Annotations = nil }) }},
+		"ExpiryEdited": {"A later end in the annotation would let the token die unseen.", func(w *world) {
+			w.edit("shop", func(s *corev1.Secret) { s.Annotations[annotationExpiresAt] = "2100-01-01T00:00:00Z" })
+		}},
+		"Label":           {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Labels = nil }) }},
+		"EverythingTwice": {"", func(w *world) { w.remove("shop"); w.run(time.Second); w.remove("shop") }},
+	}
+	for name, tc := range cases {
+		for _, restarted := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: "AfterRestart"}[restarted], func(t *testing.T) {
+				inWorld(t, wechattest.Config{}, func(w *world) {
+					w.create(appSecret(testAppSecret), weChatToken())
+					w.run(time.Hour)
+					want := w.secret("shop")
+					if restarted {
+						w.restart()
+						w.run(time.Second)
+					}
+					tc.damage(w)
+					w.run(repairPause + time.Second)
+					got := w.secret("shop")
+					if got == nil {
+						t.Fatalf("%s\nthere is no Secret", tc.reason)
+					}
+					if restarted {
+						// Who forgot when the token was obtained says when it was asked for.
+						for _, s := range []*corev1.Secret{want, got} {
+							delete(s.Data, "obtained_at")
+							delete(s.Annotations, annotationObtainedAt)
+							delete(s.Annotations, annotationSeal)
+						}
+					}
+					if diff := cmp.Diff(want.Data, got.Data); diff != "" {
+						t.Errorf("%s\ndata (-want +got):\n%s", tc.reason, diff)
+					}
+					if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" {
+						t.Errorf("%s\nannotations (-want +got):\n%s", tc.reason, diff)
+					}
+					if diff := cmp.Diff(want.Labels, got.Labels); diff != "" {
+						t.Errorf("%s\nlabels (-want +got):\n%s", tc.reason, diff)
+					}
+					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				})
+			})
+		}
+	}
+}
+
+// A damaged Classic Secret is mended from memory: a call would end the token
+// that consumers hold.
+func TestClassicDamageCostsNoCall(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic))
+		w.run(time.Hour)
+		token := w.token()
+		w.remove("shop")
+		w.run(time.Second)
+		if w.token() != token || w.calls() != 1 {
+			t.Errorf("token kept %t with %d calls, want the same token and 1 call", w.token() == token, w.calls())
+		}
+	})
+}
+
+// What others add to the Secret stays.
+func TestForeignAdditionsStay(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		w.edit("shop", func(s *corev1.Secret) {
+			s.Labels["team"] = "shop"
+			s.Data["note"] = []byte("x")
+		})
+		writes := w.secretWrites
+		w.run(3 * time.Hour)
+		s := w.secret("shop")
+		if s.Labels["team"] != "shop" || string(s.Data["note"]) != "x" {
+			t.Error("a label or a key of somebody else is gone")
+		}
+		if got := w.secretWrites - writes; got != 1 {
+			t.Errorf("%d writes, want 1 for the refresh", got)
+		}
+	})
+}
+
+// A fight over the Secret is fought slowly.
+func TestFightsAreSlow(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		writes := w.secretWrites
+		for range 600 {
+			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, labelManagedBy) })
+			w.run(100 * time.Millisecond)
+		}
+		if got := w.secretWrites - writes; got < 2 || got > 7 {
+			t.Errorf("%d writes in a minute of fighting, want at most 7", got)
+		}
+	})
+}
+
+// The Secret follows the spec, without a call where the token stays the same.
+func TestSecretFollowsTheSpec(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*v1alpha1.WeChatToken)
+		data   []string // keys
+		labels map[string]string
+		calls  int
+	}{
+		"Keys": {
+			reason: "A renamed key leaves nothing under the old name.",
+			change: func(wt *v1alpha1.WeChatToken) {
+				wt.Spec.Secret = &v1alpha1.TokenSecret{Keys: &v1alpha1.SecretKeys{AccessToken: "WECHAT_TOKEN", AppID: "WECHAT_APPID"}}
+			},
+			data:   []string{"WECHAT_APPID", "WECHAT_TOKEN", "expires_at", "obtained_at"},
+			labels: map[string]string{labelManagedBy: managedBy},
+		},
+		"Labels": {
+			reason: "Labels of the spec are added; the operator's own cannot be replaced.",
+			change: func(wt *v1alpha1.WeChatToken) {
+				wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"team": "shop", labelManagedBy: "me"}}
+			},
+			data:   []string{"access_token", "appid", "expires_at", "obtained_at"},
+			labels: map[string]string{labelManagedBy: managedBy, "team": "shop"},
+		},
+		"AppID": {
+			reason: "Another appid is another token.",
+			change: func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" },
+			data:   []string{"access_token", "appid", "expires_at", "obtained_at"},
+			labels: map[string]string{labelManagedBy: managedBy},
+			calls:  1,
+		},
+		"Mode": {
+			reason: "So is another mode.",
+			change: classic,
+			data:   []string{"access_token", "appid", "expires_at", "obtained_at"},
+			labels: map[string]string{labelManagedBy: managedBy},
+			calls:  1,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken())
+				w.run(time.Hour)
+				token, calls := tokenIn(w.secret("shop")).value, w.calls()
+				w.change(tc.change)
+				w.run(time.Second)
+				s := w.secret("shop")
+				if diff := cmp.Diff(tc.data, sortedKeys(s.Data)); diff != "" {
+					t.Errorf("%s\nkeys (-want +got):\n%s", tc.reason, diff)
+				}
+				if diff := cmp.Diff(tc.labels, s.Labels); diff != "" {
+					t.Errorf("%s\nlabels (-want +got):\n%s", tc.reason, diff)
+				}
+				got := tokenIn(s)
+				if !got.serves(w.get("shop")) || !w.weChat.Alive(got.value) || (got.value == token) != (tc.calls == 0) {
+					t.Errorf("%s\ntoken changed %t, alive %t", tc.reason, got.value != token, w.weChat.Alive(got.value))
+				}
+				if w.calls()-calls != tc.calls {
+					t.Errorf("%s\n%d calls, want %d", tc.reason, w.calls()-calls, tc.calls)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				if got := w.get("shop"); got.Status.ObservedGeneration != got.Generation {
+					t.Errorf("observedGeneration %d of %d", got.Status.ObservedGeneration, got.Generation)
+				}
+				// Back again, the label and the keys go too.
+				w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec = weChatToken().Spec })
+				w.run(repairPause + time.Second)
+				s = w.secret("shop")
+				if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
+					t.Errorf("%s\nkeys after the change back (-want +got):\n%s", tc.reason, diff)
+				}
+				if len(s.Labels) != 1 {
+					t.Errorf("%s\nlabels after the change back: %v", tc.reason, s.Labels)
+				}
+			})
+		})
+	}
+}
+
+// A renamed target takes the token along, and the old Secret goes once the new
+// one is there.
+func TestTargetMovesWithItsToken(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		inWorld(t, wechattest.Config{}, func(w *world) {
+			w.create(appSecret(testAppSecret), weChatToken(classic))
+			w.run(time.Hour)
+			token := w.token()
+			if restarted {
+				w.restart()
+			}
+			w.change(writing("moved"))
+			w.run(time.Second)
+			s := w.secret("moved")
+			if s == nil || string(s.Data["access_token"]) != token || w.calls() != 1 {
+				t.Fatalf("restarted %t: moved Secret %v with %d calls, want the same token and 1 call", restarted, s != nil, w.calls())
+			}
+			if w.secret("shop") != nil {
+				t.Errorf("restarted %t: the old Secret is still there", restarted)
+			}
+			if got := w.get("shop").Status.SecretName; got != "moved" {
+				t.Errorf("status.secretName %q", got)
+			}
+		})
+	}
+}
+
+// The old target stays while the new one cannot be had.
+func TestOldTargetStaysUntilTheNewOneIsThere(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}, Data: map[string][]byte{"access_token": []byte("x")}}
+		w.create(theirs, appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.change(writing("theirs"))
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+		if w.secret("shop") == nil {
+			t.Error("the old Secret is gone")
+		}
+	})
+}
+
+// P8: a Secret of somebody else is left alone, and the user is told.
+func TestForeignSecretIsLeftAlone(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Data: map[string][]byte{"access_token": []byte("x")}}
+		w.create(theirs, appSecret(testAppSecret), weChatToken())
+		before := w.secret("shop")
+		w.run(time.Hour)
+		if diff := cmp.Diff(before, w.secret("shop")); diff != "" {
+			t.Errorf("the Secret changed:\n%s", diff)
+		}
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+		if w.other() != v1alpha1.ConditionStalled || w.calls() != 0 {
+			t.Errorf("condition %q and %d calls, want Stalled and none", w.other(), w.calls())
+		}
+		w.remove("shop")
+		w.run(time.Second)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+// P8: of two WeChatTokens that name one target the older has it, whoever came
+// first; when it goes, the younger takes over.
+func TestOlderHasTheTarget(t *testing.T) {
+	inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(named("older"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" }))
+		w.run(time.Minute)
+		w.create(weChatToken())
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+
+		older := w.get("older")
+		older.Spec.Secret = &v1alpha1.TokenSecret{Name: "shop"}
+		older.Generation++
+		if err := w.client.Update(t.Context(), older); err != nil {
+			t.Fatal(err)
+		}
+		w.seen(older)
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+		s := w.secret("shop")
+		if string(s.Data["appid"]) != "wxfedcba9876543210" || len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != "older" {
+			t.Errorf("Secret of appid %s with owners %v, want the older one's", s.Data["appid"], s.OwnerReferences)
+		}
+
+		older = w.get("older")
+		older.Spec.Secret = nil
+		older.Generation++
+		if err := w.client.Update(t.Context(), older); err != nil {
+			t.Fatal(err)
+		}
+		w.seen(older)
+		w.run(time.Minute)
+		w.seen(w.get("shop"))
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+// A WeChatToken that is going gets no Secret any more, and holds nothing up
+// (P10).
+func TestDeletedIsLeftToTheGarbageCollector(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		wt := w.get("shop")
+		if len(wt.Finalizers) != 0 {
+			t.Errorf("finalizers %v", wt.Finalizers)
+		}
+		if err := w.client.Delete(t.Context(), wt); err != nil {
+			t.Fatal(err)
+		}
+		w.seen(wt)
+		w.run(time.Minute)
+		w.remove("shop")
+		w.wake(client.ObjectKeyFromObject(wt))
+		w.run(time.Hour)
+		if w.secret("shop") != nil {
+			t.Error("the Secret is back")
+		}
+		if len(w.r.accounts.byID) != 0 {
+			t.Error("the account is remembered")
+		}
+	})
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
