@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ type known struct {
 
 // user is what one WeChatToken has had of its account.
 type user struct {
-	handled    string    // the forced refresh that the newest token answers
+	handled    string    // the forced refresh that was handled last
 	keptFor    string    // the forced refresh for which a call gave the old token back
 	tried      attempt   // what the object looked like when WeChat was last called
 	repairedAt time.Time // when its Secret was last written without a new token
@@ -81,8 +82,9 @@ type call struct {
 }
 
 // look notes that the WeChatToken at key uses the account, and returns what is
-// known of it. spent is the token whose budget counts; nil if there is none.
-func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeChatToken, spent *issued) (known, user) {
+// known of it. written is what the cluster remembers of an earlier token; nil if
+// there is none.
+func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeChatToken, written *issued) (known, user) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.byID == nil {
@@ -94,17 +96,22 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 	acc := a.byID[id]
 	if acc == nil {
 		acc = &account{users: map[types.NamespacedName]*user{}}
-		acc.settled = pending(wt, spent) == ""
+		acc.settled = pending(wt, written) == ""
 		a.byID[id] = acc
 	}
-	if acc.users[key] == nil {
-		acc.users[key], a.of[key] = &user{tried: attemptOf(wt)}, id
+	u := acc.users[key]
+	if u == nil {
+		u = &user{tried: attemptOf(wt)}
+		acc.users[key], a.of[key] = u, id
 	}
-	if spent != nil {
-		acc.forced = union(acc.forced, spent.forced)
-		acc.classic = acc.classic.later(spent.classic)
+	if written != nil {
+		u.handled = cmp.Or(u.handled, written.handled)
+		if written.appID == wt.Spec.AppID { // the budget is the appid's
+			acc.forced = union(acc.forced, written.forced)
+			acc.classic = acc.classic.later(written.classic)
+		}
 	}
-	return acc.known, *acc.users[key]
+	return acc.known, *u
 }
 
 // forget drops the WeChatToken at key.

@@ -295,3 +295,38 @@ func TestLongBumpIsHandled(t *testing.T) {
 		}
 	})
 }
+
+// A refresh that was handled is not handled again, wherever its Secret goes.
+func TestHandledBumpStaysHandled(t *testing.T) {
+	cases := map[string]func(*world){
+		"Deleted": func(w *world) { w.remove("shop") },
+		"Moved":   func(w *world) { w.change(writing("elsewhere")); w.run(time.Minute); w.change(writing("shop")) },
+		"Damaged": func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Annotations = nil }) },
+	}
+	for name, happens := range cases {
+		for _, refreshed := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, refreshed), func(t *testing.T) {
+				inWorld(t, wechattest.Config{}, func(w *world) {
+					w.create(appSecret(testAppSecret), weChatToken())
+					w.run(time.Hour)
+					w.change(bumped("1"))
+					w.run(time.Minute)
+					w.restart()
+					w.run(time.Second)
+					if refreshed {
+						w.run(2 * time.Hour)
+					}
+					forced, token := w.weChat.Counts(testAppID).Forced, w.token()
+					happens(w)
+					w.run(time.Minute)
+					if got := w.weChat.Counts(testAppID).Forced - forced; got != 0 || w.token() != token {
+						t.Errorf("%d forced calls, token kept %t", got, w.token() == token)
+					}
+					if got := tokenIn(w.secret("shop")).handled; got != "1" {
+						t.Errorf("the Secret answers %q", got)
+					}
+				})
+			})
+		}
+	}
+}

@@ -110,11 +110,7 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 		return
 	}
 	want := *best
-	if o.user.handled != "" {
-		want.handled = o.user.handled
-	} else if want.handled == "" && o.inSecret != nil {
-		want.handled = o.inSecret.handled
-	}
+	want.handled = o.user.handled
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
 	}
@@ -144,7 +140,7 @@ func (p *plan) planCall(o observed, best *issued, window time.Duration, now time
 	case isDue:
 		wait = o.askedAt.Add(askAgain(o.wt, best, window, now))
 	default:
-		p.wakeAt(p.due)
+		p.wakeAt(due(o.wt, best, window))
 		return
 	}
 

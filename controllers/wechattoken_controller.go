@@ -8,6 +8,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,14 +30,6 @@ import (
 )
 
 // WeChatTokenReconciler keeps the Secrets of all WeChatTokens filled.
-//
-// The RBAC for the cache, events and the lease is below and in config/rbac.
-// Secrets cannot be granted "by metadata only": list is as strong as get.
-//
-// +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens,verbs=get;list;watch
-// +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 type WeChatTokenReconciler struct {
 	// Client reads WeChatTokens and the metadata of Secrets from the cache, and
 	// writes. Its field owner is set.
@@ -57,6 +50,14 @@ type WeChatTokenReconciler struct {
 	wake  func(types.NamespacedName)
 	calls context.Context //nolint:containedctx // it ends calls that outlive the reconcile that began them
 }
+
+// What the operator may do; config/rbac/role.yaml comes from here. Secrets cannot
+// be granted by metadata only: list is as strong as get.
+//
+// +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens,verbs=list;watch
+// +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one WeChatToken a step on and tells its user how it went.
 func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -103,12 +104,8 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	if err := r.observeOld(ctx, &o); err != nil {
 		return o, err
 	}
-	spent := o.inSecret
-	if spent != nil && spent.appID != wt.Spec.AppID {
-		spent = nil // the budget is the appid's
-	}
 	o.account = accountOf(*o.creds, wt.Spec.ModeOrDefault())
-	o.known, o.user = r.accounts.look(client.ObjectKeyFromObject(wt), o.account, wt, spent)
+	o.known, o.user = r.accounts.look(client.ObjectKeyFromObject(wt), o.account, wt, cmp.Or(o.inSecret, o.inOld))
 	return o, nil
 }
 
@@ -168,6 +165,8 @@ func (r *WeChatTokenReconciler) holder(ctx context.Context, wt *v1alpha1.WeChatT
 	switch {
 	case owner == nil:
 		return "was not made by this operator", nil
+	case owner.Kind == kind && owner.Name == wt.Name:
+		return "belongs to an earlier WeChatToken of this name, and goes when the garbage collector has noticed", nil
 	case younger[owner.UID]:
 		return "", nil
 	default:
