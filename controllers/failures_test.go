@@ -55,6 +55,10 @@ func TestFailures(t *testing.T) {
 		"Unknown":      {code(99999, "never heard"), "WeChatUnavailable", "Reconciling", "WeChat answered 99999 (never heard)", 99999, "", backoff},
 		"BadGateway":   {wechattest.Fault{Kind: wechattest.FaultStatus}, "WeChatUnavailable", "Reconciling", "HTTP status 502", 0, "", backoff},
 		"Precondition": {wechattest.Fault{Kind: wechattest.FaultStatus, Status: 412}, "WeChatUnavailable", "Reconciling", "HTTP status 412", 0, "", backoff},
+		"Echo":         {wechattest.Fault{Kind: wechattest.FaultEcho}, "WeChatUnavailable", "Reconciling", "HTTP status 502", 0, "", backoff},
+		"EchoedSecret": {code(-1, "busy with secret="+testAppSecret), "WeChatUnavailable", "Reconciling", "[redacted]", -1, "", backoff},
+		"Truncated":    {wechattest.Fault{Kind: wechattest.FaultTruncated}, "WeChatUnavailable", "Reconciling", "connection broke", 0, "", backoff},
+		"Lost":         {wechattest.Fault{Kind: wechattest.FaultLost}, "WeChatUnavailable", "Reconciling", "connection broke", 0, "", backoff},
 		"Garbage":      {wechattest.Fault{Kind: wechattest.FaultGarbage}, "WeChatUnavailable", "Reconciling", "not JSON", 0, "", backoff},
 		"Reset":        {wechattest.Fault{Kind: wechattest.FaultReset}, "WeChatUnavailable", "Reconciling", "connection broke", 0, "", backoff},
 		"Empty":        {wechattest.Fault{Kind: wechattest.FaultEmpty}, "WeChatUnavailable", "Reconciling", "no usable access_token", 0, "", backoff},
@@ -121,6 +125,7 @@ func TestFailures(t *testing.T) {
 					w.weChat.ClearFaults()
 					w.run(tc.waits[len(tc.waits)-1]*11/10 + 11*time.Second)
 					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+					w.wantNoSecrets()
 				})
 			})
 		}

@@ -1,13 +1,23 @@
 package controllers
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat"
@@ -41,6 +52,8 @@ type world struct {
 
 	secretWrites, statusWrites int
 	events                     []string
+	log                        bytes.Buffer // all that the operator logs
+	issued                     []string     // all tokens that WeChat sent
 
 	// refuse makes the API server fail a write of a Secret.
 	refuse func() error
@@ -91,7 +104,7 @@ func (w *world) restart() {
 		Client:       client.WithFieldOwner(w.client, managedBy),
 		Secrets:      w.client,
 		Events:       w,
-		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, w.weChat.Transport(), w.weChat.Transport()),
+		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, w, w),
 		StableWindow: w.window,
 		calls:        w.t.Context(),
 	}
@@ -112,6 +125,58 @@ func (w *world) wake(key types.NamespacedName) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.queue[key] = time.Now()
+}
+
+// RoundTrip makes the world the wire between the operator and WeChat, and notes
+// the tokens that go over it.
+func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := w.weChat.Transport().RoundTrip(req)
+	if err != nil {
+		return resp, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 128<<10))
+	if token := regexp.MustCompile(`"access_token":"([^"]+)`).FindSubmatch(body); token != nil {
+		w.mu.Lock()
+		w.issued = append(w.issued, string(token[1]))
+		w.mu.Unlock()
+	}
+	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), errReader{err}))
+	return resp, nil
+}
+
+// errReader ends a body as it ended on the wire.
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, cmp.Or(r.err, io.EOF) }
+
+// wantNoSecrets looks for AppSecrets and tokens everywhere but in the Secrets
+// (P6).
+func (w *world) wantNoSecrets() {
+	w.t.Helper()
+	wt, err := json.Marshal(w.get("shop"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	metrics, err := ctrlmetrics.Registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	told := map[string]string{
+		"log":     w.log.String(),
+		"events":  strings.Join(w.events, "\n"),
+		"object":  string(wt),
+		"metrics": fmt.Sprint(metrics),
+	}
+	for where, text := range told {
+		for _, secret := range append([]string{testAppSecret, wrongSecret}, w.issued...) {
+			if strings.Contains(text, secret) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(secret))) {
+				w.t.Errorf("%s: an AppSecret or a token is there", where)
+			}
+		}
+	}
+	if w.log.Len() == 0 || len(w.events) == 0 {
+		w.t.Error("nothing was logged or told, so nothing could have leaked")
+	}
 }
 
 // next is the object to reconcile next, and when.
@@ -168,10 +233,12 @@ func (w *world) reconcile(key types.NamespacedName) {
 	w.mu.Lock()
 	delete(w.queue, key)
 	w.mu.Unlock()
-	result, err := w.r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
+	log := logr.FromSlogHandler(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	result, err := w.r.Reconcile(ctrl.LoggerInto(w.t.Context(), log), ctrl.Request{NamespacedName: key})
 	after := result.RequeueAfter
 	if err != nil {
-		after = time.Second // the queue's backoff
+		log.Error(err, "Reconciler error") // as controller-runtime does
+		after = time.Second                // the queue's backoff
 	}
 	if after > 0 {
 		w.mu.Lock()
