@@ -39,7 +39,7 @@ func TestTokenNeverRunsOut(t *testing.T) {
 			reason: "A life of 40 s works as one of 2 hours does.",
 			mod:    func(*v1alpha1.WeChatToken) {},
 			weChat: wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second},
-			life:   32 * time.Second, run: 20 * time.Minute, pause: time.Second,
+			life:   33 * time.Second, run: 20 * time.Minute, pause: time.Second,
 		},
 		"ClassicCompressed": {
 			reason: "At most half of the life is given away.",

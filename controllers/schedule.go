@@ -16,15 +16,15 @@ import (
 // due is when t should be replaced.
 //
 // Stable: WeChat gives the next token only in the last window of this one (300
-// s), so due lies a second and a bit behind the start of that window; asked
-// earlier, WeChat gives the same token back.
+// s), so due lies 2 s and a bit behind the start of that window: the end is
+// known to the second, and asked too early WeChat gives the same token back.
 //
 // Classic: refreshBefore before the end, at most half of the life, and a bit
 // earlier. The bit is the same after each restart, and spreads tokens that were
 // obtained together.
 func due(wt *v1alpha1.WeChatToken, t *issued, window time.Duration) time.Time {
 	if wt.Spec.ModeOrDefault() == v1alpha1.ModeStable {
-		return t.expires.Add(-window + min(time.Second, window/10) + offset(wt.UID, window/30))
+		return t.expires.Add(-window + min(2*time.Second, window/5) + offset(wt.UID, window/30))
 	}
 	before := min(wt.Spec.RefreshBeforeOrDefault(), t.expires.Sub(t.obtained)/2)
 	return t.expires.Add(-before - offset(wt.UID, before/20))

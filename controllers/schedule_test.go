@@ -26,9 +26,9 @@ func TestDue(t *testing.T) {
 		life, window     time.Duration
 		earliest, latest time.Duration // before the end
 	}{
-		"Stable":           {"A second and up to 10 s more into the window.", func(*v1alpha1.WeChatToken) {}, 2 * time.Hour, 5 * time.Minute, 299 * time.Second, 289 * time.Second},
-		"StableRemaining":  {"The life that is left does not count, the end does.", func(*v1alpha1.WeChatToken) {}, 345 * time.Second, 5 * time.Minute, 299 * time.Second, 289 * time.Second},
-		"StableCompressed": {"All in proportion.", func(*v1alpha1.WeChatToken) {}, 40 * time.Second, 10 * time.Second, 9 * time.Second, 8600 * time.Millisecond},
+		"Stable":           {"2 s and up to 10 s more into the window.", func(*v1alpha1.WeChatToken) {}, 2 * time.Hour, 5 * time.Minute, 298 * time.Second, 288 * time.Second},
+		"StableRemaining":  {"The life that is left does not count, the end does.", func(*v1alpha1.WeChatToken) {}, 345 * time.Second, 5 * time.Minute, 298 * time.Second, 288 * time.Second},
+		"StableCompressed": {"All in proportion.", func(*v1alpha1.WeChatToken) {}, 40 * time.Second, 10 * time.Second, 8 * time.Second, 7600 * time.Millisecond},
 		"ClassicDefault":   {"10 minutes, and a bit earlier.", classic, 2 * time.Hour, 0, 630 * time.Second, 600 * time.Second},
 		"ClassicSet":       {"As the spec says.", before(time.Minute), 2 * time.Hour, 0, 63 * time.Second, 60 * time.Second},
 		"ClassicLongest":   {"", before(time.Hour), 2 * time.Hour, 0, 63 * time.Minute, 60 * time.Minute},
