@@ -82,6 +82,10 @@ func (o *options) validate(args []string) error {
 			return fmt.Errorf("%s must be more than 0", d.flag)
 		}
 	}
+	// Below DEBUG client-go logs whole requests, Secrets and all.
+	if o.logLevel < slog.LevelDebug {
+		return errors.New("--log-level must be DEBUG, INFO, WARN or ERROR")
+	}
 	if o.workers < 1 {
 		return errors.New("--workers must be at least 1")
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -35,6 +37,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	slog.SetDefault(slog.New(handler)) // net/http logs there, through package log
 	log := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log) // client-go logs there
@@ -54,7 +57,9 @@ func run(ctx context.Context, o options) error {
 		WeChat:       wechat.NewClient(o.weChatURL, o.requestTimeout),
 		StableWindow: o.stableWindow,
 	}
-	if err := r.SetupWithManager(ctx, mgr, o.workers); err != nil {
+	if err := r.SetupWithManager(ctx, mgr, o.workers); meta.IsNoMatchError(err) {
+		return fmt.Errorf("the cluster does not know the kind WeChatToken; install it with `kubectl apply -k config/crd`: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
 	return mgr.Start(ctx)

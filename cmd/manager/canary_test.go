@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// canaries are secrets that must be seen nowhere but in Secrets.
+type canaries struct {
+	mu    sync.Mutex
+	signs map[string]string // how a secret may be written, to what that is
+}
+
+// add adds a secret with all the ways to write it, or a part of it that helps.
+func (c *canaries) add(what, secret string) {
+	quoted, err := json.Marshal(secret)
+	if err != nil {
+		panic(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.signs == nil {
+		c.signs = map[string]string{}
+	}
+	for how, written := range map[string]string{
+		"as it is":            secret,
+		"cut off":             secret[:16],
+		"without its start":   secret[len(secret)-16:],
+		"as in a query":       url.QueryEscape(secret),
+		"as in a path":        url.PathEscape(secret),
+		"as in JSON":          strings.Trim(string(quoted), `"`),
+		"as in Go":            strings.Trim(strconv.Quote(secret), `"`),
+		"as in HTML":          html.EscapeString(secret),
+		"in base64":           base64.StdEncoding.EncodeToString([]byte(secret))[:20],
+		"in hex":              fmt.Sprintf("%x", secret)[:32],
+		"in a dump of memory": fmt.Sprintf("% x", secret[:8]),
+	} {
+		c.signs[written] = what + " " + how
+	}
+}
+
+// in says which of the secrets stand in text, and where first.
+func (c *canaries) in(text string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found []string
+	for written, what := range c.signs {
+		if i := strings.Index(text, written); i >= 0 {
+			start := strings.LastIndexByte(text[:i], '\n') + 1
+			found = append(found, fmt.Sprintf("%s, in %.200q", what, text[max(start, i-100):i]))
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// overhear serves a fake WeChat and makes a canary of every token that leaves it.
+func (c *canaries) overhear(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string) {
+	t.Helper()
+	fake := wechattest.New(cfg)
+	issued := regexp.MustCompile(`"access_token":"([^"]+)"`)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fake.ServeHTTP(&recorder{ResponseWriter: w, seen: func(body []byte) {
+			for _, m := range issued.FindAllSubmatch(body, -1) {
+				c.add("a token", string(m[1][:min(len(m[1]), 512)]))
+			}
+		}}, r)
+	}))
+	t.Cleanup(server.CloseClientConnections)
+	return fake, server.URL
+}
+
+// recorder shows each piece of an answer to seen. An answer of the fake has one.
+type recorder struct {
+	http.ResponseWriter
+
+	seen func([]byte)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.seen(p)
+	return r.ResponseWriter.Write(p)
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// TestNoSecretIsTold takes the manager through every way in which WeChat and the
+// network can fail, with all that it can log, and looks for the AppSecrets and
+// the tokens in everything that it says: its output, events, WeChatTokens,
+// metrics, its command line, and the dump of a crash.
+func TestNoSecretIsTold(t *testing.T) {
+	const timeout = time.Second
+	// Characters that every way of writing treats in its own way.
+	const awkward = `&"<+/=% é`
+
+	faults := map[string]wechattest.Fault{
+		"works":     {},
+		"wrong":     {},
+		"echo":      {Kind: wechattest.FaultEcho},
+		"garbage":   {Kind: wechattest.FaultGarbage},
+		"hang":      {Kind: wechattest.FaultHang},
+		"huge":      {Kind: wechattest.FaultHuge},
+		"lost":      {Kind: wechattest.FaultLost},
+		"truncated": {Kind: wechattest.FaultTruncated},
+		"reset":     {Kind: wechattest.FaultReset},
+		"badttl":    {Kind: wechattest.FaultBadTTL, ExpiresIn: -1},
+		"null":      {Kind: wechattest.FaultNull},
+		"empty":     {Kind: wechattest.FaultEmpty},
+		"textplain": {Kind: wechattest.FaultTextPlain},
+		"redirect":  {Kind: wechattest.FaultStatus, Status: 302},
+		"quoted":    {Kind: wechattest.FaultErrcode, Code: 40125}, // its message is set below
+		"allowlist": {Kind: wechattest.FaultErrcode, Code: 40164, Message: "invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist"},
+	}
+	ns := newNamespace(t)
+	secrets := &canaries{}
+	fake, weChat := secrets.overhear(t, wechattest.Config{})
+
+	number := 0
+	for what, fault := range faults {
+		for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
+			number++
+			a := newApp(mode, number)
+			a.name = what + "-" + a.name
+			sum := sha256.Sum256([]byte(a.appID))
+			a.secret = fmt.Sprintf("%x%s%x", sum[:8], awkward, sum[8:16])
+			secrets.add("the AppSecret of "+a.name, a.secret)
+			fake.AddAccount(a.appID, a.secret)
+			if what == "wrong" {
+				fake.SetSecret(a.appID, "another")
+			}
+			if what == "quoted" {
+				fault.Message = "invalid appsecret " + a.secret + ", or " + url.QueryEscape(a.secret)
+			}
+			if fault.Kind != "" {
+				fault.AppID = a.appID
+				fake.SetFault(fault)
+			}
+			ns.create(a)
+		}
+	}
+
+	metrics, bearer := freeAddress(t), ns.bearerForMetrics()
+	secrets.add("a token of Kubernetes", bearer)
+	var told bytes.Buffer
+	tell := func(what, text string) { fmt.Fprintf(&told, "--- %s\n%s\n", what, text) }
+
+	found := ""
+	for _, phase := range []struct{ what, url string }{
+		{"nobody is there", "http://" + freeAddress(t)},
+		{"WeChat answers", weChat},
+		{"the name does not resolve", "http://no..such.host"},
+		{"no TLS", strings.Replace(weChat, "http:", "https:", 1)},
+	} {
+		what := phase.what
+		m := startManager(t, ns.Kubeconfig, phase.url, "--log-level=DEBUG", "--request-timeout="+timeout.String(), "--metrics-bind-address="+metrics)
+		m.awaitReady()
+		eventually(t, "everything was tried", func() error {
+			for name, wt := range ns.weChatTokens() {
+				if wt.Status.ObservedGeneration < 1 {
+					return fmt.Errorf("%s was not", name)
+				}
+			}
+			return nil
+		})
+		// Once more: forced, and with its Secret lost.
+		ns.kubectl("annotate", "--overwrite", "wxt", "--all", "wechattoken.io/refresh-requested-at="+strings.ReplaceAll(what, " ", "-"))
+		if got, err := ns.tokens(); err != nil {
+			t.Fatal(err)
+		} else {
+			for secret := range got {
+				ns.deleteSecret(secret)
+			}
+		}
+		time.Sleep(2 * timeout) // for what times out
+
+		_, body := scrape(t, "https://"+metrics+"/metrics", bearer)
+		tell("metrics: "+what, body)
+		tell("WeChatTokens: "+what, ns.kubectl("get", "wxt", "-o", "yaml"))
+		tell("events: "+what, ns.kubectl("get", "events", "-o", "yaml"))
+		tell("describe: "+what, ns.kubectl("describe", "wxt"))
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", m.cmd.Process.Pid)) // where there is a /proc
+		tell("command line: "+what, string(cmdline))
+		found += strings.Join(secrets.in(ns.kubectl("get", "secrets", "-o", "yaml")), "\n")
+		m.signal(syscall.SIGQUIT) // dumps all goroutines, as a panic does
+		<-m.ended
+		tell("output: "+what, m.output.String())
+	}
+	leaks := secrets.in(told.String())
+	for _, leak := range leaks[:min(len(leaks), 10)] {
+		t.Error(leak)
+	}
+
+	// All that was to be searched was searched, and what is there is found.
+	for _, want := range []string{"goroutine 1 ", "controller_runtime_reconcile_total", "40125", "kind: Event"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("there is no %q in what was searched", want)
+		}
+	}
+	for _, want := range []string{"a token in base64", "the AppSecret of echo-stable-"} {
+		if !strings.Contains(found, want) {
+			t.Errorf("the search does not find %s in the Secrets: %s", want, found)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// runManager runs the program to its end.
+func runManager(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// What cannot be is refused before anything is done, with exit code 2 and a
+// sentence that names the flag.
+func TestBadFlagsAreRefused(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		args   []string
+		want   string
+	}{
+		"Unknown":          {"a misspelt flag must not be passed over", []string{"--wechat-uri=https://example.com"}, "wechat-uri"},
+		"Argument":         {"a flag without its dashes must not be passed over", []string{"leader-elect"}, `"leader-elect"`},
+		"URLWithoutScheme": {"a host is no URL", []string{"--wechat-url=api.weixin.qq.com"}, "--wechat-url"},
+		"URLOtherScheme":   {"WeChat speaks HTTP", []string{"--wechat-url=ftp://api.weixin.qq.com"}, "--wechat-url"},
+		"URLWithQuery":     {"paths are put behind it", []string{"--wechat-url=https://api.weixin.qq.com?a=b"}, "--wechat-url"},
+		"URLWithUser":      {"a password on a command line is seen by all", []string{"--wechat-url=https://me:pw@api.weixin.qq.com"}, "--wechat-url"},
+		"URLEmpty":         {"empty is not the default", []string{"--wechat-url="}, "--wechat-url"},
+		"TimeoutZero":      {"no call would succeed", []string{"--request-timeout=0"}, "--request-timeout"},
+		"TimeoutNoUnit":    {"10 what?", []string{"--request-timeout=10"}, "-request-timeout"},
+		"WindowNegative":   {"tokens would be replaced when they are dead", []string{"--stable-window=-5m"}, "--stable-window"},
+		"WorkersZero":      {"nobody would work", []string{"--workers=0"}, "--workers"},
+		"WorkersWord":      {"not a number", []string{"--workers=many"}, "-workers"},
+		"LeaderElect":      {"neither true nor false", []string{"--leader-elect=perhaps"}, "-leader-elect"},
+		"LogLevel":         {"no such level", []string{"--log-level=LOUD"}, "-log-level"},
+		"LogLevelBelow":    {"libraries log whole requests there, Secrets included", []string{"--log-level=DEBUG-4"}, "--log-level"},
+		"LogFormat":        {"no such format", []string{"--log-format=xml"}, "--log-format"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := runManager(t, tc.args...)
+			first, _, _ := strings.Cut(stderr, "\n")
+			if code != 2 || !strings.Contains(first, tc.want) {
+				t.Errorf("%s: exit code %d, said %q first; want 2 and a sentence with %q", tc.reason, code, first, tc.want)
+			}
+			if strings.Contains(stderr, "me:pw") {
+				t.Errorf("the password is repeated: %s", stderr)
+			}
+		})
+	}
+}
+
+func TestHelpListsEveryFlag(t *testing.T) {
+	code, stdout, stderr := runManager(t, "--help")
+	if code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	var o options
+	fs := flag.NewFlagSet("manager", flag.ContinueOnError)
+	o.bind(fs)
+	fs.VisitAll(func(f *flag.Flag) {
+		if help := stdout + stderr; !strings.Contains(help, "-"+f.Name) || !strings.Contains(help, f.Usage) {
+			t.Errorf("--%s is not in the help:\n%s", f.Name, help)
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// bearer returns a token of a new service account of the namespace.
+func (n *namespace) bearer(name string) string {
+	n.t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if err := n.Create(n.t.Context(), account); err != nil {
+		n.t.Fatal(err)
+	}
+	request, err := n.clients.CoreV1().ServiceAccounts(n.name).CreateToken(n.t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return request.Status.Token
+}
+
+// bearerForMetrics returns the same for one that may read the metrics.
+func (n *namespace) bearerForMetrics() string {
+	n.t.Helper()
+	bearer := n.bearer("scraper")
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "scraper-of-" + n.name},
+		Rules:      []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}},
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: role.ObjectMeta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: n.name, Name: "scraper"}},
+	}
+	for _, obj := range []client.Object{role, binding} {
+		if err := n.Create(n.t.Context(), obj); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	return bearer
+}
+
+// broken stands for a connection that brought no answer.
+const broken = 0
+
+// scrape reads the manager's metrics. Its certificate is made at its start and
+// signed by nobody.
+func scrape(t *testing.T, url, bearer string) (status int, body string) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return broken, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return broken, err.Error()
+	}
+	return resp.StatusCode, string(b)
+}
+
+// value is the sum of a metric in what scrape has read.
+func value(t *testing.T, metrics, name string) float64 {
+	t.Helper()
+	var sum float64
+	for _, line := range regexp.MustCompile(`(?m)^`+name+`\{.*\} (\S+)$`).FindAllStringSubmatch(metrics, -1) {
+		v, err := strconv.ParseFloat(line[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += v
+	}
+	return sum
+}
+
+// Who may not get /metrics learns nothing, and nobody reads them unencrypted.
+func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
+	ns := newNamespace(t)
+	_, url := serve(t, wechattest.Config{OpenAccounts: true})
+	address := freeAddress(t)
+	stranger, scraper := ns.bearer("stranger"), ns.bearerForMetrics()
+	ns.create(newApp(v1alpha1.ModeStable, 1))
+	ns.start(url, "--metrics-bind-address="+address).awaitReady()
+	ns.awaitReady()
+
+	eventually(t, "the right that was just given holds", func() error {
+		if status, body := scrape(t, "https://"+address+"/metrics", scraper); status != http.StatusOK {
+			return fmt.Errorf("status %d: %.200s", status, body)
+		}
+		return nil
+	})
+
+	cases := map[string]struct {
+		reason   string
+		url      string
+		bearer   string
+		statuses []int
+	}{
+		"Nobody":    {"without credentials", "https://" + address + "/metrics", "", []int{401, 403}},
+		"Forged":    {"with a token of nobody", "https://" + address + "/metrics", "forged", []int{401, 403, 500}}, // 500 says controller-runtime
+		"Stranger":  {"with a right to nothing", "https://" + address + "/metrics", stranger, []int{403}},
+		"PlainHTTP": {"without TLS, whoever asks", "http://" + address + "/metrics", scraper, []int{400, broken}},
+		"PlainRoot": {"another path is no way in", "https://" + address + "/", stranger, []int{401, 403, 404}},
+		"Profiles":  {"pprof shows memory", "https://" + address + "/debug/pprof/heap", scraper, []int{401, 403, 404}},
+		"Scraper":   {"with the right", "https://" + address + "/metrics", scraper, []int{200}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, body := scrape(t, tc.url, tc.bearer)
+			if !slices.Contains(tc.statuses, status) {
+				t.Errorf("%s: status %d, want %v: %.200s", tc.reason, status, tc.statuses, body)
+			}
+			if got, want := strings.Contains(body, "controller_runtime_reconcile_total"), status == http.StatusOK; got != want {
+				t.Errorf("metrics shown: %t, want %t", got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// A natural refresh costs one call to WeChat and two writes: the Secret, and the
+// status that tells of it. Between two refreshes nothing is written.
+func TestRefreshCostsTwoWrites(t *testing.T) {
+	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
+		t.Run(string(mode), func(t *testing.T) {
+			ns := newNamespace(t)
+			// A stable token is replaced after 6 to 8 s, a classic one after 6 to 8 s too.
+			const life, window, quiet = 16 * time.Second, 10 * time.Second, 3 * time.Second
+			fake, url := serve(t, wechattest.Config{OpenAccounts: true, Life: life, Window: window, Overlap: window})
+			app := newApp(mode, 1)
+			ns.create(app)
+			m := ns.start(url, "--stable-window="+window.String())
+			ns.awaitReady()
+
+			// awaitRotations returns when the status tells of a token that came
+			// count rotations later, so that both writes of it are done.
+			seen := func() string { return ns.weChatTokens()[app.name].Status.TokenFingerprint }
+			awaitRotations := func(count int) {
+				t.Helper()
+				for range count {
+					before := seen()
+					eventually(t, "the next rotation", func() error {
+						if seen() == before {
+							return fmt.Errorf("the token is still %s", before)
+						}
+						return nil
+					})
+				}
+			}
+			awaitRotations(1)
+
+			callsBefore, writesBefore := fake.Counts(""), ns.writes()
+			const rotations = 2
+			awaitRotations(rotations)
+			if diff := cmp.Diff(map[string]int{
+				"APPLY secrets":             rotations,
+				"PATCH wechattokens/status": rotations,
+			}, since(writesBefore, ns.writes())); diff != "" {
+				t.Errorf("writes of %d rotations (-want +got):\n%s", rotations, diff)
+			}
+			callsAfter := fake.Counts("")
+			rotated := callsAfter.Stable.Rotations + callsAfter.Classic.Rotations - callsBefore.Stable.Rotations - callsBefore.Classic.Rotations
+			if rotated != rotations {
+				t.Errorf("WeChat issued %d tokens, want %d", rotated, rotations)
+			}
+			// WeChat gives the life in whole seconds, so that when the window of
+			// a stable token begins is known to a second only. A call that is
+			// early by its own latency gets the same token back, and costs
+			// nothing.
+			early := callsAfter.Stable.Calls - callsBefore.Stable.Calls + callsAfter.Classic.Calls - callsBefore.Classic.Calls - rotated
+			if early > 0 && mode == v1alpha1.ModeClassic || early > rotations {
+				t.Errorf("%d calls brought no new token", early)
+			}
+
+			writesBefore = ns.writes()
+			time.Sleep(quiet)
+			if diff := cmp.Diff(map[string]int{}, since(writesBefore, ns.writes())); diff != "" {
+				t.Errorf("writes between two refreshes (-want +got):\n%s", diff)
+			}
+			if code := m.terminate(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+		})
+	}
+}
