@@ -93,7 +93,7 @@ func TestTheWholeWay(t *testing.T) {
 			n := newNamespace(t)
 			fake, url := fakeWeChat(t, wechattest.Config{TokenLength: length})
 			fake.AddAccount(testAppID, testAppSecret)
-			n.operate(url, testWindow)
+			n.operate(url)
 			n.create(appSecret(testAppSecret), weChatToken())
 			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 
@@ -132,7 +132,7 @@ func TestKubectlWaitIsRight(t *testing.T) {
 	fake, url := fakeWeChat(t, wechattest.Config{Latency: 300 * time.Millisecond})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.create(appSecret(testAppSecret))
-	stop := n.operate(url, testWindow)
+	stop := n.operate(url)
 
 	n.create(weChatToken())
 	n.kubectl("wait", "--for=condition=Ready", "wxt/shop", "--timeout=60s")
@@ -176,7 +176,7 @@ func TestWatchesSeeEverything(t *testing.T) {
 	n := newNamespace(t)
 	fake, url := fakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
-	n.operate(url, testWindow)
+	n.operate(url)
 	n.create(weChatToken())
 	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretMissing)
 	n.create(appSecret(wrongSecret))
@@ -224,7 +224,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 	n := newNamespace(t)
 	fake, url := fakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
-	n.operate(url, testWindow)
+	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) {
 		wt.Spec.Secret = &v1alpha1.TokenSecret{
 			Keys:        &v1alpha1.SecretKeys{AccessToken: "WECHAT_TOKEN"},
@@ -278,7 +278,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 func TestOneTargetHasOneOwner(t *testing.T) {
 	n := newNamespace(t)
 	_, url := fakeWeChat(t, wechattest.Config{OpenAccounts: true})
-	n.operate(url, testWindow)
+	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(named("a"), writing("one")))
 	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds
@@ -312,7 +312,7 @@ func TestImmutableSecretIsTold(t *testing.T) {
 	n := newNamespace(t)
 	fake, url := fakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
-	n.operate(url, testWindow)
+	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken())
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 	update(n, n.secret("shop"), func(s *corev1.Secret) { s.Immutable = new(true) })
@@ -330,7 +330,7 @@ func TestEventsTellChanges(t *testing.T) {
 	n := newNamespace(t)
 	fake, url := fakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
-	n.operate(url, testWindow)
+	n.operate(url)
 	n.create(appSecret(wrongSecret), weChatToken())
 	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
 	update(n, n.secret("shop-app"), setAppSecret(testAppSecret))

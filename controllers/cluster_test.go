@@ -92,7 +92,7 @@ func fakeWeChat(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string
 
 // operate runs the operator for this namespace until the test, or the returned
 // func, ends it.
-func (n *namespace) operate(url string, window time.Duration) (stop func()) {
+func (n *namespace) operate(url string) (stop func()) {
 	n.t.Helper()
 	ctx, cancel := context.WithCancel(n.t.Context())
 	mgr, err := ctrl.NewManager(n.Config, ctrl.Options{
@@ -114,7 +114,7 @@ func (n *namespace) operate(url string, window time.Duration) (stop func()) {
 		Secrets:      mgr.GetAPIReader(),
 		Events:       mgr.GetEventRecorder(managedBy),
 		WeChat:       wechat.NewClient(url, 2*time.Second),
-		StableWindow: window,
+		StableWindow: testWindow,
 	}
 	if err := r.SetupWithManager(ctx, mgr, 8); err != nil {
 		n.t.Fatal(err)

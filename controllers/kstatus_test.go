@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -99,7 +98,7 @@ func TestKstatusReadsItRight(t *testing.T) {
 		"Refreshed": {
 			reason: "A refresh is no disturbance.",
 			do: func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) {}))
+				w.create(appSecret(testAppSecret), weChatToken())
 				w.run(5 * time.Hour)
 			},
 			want: status.CurrentStatus,
