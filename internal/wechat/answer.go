@@ -11,7 +11,7 @@ import (
 // errcode alone: WeChat sends errors with status 200, and JSON as text/plain.
 func parse(body []byte, status int, creds Credentials) (Token, error) {
 	if len(body) > maxBody {
-		return Token{}, &Error{HTTPStatus: status, Message: fmt.Sprintf("the answer is larger than %d KiB", maxBody>>10)}
+		return Token{}, unusable(status, fmt.Sprintf("the answer is larger than %d KiB", maxBody>>10))
 	}
 	var answer struct {
 		AccessToken string `json:"access_token"`
@@ -21,21 +21,27 @@ func parse(body []byte, status int, creds Credentials) (Token, error) {
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
 		// What is not JSON is not shown: it may echo the request.
-		return Token{}, &Error{HTTPStatus: status, Message: fmt.Sprintf("the answer (HTTP status %d) is not JSON as WeChat writes it", status)}
+		return Token{}, unusable(status, fmt.Sprintf("the answer (HTTP status %d) is not JSON as WeChat writes it", status))
 	}
 	if answer.ErrCode != 0 {
-		return Token{}, answered(answer.ErrCode, answer.ErrMsg, status, creds)
+		return Token{}, answered(answer.ErrCode, Redact(answer.ErrMsg, answer.AccessToken), status, creds)
 	}
 	if status != http.StatusOK {
-		return Token{}, &Error{HTTPStatus: status, Message: fmt.Sprintf("HTTP status %d", status)}
+		return Token{}, unusable(status, fmt.Sprintf("HTTP status %d", status))
 	}
 	if !printable(answer.AccessToken) {
-		return Token{}, &Error{HTTPStatus: status, Message: "the answer has no usable access_token"}
+		return Token{}, unusable(status, "the answer has no usable access_token")
 	}
 	if answer.ExpiresIn <= 0 || answer.ExpiresIn > int64(maxLife/time.Second) {
-		return Token{}, &Error{HTTPStatus: status, Message: "the answer has no usable expires_in"}
+		return Token{}, unusable(status, "the answer has no usable expires_in")
 	}
 	return Token{Value: answer.AccessToken, Life: time.Duration(answer.ExpiresIn) * time.Second}, nil
+}
+
+// unusable is the Error for an answer without an errcode. It may be that of a
+// gateway, sent after WeChat has issued a token.
+func unusable(status int, message string) *Error {
+	return &Error{HTTPStatus: status, Message: message, Lost: true}
 }
 
 // printable reports whether s can be a token: not empty, and nothing in it that

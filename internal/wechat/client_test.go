@@ -239,8 +239,8 @@ func TestNetworkFailuresTellNoSecret(t *testing.T) {
 		"Reset":        {faulty(wechattest.FaultReset), "the connection broke before the whole answer was there", true},
 		"Truncated":    {faulty(wechattest.FaultTruncated), "the connection broke before the whole answer was there", true},
 		"LostAnswer":   {faulty(wechattest.FaultLost), "the connection broke before the whole answer was there", true},
-		"EchoedAtYou":  {faulty(wechattest.FaultEcho), "", false},
-		"GarbageBytes": {faulty(wechattest.FaultGarbage), "the answer (HTTP status 200) is not JSON as WeChat writes it", false},
+		"EchoedAtYou":  {faulty(wechattest.FaultEcho), "", true},
+		"GarbageBytes": {faulty(wechattest.FaultGarbage), "the answer (HTTP status 200) is not JSON as WeChat writes it", true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -332,5 +332,102 @@ func TestProxyFailureSaysSo(t *testing.T) {
 	_, err = c.ClassicToken(t.Context(), creds)
 	if failed, ok := errors.AsType[*wechat.Error](err); !ok || failed.Message != "the proxy cannot be reached" {
 		t.Errorf("got %v, want a sentence about the proxy", err)
+	}
+}
+
+type broken struct{ err error }
+
+func (b broken) RoundTrip(*http.Request) (*http.Response, error) { return nil, b.err }
+
+// What net/http says in words of its own is not repeated: around it is the URL,
+// and /cgi-bin/token has the AppSecret there.
+func TestUnknownFailureTellsNothing(t *testing.T) {
+	for endpoint, ask := range endpoints(t) {
+		via := broken{errors.New("malformed HTTP response")}
+		_, err := ask(wechat.NewClientWithTransports("https://wechat", time.Second, via, via))
+		failed, ok := errors.AsType[*wechat.Error](err)
+		if !ok || failed.Message != "the request failed on its way" || !failed.Lost {
+			t.Errorf("%s: got %#v", endpoint, err)
+		}
+	}
+}
+
+// A redirect is not followed, so that the AppSecret goes nowhere else.
+func TestRedirectIsNotFollowed(t *testing.T) {
+	var reached bool
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+	t.Cleanup(other.Close)
+	here := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusTemporaryRedirect)
+	}))
+	t.Cleanup(here.Close)
+	for endpoint, ask := range endpoints(t) {
+		if _, err := ask(wechat.NewClient(here.URL, time.Second)); err == nil || reached {
+			t.Errorf("%s: the redirect was followed", endpoint)
+		}
+	}
+}
+
+// A call that was given up may have been carried out.
+func TestGivenUpIsLost(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		cancel()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(srv.Close)
+	_, err := wechat.NewClient(srv.URL, 5*time.Second).StableToken(ctx, creds, true)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || !failed.Lost {
+		t.Errorf("got %#v, want a lost answer", err)
+	}
+}
+
+func TestRequestIsJSON(t *testing.T) {
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Get("Content-Type")
+		io.WriteString(w, `{"access_token":"a b","expires_in":7200}`)
+	}))
+	t.Cleanup(srv.Close)
+	_, err := wechat.NewClient(srv.URL, time.Second).StableToken(t.Context(), creds, false)
+	if err == nil {
+		t.Error("a token with a blank in it was taken")
+	}
+	if got != "application/json" {
+		t.Errorf("Content-Type %q", got)
+	}
+}
+
+func TestMessageIsBounded(t *testing.T) {
+	_, err := answering(t, 200, `{"errcode":-1,"errmsg":"`+strings.Repeat("é", 5000)+`"}`).StableToken(t.Context(), creds, false)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || len(failed.Message) > 256 || failed.Message == "" || strings.ContainsRune(failed.Message, '\uFFFD') {
+		t.Errorf("message of %d bytes", len(failed.Message))
+	}
+}
+
+// An endless answer is not read to its end.
+func TestEndlessAnswerIsCut(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		chunk := []byte(strings.Repeat("a", 1<<16))
+		for range 1 << 14 {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	_, err := wechat.NewClient(srv.URL, 10*time.Second).StableToken(t.Context(), creds, false)
+	if failed, ok := errors.AsType[*wechat.Error](err); !ok || !strings.Contains(failed.Message, "larger than 64 KiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An errmsg that quotes the token beside it tells nothing.
+func TestErrmsgDoesNotTellTheToken(t *testing.T) {
+	_, err := answering(t, 200, `{"errcode":-1,"errmsg":"busy, keep TOKENTOKENTOKEN","access_token":"TOKENTOKENTOKEN","expires_in":7200}`).StableToken(t.Context(), creds, false)
+	if err == nil || strings.Contains(err.Error(), "TOKENTOKEN") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -75,8 +75,8 @@ type Error struct {
 	HTTPStatus int        // zero when no answer came
 	CallerIP   netip.Addr // the address WeChat saw; only with 40164 and 61004
 
-	// Lost says that the call may have been carried out though its answer did
-	// not arrive.
+	// Lost says that the call may have been carried out though no answer of
+	// WeChat's arrived.
 	Lost bool
 }
 
