@@ -91,6 +91,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		"OurAnnotation":      {shop(goodID, goodRef, `secret: {annotations: {wechattoken.io/expires-at: "2100-01-01T00:00:00Z"}}`), "annotations with the prefix wechattoken.io/"},
 		"LabelKeyBad":        {shop(goodID, goodRef, `secret: {labels: {"a b": x}}`), "each label key must be a valid one"},
 		"LabelKeyLong":       {shop(goodID, goodRef, "secret: {labels: {"+strings.Repeat("a", 64)+": x}}"), "each label key must be a valid one"},
+		"LabelPrefixLong":    {shop(goodID, goodRef, "secret: {labels: {"+strings.Repeat("a", 254)+"/x: z}}"), "each label key must be a valid one"},
 		"LabelValueBad":      {shop(goodID, goodRef, `secret: {labels: {team: "a b"}}`), "each label value must be empty or letters"},
 		"LabelValueLong":     {shop(goodID, goodRef, "secret: {labels: {team: "+strings.Repeat("a", 64)+"}}"), "Too long"},
 		"AnnotationKeyBad":   {shop(goodID, goodRef, `secret: {annotations: {"a b": x}}`), "each annotation key must be a valid one"},

@@ -86,6 +86,9 @@ func (o *options) validate(args []string) error {
 	if o.logLevel < slog.LevelDebug {
 		return errors.New("--log-level must be DEBUG, INFO, WARN or ERROR")
 	}
+	if o.namespaces != "" && len(o.watched()) == 0 {
+		return errors.New("--namespaces names no namespace; leave it out for all")
+	}
 	if o.workers < 1 {
 		return errors.New("--workers must be at least 1")
 	}
