@@ -33,11 +33,15 @@ type account struct {
 // known is what this process knows of an account.
 type known struct {
 	calling bool      // a call is under way
-	token   *issued   // the newest token this process was given; nil before the first
+	token   *issued   // the newest token that this process was given or has found in a Secret; nil before the first
 	askedAt time.Time // when the last call that brought a token began
 	failure *failure  // of the last call; nil after a good one
 	forced  []time.Time
 	classic dayCount
+
+	// lost says that a call may have ended the token in use, and that its
+	// answer, with the next token, did not arrive. A further call ends it.
+	lost bool
 
 	// settled says that there is no forced call of which only WeChat knows:
 	// none has lost its answer, and no earlier process can have died between a
@@ -47,10 +51,14 @@ type known struct {
 
 // user is what one WeChatToken has had of its account.
 type user struct {
+	uid        types.UID
+	asked      string    // see requested
+	inCall     string    // asked, when the call under way began
 	handled    string    // the forced refresh that was handled last
 	keptFor    string    // the forced refresh for which a call gave the old token back
 	tried      attempt   // what the object looked like when WeChat was last called
-	repairedAt time.Time // when its Secret was last written without a new token
+	wrote      string    // fingerprint and echo that its Secret was made to carry last
+	repairedAt time.Time // when its Secret was last written without anything new
 }
 
 // attempt is what of a WeChatToken tells that a person has acted on it.
@@ -66,9 +74,10 @@ func attemptOf(wt *v1alpha1.WeChatToken) attempt {
 // failure is a call that brought no token, or the old one where a new one was
 // forced.
 type failure struct {
-	err   *wechat.Error // nil if the old token came back
-	at    time.Time
-	count int // failures in a row, this one included
+	err    *wechat.Error // nil if the old token came back
+	forced bool          // of a forced call: it says nothing of a plain one
+	at     time.Time
+	count  int // failures of one class in a row, this one included
 }
 
 // call is one call to WeChat for one WeChatToken.
@@ -76,42 +85,49 @@ type call struct {
 	creds    wechat.Credentials
 	mode     v1alpha1.Mode
 	force    bool    // a new token is wanted though the present one is not due
-	request  string  // the forced refresh it answers; empty if none is asked for
 	previous *issued // the token in use, of the same appid and mode; nil if there is none
 	tried    attempt
 }
 
 // look notes that the WeChatToken at key uses the account, and returns what is
-// known of it. written is what the cluster remembers of an earlier token; nil if
-// there is none.
-func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeChatToken, written *issued) (known, user) {
+// known of it. found is the token in its Secrets, nil if there is none: its
+// budget and its echo count, and it may be news for the other WeChatTokens of
+// the account, which are to be woken then.
+func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeChatToken, found *issued, now time.Time) (known, user, []types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.byID == nil {
 		a.byID, a.of = map[accountID]*account{}, map[types.NamespacedName]accountID{}
 	}
-	if a.of[key] != id {
+	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.users[key].uid != wt.UID) {
 		a.leave(key)
 	}
 	acc := a.byID[id]
 	if acc == nil {
 		acc = &account{users: map[types.NamespacedName]*user{}}
-		acc.settled = pending(wt, written) == ""
+		acc.settled = true
 		a.byID[id] = acc
 	}
 	u := acc.users[key]
 	if u == nil {
-		u = &user{tried: attemptOf(wt)}
+		u = &user{uid: wt.UID, tried: attemptOf(wt)}
 		acc.users[key], a.of[key] = u, id
+		acc.settled = acc.settled && pending(wt, found) == ""
 	}
-	if written != nil {
-		u.handled = cmp.Or(u.handled, written.handled)
-		if written.appID == wt.Spec.AppID { // the budget is the appid's
-			acc.forced = union(acc.forced, written.forced)
-			acc.classic = acc.classic.later(written.classic)
-		}
+	u.asked = requested(wt)
+	if found == nil {
+		return acc.known, *u, nil
 	}
-	return acc.known, *u
+	u.handled = cmp.Or(u.handled, found.handled)
+	if found.appID == wt.Spec.AppID { // the budget is the appid's
+		acc.forced = union(acc.forced, found.forced)
+		acc.classic = acc.classic.later(found.classic)
+	}
+	if found.account != id || found.ahead(now) || (acc.token != nil && !found.obtained.After(acc.token.obtained)) {
+		return acc.known, *u, nil
+	}
+	acc.token = found
+	return acc.known, *u, acc.others(key)
 }
 
 // forget drops the WeChatToken at key.
@@ -121,13 +137,14 @@ func (a *accounts) forget(key types.NamespacedName) {
 	a.leave(key)
 }
 
-// leave takes key from its account, and drops an account without users.
+// leave takes key from its account, and drops an account without users. One
+// with a call under way is left to end, so that it has no second one meanwhile.
 func (a *accounts) leave(key types.NamespacedName) {
 	id := a.of[key]
 	delete(a.of, key)
 	if acc := a.byID[id]; acc != nil {
 		delete(acc.users, key)
-		if len(acc.users) == 0 {
+		if len(acc.users) == 0 && !acc.calling {
 			delete(a.byID, id)
 		}
 	}
@@ -144,6 +161,9 @@ func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 	}
 	acc.calling = true
 	acc.users[key].tried = c.tried
+	for _, u := range acc.users {
+		u.inCall = u.asked
+	}
 	return true
 }
 
@@ -153,60 +173,76 @@ func (a *accounts) end(key types.NamespacedName, id accountID, c call, start tim
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[id]
-	if acc == nil {
-		return nil // all its users are gone
-	}
 	acc.calling = false
+	if len(acc.users) == 0 {
+		delete(a.byID, id)
+		return nil
+	}
 	if c.mode == v1alpha1.ModeClassic {
 		acc.classic = acc.classic.add(start)
 	}
 	if failed != nil {
-		acc.settled = acc.settled && !(c.force && failed.Lost)
-		acc.fail(failed)
-	} else {
-		u := acc.users[key]
-		if u == nil {
-			u = &user{} // the one that asked is gone; the others may use the token
+		if failed.Lost {
+			acc.settled = acc.settled && !c.force
+			acc.lost = acc.lost || c.force || c.mode == v1alpha1.ModeClassic
 		}
-		acc.give(u, id, c, start, got)
+		acc.fail(failed, c.force)
+	} else {
+		acc.give(key, id, c, start, got)
 	}
-	keys := make([]types.NamespacedName, 0, len(acc.users))
+	return acc.others(types.NamespacedName{})
+}
+
+// others are the WeChatTokens of the account but the one at key.
+func (acc *account) others(key types.NamespacedName) []types.NamespacedName {
+	var keys []types.NamespacedName
 	for k := range acc.users {
-		keys = append(keys, k)
+		if k != key {
+			keys = append(keys, k)
+		}
 	}
 	return keys
 }
 
-func (acc *account) fail(err *wechat.Error) {
-	f := &failure{err: err, at: time.Now(), count: 1}
-	if acc.failure != nil {
-		f.count += acc.failure.count
+func (acc *account) fail(err *wechat.Error, forced bool) {
+	f := &failure{err: err, forced: forced, at: time.Now(), count: 1}
+	if last := acc.failure; last != nil && last.class() == f.class() {
+		f.count += last.count
 	}
 	acc.failure = f
 }
 
-// give notes the token that a call has brought.
-func (acc *account) give(u *user, id accountID, c call, start time.Time, got wechat.Token) {
+// oldTokenBack is the class of a forced call that gave the old token back.
+const oldTokenBack wechat.Class = -1
+
+func (f *failure) class() wechat.Class {
+	if f.err == nil {
+		return oldTokenBack
+	}
+	return f.err.Class()
+}
+
+// give notes the token that a call has brought. A new one answers every forced
+// refresh that was asked for before the call began.
+func (acc *account) give(key types.NamespacedName, id accountID, c call, start time.Time, got wechat.Token) {
 	isNew := c.previous == nil || c.previous.fingerprint != fingerprint(got.Value)
-	lost := !acc.settled && isNew && c.previous != nil // a forced call that nobody counted has worked
-	if c.force || (lost && c.mode == v1alpha1.ModeStable) {
+	uncounted := !acc.settled && isNew && c.previous != nil && c.mode == v1alpha1.ModeStable // a forced call has worked that nobody counted
+	if c.force || uncounted {
 		acc.forced = spend(acc.forced, start)
 	}
-	acc.settled = true
+	acc.settled, acc.lost = true, false
 	acc.askedAt = start
 	acc.token = newToken(id, c, start, got)
 	if isNew {
 		acc.token.forced, acc.token.classic = acc.forced, acc.classic
-	}
-	switch {
-	case c.request == "":
-	case isNew:
-		u.handled = c.request
-	default:
-		u.keptFor = c.request
+		for _, u := range acc.users {
+			u.handled = cmp.Or(u.inCall, u.handled)
+		}
+	} else if u := acc.users[key]; u != nil {
+		u.keptFor = u.inCall
 	}
 	if c.force && !isNew {
-		acc.fail(nil)
+		acc.fail(nil, true)
 		return
 	}
 	acc.failure = nil
@@ -231,19 +267,27 @@ func newToken(id accountID, c call, start time.Time, got wechat.Token) *issued {
 	}
 	if p := c.previous; p != nil && p.fingerprint == t.fingerprint {
 		t.obtained, t.forced, t.classic = p.obtained, p.forced, p.classic
-		if t.expires.Sub(p.expires).Abs() <= sameEnd {
+		if t.expires.Sub(p.expires).Abs() <= sameEnd && start.Before(p.expires) {
 			t.expires = p.expires
 		}
 	}
 	return t
 }
 
-// repaired notes that the Secret of the WeChatToken at key was written without
-// a new token.
-func (a *accounts) repaired(key types.NamespacedName, now time.Time) {
+// wrote notes what the Secret of the WeChatToken at key was made to carry.
+// repair says that it was nothing new.
+func (a *accounts) wrote(key types.NamespacedName, t *issued, repair bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if acc := a.byID[a.of[key]]; acc != nil {
-		acc.users[key].repairedAt = now
+	acc := a.byID[a.of[key]]
+	if acc == nil || acc.users[key] == nil {
+		return
+	}
+	acc.users[key].wrote = written(t)
+	if repair {
+		acc.users[key].repairedAt = time.Now()
 	}
 }
+
+// written is what of a token tells one write from another.
+func written(t *issued) string { return t.fingerprint + " " + t.handled }

@@ -53,7 +53,9 @@ func nextForced(mode v1alpha1.Mode, forced []time.Time, classic dayCount, now ti
 	if mode == v1alpha1.ModeClassic && classic.on(now) >= classicPerDay-classicReserve {
 		return nextDay(now), true
 	}
-	spent := slices.DeleteFunc(slices.Clone(forced), func(t time.Time) bool { return now.Sub(t) >= day })
+	spent := slices.DeleteFunc(slices.Clone(forced), func(t time.Time) bool {
+		return now.Sub(t) >= day || t.After(now.Add(clockSlack)) // one in the future is of a clock that was wrong
+	})
 	if len(spent) == 0 {
 		return now, false
 	}

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -329,4 +331,156 @@ func TestHandledBumpStaysHandled(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A refused forced refresh must not hold up the refresh that is due.
+func TestRefusedForceDoesNotDelayTheRefresh(t *testing.T) {
+	for _, code := range []int{0, 45009} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			inWorld(t, wechattest.Config{ForcedPerDay: 1, ForceRefusedCode: code}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken())
+				w.run(time.Minute)
+				w.change(bumped("1"))
+				w.run(time.Second)
+				if code == 0 {
+					w.run(time.Minute)
+				} else {
+					w.run(100 * time.Minute)
+				}
+				w.change(bumped("2"))
+				if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
+					t.Errorf("%d of 1440 reads found a dead token", dead)
+				}
+			})
+		})
+	}
+}
+
+// With the forced budget used up the refresh that is due is made in its
+// time, and asked for until it is had.
+func TestExhaustedBudgetKeepsAsking(t *testing.T) {
+	for _, window := range []time.Duration{300 * time.Second, 200 * time.Second} {
+		t.Run(window.String(), func(t *testing.T) {
+			inWorld(t, wechattest.Config{ForcedPerDay: -1, Window: window}, func(w *world) {
+				w.window = 300 * time.Second // with 200 s WeChat gives the old token back at first
+				w.restart()
+				w.create(appSecret(testAppSecret), weChatToken())
+				w.run(time.Minute)
+				for i := range 21 {
+					w.change(bumped(fmt.Sprint("bump ", i)))
+					w.run(time.Minute)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
+				expires := w.get("shop").Status.ExpirationTime.Time
+				w.run(time.Until(expires) - 30*time.Second)
+				if w.get("shop").Status.ExpirationTime.Time.Equal(expires) {
+					t.Errorf("30 s before its end the token is still the old one; WeChat had a new one for %s", window-30*time.Second)
+				}
+			})
+		})
+	}
+}
+
+// Without budget a bump costs one plain call, which may bring a new token.
+func TestBumpWithoutBudgetAsksPlainly(t *testing.T) {
+	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		for i := range forcedPerDay {
+			w.change(bumped(fmt.Sprint(i)))
+			w.run(time.Minute)
+		}
+		before := w.weChat.Counts(testAppID)
+		w.change(bumped("one more"))
+		w.run(10 * time.Minute)
+		after := w.weChat.Counts(testAppID)
+		if plain := after.Stable.Calls - before.Stable.Calls; plain != 1 || after.Forced != before.Forced {
+			t.Errorf("%d calls, %d of them forced; want one plain call", plain, after.Forced-before.Forced)
+		}
+	})
+}
+
+// The echo outlives a restart and the next refresh: the same bump is not done
+// twice.
+func TestEchoOutlivesARestart(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.change(bumped("1"))
+		w.run(time.Minute)
+		w.restart()
+		w.run(3 * time.Hour) // with a refresh
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" || w.weChat.Counts(testAppID).Forced != 1 {
+			t.Errorf("echo %q after %d forced calls, want 1 of 1", got, w.weChat.Counts(testAppID).Forced)
+		}
+	})
+}
+
+// The budget is the appid's.
+func TestAnotherAppIDHasItsOwnBudget(t *testing.T) {
+	inWorld(t, wechattest.Config{ForcedPerDay: -1, OpenAccounts: true}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		for i := range forcedPerDay {
+			w.change(bumped(fmt.Sprint(i)))
+			w.run(time.Minute)
+		}
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" })
+		w.run(time.Minute)
+		w.change(bumped("another"))
+		w.run(time.Minute)
+		if got := w.weChat.Counts("wxfedcba9876543210").Forced; got != 1 {
+			t.Errorf("%d forced calls, want 1", got)
+		}
+	})
+}
+
+// Bumps while WeChat refuses.
+func TestBumpsDoNotHammer(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 89503})
+		calls := w.calls()
+		for i := range 120 {
+			w.change(bumped(fmt.Sprint(i)))
+			w.run(time.Second)
+		}
+		if got := w.calls() - calls; got > 6 {
+			t.Errorf("%d calls in 2 minutes to a WeChat that waits for the administrator", got)
+		}
+	})
+}
+
+// A forced call that a gateway answered with 504 after WeChat did it.
+type gateway struct {
+	http.RoundTripper
+	spoil func(*http.Request) bool
+}
+
+func (g gateway) RoundTrip(req *http.Request) (*http.Response, error) {
+	spoil := g.spoil(req)
+	resp, err := g.RoundTripper.RoundTrip(req)
+	if err == nil && spoil {
+		resp.Body.Close()
+		return &http.Response{StatusCode: 504, Body: http.NoBody, Header: http.Header{}, Request: req}, nil
+	}
+	return resp, err
+}
+
+func TestGatewayTimeoutOfAForcedCall(t *testing.T) {
+	inWorld(t, wechattest.Config{ForceRefusedCode: 45009}, func(w *world) {
+		n := 0
+		tr := gateway{w.weChat.Transport(), func(*http.Request) bool { n++; return n == 2 }}
+		w.r.WeChat = wechat.NewClientWithTransports("https://wechat", 10*time.Second, tr, tr)
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.change(bumped("1"))
+		if dead := w.consume(time.Hour, 10*time.Second); dead > 0 {
+			t.Errorf("%d of 360 reads found a dead token", dead)
+		}
+		if got, c := len(tokenIn(w.secret("shop")).forced), w.weChat.Counts(testAppID).Forced; got != c {
+			t.Errorf("the Secret counts %d forced calls of %d", got, c)
+		}
+	})
 }

@@ -56,13 +56,10 @@ type plan struct {
 //     changed the object since.
 //   - The object is looked at again when any of this may change by time alone.
 func decide(o observed, window time.Duration, now time.Time) plan {
-	best := newest(o)
-	p := plan{token: o.inSecret}
-	if !p.token.serves(o.wt) {
-		p.token = nil
-	}
-	if p.token != nil {
-		p.due = due(o.wt, p.token, window)
+	best := newest(o, now)
+	var p plan
+	if t := o.inSecret; t.serves(o.wt) && !t.ahead(now) {
+		p.token, p.due = t, due(o.wt, t, window)
 	}
 	switch {
 	case o.holder != "":
@@ -91,10 +88,10 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 // newest is the token to serve: of those that are known and are of the appid
 // and mode of the spec, the one obtained last. What this process was given wins
 // a tie, because it may correct what stands in the Secret.
-func newest(o observed) *issued {
+func newest(o observed, now time.Time) *issued {
 	var best *issued
 	for _, t := range []*issued{o.inOld, o.inSecret, o.token} {
-		if t.serves(o.wt) && (best == nil || !t.obtained.Before(best.obtained)) {
+		if t.serves(o.wt) && !t.ahead(now) && (best == nil || !t.obtained.Before(best.obtained)) {
 			best = t
 		}
 	}
@@ -114,7 +111,7 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
 	}
-	p.repair = o.inSecret != nil && o.inSecret.fingerprint == want.fingerprint && o.inSecret.handled == want.handled
+	p.repair = o.wrote == written(&want) || (o.inSecret != nil && written(o.inSecret) == written(&want))
 	if next := o.repairedAt.Add(repairPause); p.repair && now.Before(next) {
 		p.wakeAt(next)
 		return
@@ -122,54 +119,81 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	p.write, p.token, p.due = &want, &want, due(o.wt, &want, window)
 }
 
+// planCall decides whether and when to ask WeChat. There are two wishes: a plain
+// call, which brings the next token in its time, and a forced one for a pending
+// refresh. The earlier one is granted; neither holds up the other.
 func (p *plan) planCall(o observed, best *issued, window time.Duration, now time.Time) {
-	p.verdict = live()
 	need := !best.alive(now) || best.account != o.account
-	request := pending(o.wt, p.token)
 	mode := o.wt.Spec.ModeOrDefault()
 
-	var wait time.Time // no call before
+	wait := o.plainAt(best, need, window, now)
+	wanted := need || o.lost || !now.Before(due(o.wt, best, window))
+	if o.failure != nil && !o.failure.forced && wanted {
+		wait = o.afterFailure(wait, best)
+	}
 	force := false
-	isDue := best != nil && !now.Before(due(o.wt, best, window))
-	asked := isDue && !o.askedAt.Before(due(o.wt, best, window)) // and the old token came back
-	switch {
-	case need, isDue && !asked:
-		wait = now
-	case request != "":
-		wait, force, p.verdict = o.planForced(request, mode, now)
-	case isDue:
-		wait = o.askedAt.Add(askAgain(o.wt, best, window, now))
-	default:
-		p.wakeAt(due(o.wt, best, window))
-		return
+	p.verdict = live()
+	// A forced refresh that is handled may have its echo in a write to come.
+	if request := pending(o.wt, p.token); request != "" && request != o.handled && !need {
+		at, forced, v := o.planForced(request, mode, now)
+		p.verdict = v
+		if o.failure != nil && (forced || !o.failure.forced) {
+			at = o.afterFailure(at, best)
+		}
+		if at.Before(wait) {
+			wait, force = at, forced
+		}
+		wanted = wanted || o.failure != nil
+	}
+	if o.failure != nil && wanted {
+		p.verdict = failed(o.failure, best.alive(now))
+	}
+	if mode == v1alpha1.ModeClassic && o.classic.on(now) >= classicPerDay && wanted {
+		wait, p.verdict = nextDay(now), dayBudget()
 	}
 
-	if o.failure != nil {
-		p.verdict = failed(o.failure, best.alive(now))
-		if again := retryAt(o.wt.UID, o.failure, best); o.tried == attemptOf(o.wt) && again.After(wait) {
-			wait = again
-		}
-	}
-	if mode == v1alpha1.ModeClassic && o.classic.on(now) >= classicPerDay {
-		wait = nextDay(now)
-		p.verdict = dayBudget()
-	}
+	p.verdict.pending = need && o.failure == nil && (o.calling || !now.Before(wait))
 	switch {
-	case o.calling:
-		p.verdict.pending = need && o.failure == nil
+	case o.calling: // its end wakes the object
 	case now.Before(wait):
 		p.wakeAt(wait)
 	default:
-		p.verdict.pending = need && o.failure == nil
-		p.call = &call{
-			creds:    *o.creds,
-			mode:     mode,
-			force:    force,
-			request:  request,
-			previous: best,
-			tried:    attemptOf(o.wt),
-		}
+		p.call = &call{creds: *o.creds, mode: mode, force: force, previous: best, tried: attemptOf(o.wt)}
 	}
+}
+
+// shortestPause is the least time between two plain calls for one account,
+// however short-lived the tokens are that it gets.
+const shortestPause = time.Second
+
+// plainAt is when a plain call is wanted.
+func (o observed) plainAt(best *issued, need bool, window time.Duration, now time.Time) time.Time {
+	switch {
+	case need && o.token != nil:
+		return o.askedAt.Add(shortestPause) // what was given is dead already
+	case need, o.lost:
+		return now
+	}
+	at := due(o.wt, best, window)
+	if !o.askedAt.Before(at) { // and the old token came back
+		return o.askedAt.Add(askAgain(o.wt, best, window, now))
+	}
+	return at
+}
+
+// afterFailure is at, or the end of the wait after the last failure if that is
+// later. A person's change of the spec ends that wait; a bump shortens it.
+func (o observed) afterFailure(at time.Time, best *issued) time.Time {
+	again := retryAt(o.wt.UID, o.failure, best)
+	if tried := attemptOf(o.wt); tried.generation != o.tried.generation {
+		return at
+	} else if soon := o.failure.at.Add(forcedSpacing); tried.request != o.tried.request && soon.Before(again) {
+		again = soon
+	}
+	if again.After(at) {
+		return again
+	}
+	return at
 }
 
 // planForced says when to call for a pending forced refresh, whether to force,
@@ -185,9 +209,9 @@ func (o observed) planForced(request string, mode v1alpha1.Mode, now time.Time) 
 	case !exhausted:
 		return next, true, deferred(next)
 	case mode == v1alpha1.ModeStable && o.keptFor != request:
-		return now, false, forceBudget(next) // a plain call is free, and may bring a new token
+		return now, false, forceBudget(mode, next) // a plain call is free, and may bring a new token
 	default:
-		return next, true, forceBudget(next)
+		return next, true, forceBudget(mode, next)
 	}
 }
 

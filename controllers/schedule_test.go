@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
 )
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -127,5 +128,22 @@ func TestBudgetsAreReadBack(t *testing.T) {
 		if got := readDayCount(nonsense); got.n != 0 {
 			t.Errorf("readDayCount(%q) = %v", nonsense, got)
 		}
+	}
+}
+
+func TestMinuteQuotaEndsWithTheMinute(t *testing.T) {
+	f := &failure{err: &wechat.Error{Code: 45011}, at: noon.Add(50 * time.Second), count: 1}
+	if got := waitAfter(f, nil); got != 10*time.Second {
+		t.Errorf("waits %s, want 10s", got)
+	}
+}
+
+func TestBudgetsForgetAndKeep(t *testing.T) {
+	if got := spend([]time.Time{noon.Add(-25 * time.Hour), noon.Add(-time.Hour)}, noon); len(got) != 2 {
+		t.Errorf("%d forced calls are kept, want the one of this day and the new one", len(got))
+	}
+	more, fewer := dayCount{"2026-01-02", 9}, dayCount{"2026-01-02", 3}
+	if got := more.later(fewer); got != more {
+		t.Errorf("%v, want the larger count of the day", got)
 	}
 }

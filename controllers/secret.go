@@ -81,6 +81,15 @@ type issued struct {
 // alive reports whether WeChat still accepts the token. No token is not alive.
 func (t *issued) alive(now time.Time) bool { return t != nil && now.Before(t.expires) }
 
+// clockSlack is how far clocks of two replicas may lie apart.
+const clockSlack = time.Minute
+
+// ahead reports whether t was obtained in the future: a clock was wrong then,
+// and with it the end of t.
+func (t *issued) ahead(now time.Time) bool {
+	return t != nil && t.obtained.After(now.Add(clockSlack))
+}
+
 // serves reports whether t is a token of the appid and mode that wt names.
 func (t *issued) serves(wt *v1alpha1.WeChatToken) bool {
 	return t != nil && t.appID == wt.Spec.AppID && t.mode == wt.Spec.ModeOrDefault()

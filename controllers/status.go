@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -67,10 +68,14 @@ func deferred(next time.Time) verdict {
 	return v
 }
 
-func forceBudget(next time.Time) verdict {
+func forceBudget(mode v1alpha1.Mode, next time.Time) verdict {
+	limit := fmt.Sprintf("WeChat allows %d in 24 hours", forcedPerDay)
+	if mode == v1alpha1.ModeClassic {
+		limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", classicReserve, classicPerDay)
+	}
 	return verdict{
 		reason:  v1alpha1.ReasonRefreshBudgetExhausted,
-		message: fmt.Sprintf("The forced refreshes of the last 24 hours are used up (WeChat allows %d); the next is possible at %s. The token is refreshed in its time all the same", forcedPerDay, stamp(next.Add(time.Second))),
+		message: fmt.Sprintf("The forced refreshes are used up: %s; the next is possible at %s. The token is refreshed in its time all the same", limit, stamp(next.Add(time.Second))),
 		ends:    byItself,
 	}
 }
@@ -162,6 +167,9 @@ func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTo
 		return s
 	}
 
+	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool {
+		return c.Type != v1alpha1.ConditionReady && c.Type != v1alpha1.ConditionReconciling && c.Type != v1alpha1.ConditionStalled
+	})
 	s.ObservedGeneration = wt.Generation
 	s.SecretName, s.TokenFingerprint = "", ""
 	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil

@@ -10,6 +10,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"sync"
@@ -70,20 +71,29 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		r.written.Delete(req.NamespacedName)
 		return ctrl.Result{}, nil // the garbage collector takes the Secret
 	}
+	cached := wt.ResourceVersion
 	r.catchUp(&wt)
 
-	o, err := r.observe(ctx, &wt)
+	p, err := r.step(ctx, &wt)
 	if err != nil {
-		return ctrl.Result{}, err // the cluster failed us; tried again with backoff
+		// The cluster failed us, and the queue tries again with backoff. All
+		// there is to tell is that a token may have died meanwhile.
+		p = plan{verdict: verdict{pending: true}}
 	}
-	p := decide(o, r.StableWindow, time.Now())
-	if err := r.act(ctx, o, &p); err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := r.record(ctx, &wt, p); err != nil {
+	if err := errors.Join(err, r.record(ctx, &wt, cached, p)); err != nil {
 		return ctrl.Result{}, err
 	}
 	return p.result(time.Now()), nil
+}
+
+// step observes, decides and acts.
+func (r *WeChatTokenReconciler) step(ctx context.Context, wt *v1alpha1.WeChatToken) (plan, error) {
+	o, err := r.observe(ctx, wt)
+	if err != nil {
+		return plan{}, err
+	}
+	p := decide(o, r.StableWindow, time.Now())
+	return p, r.act(ctx, o, &p)
 }
 
 // observe reads the Secrets a WeChatToken names. A missing one is an
@@ -105,7 +115,11 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		return o, err
 	}
 	o.account = accountOf(*o.creds, wt.Spec.ModeOrDefault())
-	o.known, o.user = r.accounts.look(client.ObjectKeyFromObject(wt), o.account, wt, cmp.Or(o.inSecret, o.inOld))
+	var others []types.NamespacedName
+	o.known, o.user, others = r.accounts.look(client.ObjectKeyFromObject(wt), o.account, wt, cmp.Or(o.inSecret, o.inOld), time.Now())
+	for _, other := range others {
+		r.wake(other)
+	}
 	return o, nil
 }
 
@@ -190,18 +204,18 @@ func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observed) err
 	}
 	for i := range owned.Items {
 		name := owned.Items[i].Name
-		if name == o.wt.TokenSecretName() {
+		if name == o.wt.TokenSecretName() || name == o.wt.Spec.AppSecretRef.Name {
 			continue
 		}
 		s, err := r.secret(ctx, o.wt, name)
 		if err != nil {
 			return err
 		}
-		if s == nil || !metav1.IsControlledBy(s, o.wt) {
-			continue // the cache is behind
+		if s == nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[annotationSeal] == "" {
+			continue // the cache is behind, or a person made it
 		}
 		o.old = append(o.old, s)
-		if t := tokenIn(s); t != nil {
+		if t := tokenIn(s); t != nil && (o.inOld == nil || t.obtained.After(o.inOld.obtained)) {
 			o.inOld = t
 		}
 	}
@@ -218,12 +232,10 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	if p.write == nil {
 		return r.removeOld(ctx, p.remove)
 	}
-	if p.repair {
-		r.accounts.repaired(key, time.Now())
-	}
 	err := r.write(ctx, o, p.write)
 	switch {
 	case err == nil:
+		r.accounts.wrote(key, p.write, p.repair)
 		if p.write.fingerprint != fingerprintIn(o.inSecret) {
 			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
 		}
@@ -234,12 +246,25 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	case isRefusal(err):
 		now := time.Now()
 		p.token = o.inSecret
-		p.verdict = secretRefused(wechat.Redact(short(err.Error()), o.creds.AppSecret, p.write.value))
+		p.verdict = secretRefused(short(redacted(err, o, p.write)))
 		p.wakeAt(now.Add(refusedSecretWait(o.inSecret, now)))
 		return nil
 	default:
-		return fmt.Errorf("write Secret %q: %w", o.wt.TokenSecretName(), err)
+		return fmt.Errorf("write Secret %q: %s", o.wt.TokenSecretName(), redacted(err, o, p.write))
 	}
+}
+
+// redacted is the text of an error of the API server without what was written
+// and read, plain or as the API writes it: a policy may quote it.
+func redacted(err error, o observed, t *issued) string {
+	secrets := []string{o.creds.AppSecret, t.value}
+	if o.inSecret != nil {
+		secrets = append(secrets, o.inSecret.value)
+	}
+	for _, s := range secrets {
+		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(s)))
+	}
+	return wechat.Redact(err.Error(), secrets...)
 }
 
 // isRefusal reports whether the API server has said no to what was written, and
@@ -322,8 +347,9 @@ func (r *WeChatTokenReconciler) ask(ctx context.Context, c call) (wechat.Token, 
 
 // statusWrite is a status that was written and may not be in the cache yet.
 type statusWrite struct {
-	before string // resource version of the object it was written to
-	status v1alpha1.WeChatTokenStatus
+	cached  string // resource version that the cache had then
+	version string // resource version that the write made
+	status  v1alpha1.WeChatTokenStatus
 }
 
 // catchUp puts the status that was written last into wt if the cache is behind
@@ -335,24 +361,29 @@ func (r *WeChatTokenReconciler) catchUp(wt *v1alpha1.WeChatToken) {
 		return
 	}
 	w := last.(statusWrite) //nolint:forcetypeassert // nothing else is stored
-	if w.before != wt.ResourceVersion {
+	if w.cached != wt.ResourceVersion {
 		r.written.Delete(key)
 		return
 	}
+	wt.ResourceVersion = w.version
 	w.status.DeepCopyInto(&wt.Status)
 }
 
-// record writes the status if it changed, and tells of what changed.
-func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatToken, p plan) error {
+// record writes the status if it changed, and tells of what changed. cached is
+// the resource version that the cache has. The write insists on the version it
+// was made for: a status that is compared with an older one would not be put
+// right, for our own writes wake nobody.
+func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatToken, cached string, p plan) error {
 	before := wt.DeepCopy()
 	wt.Status = statusOf(before, p, time.Now())
 	if equality.Semantic.DeepEqual(before.Status, wt.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, wt, client.MergeFrom(before)); err != nil {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, wt, patch); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	r.written.Store(client.ObjectKeyFromObject(wt), statusWrite{before: before.ResourceVersion, status: wt.Status})
+	r.written.Store(client.ObjectKeyFromObject(wt), statusWrite{cached: cached, version: wt.ResourceVersion, status: wt.Status})
 	r.announce(ctx, before, wt)
 	return nil
 }
@@ -374,7 +405,7 @@ func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1a
 		r.Events.Eventf(after, nil, kind, is.Reason, "Refresh", "%s", short(is.Message))
 	}
 	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
-		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "The refresh requested as %q is done", h)
+		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", short(fmt.Sprintf("The refresh requested as %q is done", h)))
 	}
 }
 

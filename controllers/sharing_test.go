@@ -1,0 +1,321 @@
+package controllers
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// P4: WeChatTokens of one account share one token and one call, and when it
+// rotates all Secrets follow at once.
+func TestOneAccountHasOneToken(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{Latency: time.Second}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod), weChatToken(named("b"), mod), weChatToken(named("c"), mod))
+				w.run(time.Minute)
+				same := func(calls int) {
+					t.Helper()
+					for _, s := range []string{"b", "c"} {
+						if string(w.secret(s).Data["access_token"]) != w.token() {
+							t.Errorf("Secret %s has another token", s)
+						}
+					}
+					if got := w.calls(); got != calls {
+						t.Errorf("%d calls, want %d", got, calls)
+					}
+				}
+				same(1)
+				w.change(bumped("1"))
+				w.run(1100 * time.Millisecond)
+				same(2)
+			})
+		})
+	}
+}
+
+// A crash between the two writes of one rotation leaves no Secret behind.
+func TestAllSecretsFollowAfterACrash(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod), weChatToken(named("other"), mod))
+				w.run(time.Hour)
+				n := 0
+				// The API server takes the first write and then is away.
+				w.refuse = func() error {
+					if n++; n > 1 {
+						return apierrors.NewServiceUnavailable("away")
+					}
+					return nil
+				}
+				w.change(bumped("1"))
+				w.run(500 * time.Millisecond)
+				w.restart()
+				w.refuse = nil
+				w.run(10 * time.Minute)
+				for _, s := range []string{"shop", "other"} {
+					if !w.weChat.Alive(string(w.secret(s).Data["access_token"])) {
+						t.Errorf("Secret %s holds a dead token 10 minutes after", s)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Resumed after a restart.
+func TestResumedAfterARestart(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic), weChatToken(named("other"), classic))
+		w.run(time.Hour)
+		w.change(suspendedSpec)
+		w.run(time.Second)
+		other := w.get("other")
+		bumped("1")(other)
+		if err := w.client.Update(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		w.seen(other)
+		w.run(10 * time.Minute)
+		w.restart()
+		w.run(time.Second)
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
+		w.run(time.Minute)
+		if !w.weChat.Alive(w.token()) {
+			t.Errorf("dead token, Ready = %s", w.ready().Status)
+		}
+	})
+}
+
+// A second WeChatToken of a Classic account costs no call after a restart.
+func TestNewcomerCostsNoCallAfterARestart(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic))
+		w.run(time.Hour)
+		w.restart()
+		w.run(time.Second)
+		w.create(weChatToken(named("other"), classic))
+		w.run(time.Minute)
+		if got := w.calls(); got != 1 {
+			t.Errorf("%d calls, want the first", got)
+		}
+	})
+}
+
+// Bumps of several WeChatTokens of one account are one refresh.
+func TestBumpsOfOneAccountCoalesce(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret))
+		for i := range 25 {
+			w.create(weChatToken(named(fmt.Sprint("shop", i))))
+		}
+		w.run(time.Hour)
+		for i := range 25 {
+			wt := w.get(fmt.Sprint("shop", i))
+			bumped("now")(wt)
+			if err := w.client.Update(t.Context(), wt); err != nil {
+				t.Fatal(err)
+			}
+			w.seen(wt)
+		}
+		w.run(time.Hour)
+		if got := w.weChat.Counts("").Forced; got > 2 {
+			t.Errorf("%d forced calls for one annotate --all, want 1, and 1 for those that came during it", got)
+		}
+		n := 0
+		for i := range 25 {
+			if w.get(fmt.Sprint("shop", i)).Status.LastHandledRefreshAt == "now" {
+				n++
+			}
+		}
+		if n != 25 {
+			t.Errorf("%d of 25 echoed", n)
+		}
+	})
+}
+
+// The second user of an account has a request that a dead process carried out.
+func TestCrashWithTwoUsers(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.create(weChatToken(named("b")))
+		w.run(time.Hour)
+		w.refuse = func() error { return apierrors.NewServiceUnavailable("crash") }
+		b := w.get("b")
+		bumped("1")(b)
+		if err := w.client.Update(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		w.seen(b)
+		w.run(100 * time.Millisecond)
+		w.restart()
+		w.refuse = nil
+		w.reconcile(client.ObjectKey{Namespace: "web", Name: "shop"}) // the other one comes first
+		w.run(time.Minute)
+		if got := w.weChat.Counts(testAppID).Forced; got != 1 {
+			t.Errorf("%d forced calls, want 1", got)
+		}
+		if got := len(tokenIn(w.secret("b")).forced); got != w.weChat.Counts(testAppID).Forced {
+			t.Errorf("the Secret counts %d forced calls", got)
+		}
+	})
+}
+
+// A newcomer to an account that WeChat refuses waits as the others do.
+func TestNewcomerDoesNotHammer(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 89503})
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		w.create(weChatToken(named("b")), weChatToken(named("c")))
+		w.run(time.Minute)
+		if got := w.calls(); got != 1 {
+			t.Errorf("%d calls, want 1", got)
+		}
+	})
+}
+
+// The two modes of one appid are two accounts.
+func TestModesDoNotMix(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(), weChatToken(named("b"), classic))
+		w.run(4 * time.Hour)
+		for name, mode := range map[string]string{"shop": "Stable", "b": "Classic"} {
+			s := w.secret(name)
+			if got := s.Annotations[annotationMode]; got != mode || !w.weChat.Alive(string(s.Data["access_token"])) {
+				t.Errorf("Secret %s of mode %s, want %s and alive", name, got, mode)
+			}
+		}
+		if string(w.secret("b").Data["access_token"]) == w.token() {
+			t.Error("the modes share a token")
+		}
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus})
+		w.change(classic)
+		w.run(time.Second)
+		w.remove("b") // nothing to borrow
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" })
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
+	})
+}
+
+// Classic: the one whose forced call lost its answer goes away; the other
+// has a dying token.
+func TestLostClassicForceOfAnother(t *testing.T) {
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod))
+				w.run(time.Hour)
+				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 1})
+				w.change(bumped("1"))
+				w.run(500 * time.Millisecond)
+				w.change(func(wt *v1alpha1.WeChatToken) { wt.Annotations = nil }) // "kubectl annotate wxt/shop refresh-requested-at-"
+				if dead := w.consume(30*time.Minute, 10*time.Second); dead > 0 {
+					t.Errorf("%d of 180 reads found a dead token", dead)
+				}
+			})
+		})
+	}
+}
+
+// Deleted and made anew while a call is under way.
+func TestOneCallAtATimeAcrossRecreation(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultSlow, Delay: 5 * time.Second, Count: 1})
+		w.create(appSecret(testAppSecret), weChatToken(classic))
+		w.run(time.Second)
+		if err := w.client.Delete(t.Context(), w.get("shop")); err != nil {
+			t.Fatal(err)
+		}
+		w.wake(client.ObjectKey{Namespace: "web", Name: "shop"})
+		w.run(100 * time.Millisecond)
+		again := weChatToken(classic)
+		again.UID, again.Generation, again.CreationTimestamp = "another", 1, metav1.Now()
+		w.create(again)
+		w.run(time.Second)
+		if got := w.calls(); got != 1 {
+			t.Errorf("%d calls at a time", got)
+		}
+		w.run(10 * time.Second)
+		w.remove("shop")
+		if dead := w.consume(30*time.Minute, 10*time.Second); dead > 0 {
+			t.Errorf("%d of 180 reads found a dead token", dead)
+		}
+	})
+}
+
+// Re-created under the same name before the operator saw it gone.
+func TestRecreatedIsAnotherObject(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.change(bumped("of the old one"))
+		w.run(time.Minute)
+		w.r.wake = func(types.NamespacedName) {}
+		if err := w.client.Delete(t.Context(), w.get("shop")); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.client.Delete(t.Context(), w.secret("shop")); err != nil {
+			t.Fatal(err)
+		}
+		w.r.wake = w.wake
+		again := weChatToken()
+		again.UID, again.Generation, again.CreationTimestamp = "another", 1, metav1.Now()
+		w.create(again)
+		w.run(time.Minute)
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "" {
+			t.Errorf("echo %q of another object", got)
+		}
+	})
+}
+
+// A call under way keeps a second one from beginning.
+func TestBeginIsExclusive(t *testing.T) {
+	var a accounts
+	key, wt := types.NamespacedName{Name: "shop"}, weChatToken()
+	a.look(key, "id", wt, nil, noon)
+	if !a.begin(key, "id", call{}) || a.begin(key, "id", call{}) {
+		t.Error("want one call at a time")
+	}
+}
+
+// A changed AppSecret leaves nothing of the old account behind.
+func TestLeftAccountIsForgotten(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(wrongSecret), weChatToken())
+		w.run(time.Minute)
+		w.edit("shop-app", setAppSecret(testAppSecret))
+		w.run(time.Minute)
+		if n := len(w.r.accounts.byID); n != 1 {
+			t.Errorf("%d accounts are remembered, want 1", n)
+		}
+	})
+}
+
+// What is spent is counted whether or not it brought something, and an older
+// count on a Secret takes nothing back.
+func TestSpendingIsNotForgotten(t *testing.T) {
+	var a accounts
+	key := types.NamespacedName{Name: "shop"}
+	wt, old := weChatToken(), &issued{fingerprint: fingerprint("t")}
+	a.look(key, "id", wt, old, noon)
+	a.begin(key, "id", call{force: true, mode: v1alpha1.ModeStable, previous: old})
+	a.end(key, "id", call{force: true, mode: v1alpha1.ModeStable, previous: old}, noon, wechat.Token{Value: "t", Life: time.Hour}, nil)
+	a.begin(key, "id", call{mode: v1alpha1.ModeClassic})
+	a.end(key, "id", call{mode: v1alpha1.ModeClassic}, noon, wechat.Token{}, &wechat.Error{Code: -1})
+	got, _, _ := a.look(key, "id", wt, old, noon)
+	if len(got.forced) != 1 || got.classic.on(noon) != 1 {
+		t.Errorf("%d forced and %d classic calls are counted, want 1 each", len(got.forced), got.classic.on(noon))
+	}
+}
