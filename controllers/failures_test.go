@@ -265,3 +265,34 @@ func TestHangingAccountDelaysNobody(t *testing.T) {
 		}
 	})
 }
+
+// The first wait after a refusal that follows an outage.
+func TestWaitsStartAnewWithAnotherFailure(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus})
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(20 * time.Minute)
+		w.weChat.ClearFaults()
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40164, Message: "invalid ip 203.0.113.7, not in whitelist"})
+		w.run(2 * time.Minute)
+		w.weChat.ClearFaults()
+		w.run(6 * time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	})
+}
+
+// An outage that is over leaves no trace in the next refresh.
+func TestOutageLeavesNoTrace(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, Count: 5})
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(5 * time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		events := len(w.events)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultSlow, Delay: 3 * time.Second})
+		w.run(7 * time.Hour)
+		if got := w.events[events:]; len(got) != 0 {
+			t.Errorf("events of good refreshes: %v", got)
+		}
+	})
+}

@@ -463,12 +463,12 @@ func (g gateway) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.RoundTripper.RoundTrip(req)
 	if err == nil && spoil {
 		resp.Body.Close()
-		return &http.Response{StatusCode: 504, Body: http.NoBody, Header: http.Header{}, Request: req}, nil
+		return &http.Response{StatusCode: http.StatusGatewayTimeout, Body: http.NoBody, Header: http.Header{}, Request: req}, nil
 	}
 	return resp, err
 }
 
-func TestGatewayTimeoutOfAForcedCall(t *testing.T) {
+func TestGatewayTimeoutCountsAsLost(t *testing.T) {
 	inWorld(t, wechattest.Config{ForceRefusedCode: 45009}, func(w *world) {
 		n := 0
 		tr := gateway{w.weChat.Transport(), func(*http.Request) bool { n++; return n == 2 }}

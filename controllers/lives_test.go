@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
@@ -297,4 +301,133 @@ func TestRestartCostsNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The clock was ahead and is set right.
+func TestTokenOfAWrongClockIsNotBelieved(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		// The process that wrote the Secret lived a day ahead.
+		tok := *tokenIn(w.secret("shop"))
+		tok.obtained, tok.expires = tok.obtained.Add(day), tok.expires.Add(day)
+		w.edit("shop", func(s *corev1.Secret) {
+			want := render(w.get("shop"), &tok)
+			maps.Copy(s.Annotations, want.Annotations)
+			maps.Copy(s.Data, want.Data)
+		})
+		w.restart()
+		w.run(time.Minute)
+		if dead := w.consume(6*time.Hour, time.Minute); dead > 0 {
+			t.Errorf("%d of 360 reads found a dead token", dead)
+		}
+	})
+}
+
+// Hot loop of a paused repair.
+func TestPausedRepairDoesNotSpin(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		tok := *tokenIn(w.secret("shop"))
+		tok.expires = time.Now().Add(100 * time.Second).Truncate(time.Second)
+		w.restart()
+		w.edit("shop", func(s *corev1.Secret) { // what a wrong answer of WeChat has led to, and a label that somebody took off
+			want := render(w.get("shop"), &tok)
+			maps.Copy(s.Annotations, want.Annotations)
+			maps.Copy(s.Data, want.Data)
+			s.Labels = nil
+		})
+		reads := 0
+		w.r.Secrets = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+				reads++
+				return c.Get(ctx, key, obj, opts...)
+			},
+		})
+		w.run(time.Minute)
+		if reads > 100 {
+			t.Errorf("%d reads of Secrets in a minute", reads)
+		}
+	})
+}
+
+// The same token given back at its very end.
+func TestNoStormAtTheEnd(t *testing.T) {
+	inWorld(t, wechattest.Config{Window: -1, Life: 600 * time.Second, Latency: 5 * time.Millisecond}, func(w *world) {
+		w.window = 300 * time.Second
+		w.restart()
+		w.run(700 * time.Millisecond)
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		expires := w.get("shop").Status.ExpirationTime.Time
+		w.run(time.Until(expires) - time.Second)
+		calls := w.calls()
+		w.run(3 * time.Second)
+		if got := w.calls() - calls; got > 5 {
+			t.Errorf("%d calls within 3 s", got)
+		}
+	})
+}
+
+// A storm at the end of a token given back again and again.
+func TestStormOfShortLives(t *testing.T) {
+	inWorld(t, wechattest.Config{Latency: 5 * time.Millisecond}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		w.run(time.Until(w.get("shop").Status.RefreshTime.Time) - time.Minute)
+		w.restart()
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 2, For: 20 * time.Second})
+		w.edit("shop", func(s *corev1.Secret) { s.Annotations = nil })
+		calls := w.calls()
+		w.run(20 * time.Second)
+		if got := w.calls() - calls; got > 25 {
+			t.Errorf("%d calls in 20 s", got)
+		}
+	})
+}
+
+// Retries come sooner than the end of a token that has little left.
+func TestRetriesFitIntoAShortLife(t *testing.T) {
+	cfg := wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second}
+	inWorld(t, cfg, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		w.run(time.Until(w.get("shop").Status.RefreshTime.Time))
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 7 * time.Second})
+		if dead := w.consume(20*time.Second, 100*time.Millisecond); dead > 0 {
+			t.Errorf("%d reads found a dead token", dead)
+		}
+	})
+}
+
+// A refused write is tried again sooner when the token is about to die.
+func TestRefusedWriteIsTriedBeforeTheEnd(t *testing.T) {
+	cfg := wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second}
+	inWorld(t, cfg, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Second)
+		due := w.get("shop").Status.RefreshTime.Time
+		w.refuse = func() error {
+			if time.Since(due) < 4*time.Second {
+				return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("quota"))
+			}
+			return nil
+		}
+		if dead := w.consume(time.Minute, 500*time.Millisecond); dead > 0 {
+			t.Errorf("%d reads found a dead token", dead)
+		}
+	})
+}
+
+// The end is counted from before the call.
+func TestEndIsCountedFromTheStartOfTheCall(t *testing.T) {
+	inWorld(t, wechattest.Config{Latency: 5 * time.Second}, func(w *world) {
+		start := time.Now()
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		if end := w.get("shop").Status.ExpirationTime.Time; end.After(start.Add(2 * time.Hour)) {
+			t.Errorf("the token is said to end %s late", end.Sub(start)-2*time.Hour)
+		}
+	})
 }

@@ -119,47 +119,87 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	p.write, p.token, p.due = &want, &want, due(o.wt, &want, window)
 }
 
+// wish is a call that is wanted, and what to say until it has worked.
+type wish struct {
+	at      time.Time // not before
+	force   bool
+	verdict verdict
+}
+
 // planCall decides whether and when to ask WeChat. There are two wishes: a plain
 // call, which brings the next token in its time, and a forced one for a pending
 // refresh. The earlier one is granted; neither holds up the other.
 func (p *plan) planCall(o observed, best *issued, window time.Duration, now time.Time) {
 	need := !best.alive(now) || best.account != o.account
-	mode := o.wt.Spec.ModeOrDefault()
+	next := o.plainWish(best, need, window, now)
+	p.verdict = next.verdict
 
-	wait := o.plainAt(best, need, window, now)
-	wanted := need || o.lost || !now.Before(due(o.wt, best, window))
-	if o.failure != nil && !o.failure.forced && wanted {
-		wait = o.afterFailure(wait, best)
-	}
-	force := false
-	p.verdict = live()
 	// A forced refresh that is handled may have its echo in a write to come.
 	if request := pending(o.wt, p.token); request != "" && request != o.handled && !need {
-		at, forced, v := o.planForced(request, mode, now)
-		p.verdict = v
-		if o.failure != nil && (forced || !o.failure.forced) {
-			at = o.afterFailure(at, best)
+		forced := o.forcedWish(request, best, now)
+		if forced.at.Before(next.at) {
+			next = forced
 		}
-		if at.Before(wait) {
-			wait, force = at, forced
+		if p.verdict.ends == well {
+			p.verdict = forced.verdict
 		}
-		wanted = wanted || o.failure != nil
-	}
-	if o.failure != nil && wanted {
-		p.verdict = failed(o.failure, best.alive(now))
-	}
-	if mode == v1alpha1.ModeClassic && o.classic.on(now) >= classicPerDay && wanted {
-		wait, p.verdict = nextDay(now), dayBudget()
 	}
 
-	p.verdict.pending = need && o.failure == nil && (o.calling || !now.Before(wait))
+	p.verdict.pending = need && o.failure == nil && (o.calling || !now.Before(next.at))
 	switch {
 	case o.calling: // its end wakes the object
-	case now.Before(wait):
-		p.wakeAt(wait)
+	case now.Before(next.at):
+		p.wakeAt(next.at)
 	default:
-		p.call = &call{creds: *o.creds, mode: mode, force: force, previous: best, tried: attemptOf(o.wt)}
+		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), force: next.force, previous: best, tried: attemptOf(o.wt)}
 	}
+}
+
+// plainWish is the plain call that is wanted next. need says that there is no
+// live token of the account.
+func (o observed) plainWish(best *issued, need bool, window time.Duration, now time.Time) wish {
+	w := wish{at: o.plainAt(best, need, window, now), verdict: live()}
+	if !need && !o.lost && now.Before(due(o.wt, best, window)) {
+		return w // in its time
+	}
+	if o.failure != nil {
+		w.verdict = failed(o.failure, best.alive(now))
+		if !o.failure.forced {
+			w.at = o.afterFailure(w.at, best)
+		}
+	}
+	if o.wt.Spec.ModeOrDefault() == v1alpha1.ModeClassic && o.classic.on(now) >= classicPerDay {
+		w.at, w.verdict = nextDay(now), dayBudget()
+	}
+	return w
+}
+
+// forcedWish is the call that a pending forced refresh wants. It is a plain one
+// where that may do.
+func (o observed) forcedWish(request string, best *issued, now time.Time) wish {
+	mode := o.wt.Spec.ModeOrDefault()
+	next, exhausted := nextForced(mode, o.forced, o.classic, now)
+	w := wish{at: next, force: true, verdict: live()}
+	switch {
+	case !o.settled && mode == v1alpha1.ModeStable: // see known.settled
+		w.at, w.force = now, false
+	case !next.After(now):
+		w.at = now
+	case !exhausted:
+		w.verdict = deferred(next)
+	default:
+		w.verdict = forceBudget(mode, next)
+		if mode == v1alpha1.ModeStable && o.keptFor != request { // it is free, and may bring a new token
+			w.at, w.force = now, false
+		}
+	}
+	if o.failure != nil {
+		w.verdict = failed(o.failure, best.alive(now))
+		if w.force || !o.failure.forced {
+			w.at = o.afterFailure(w.at, best)
+		}
+	}
+	return w
 }
 
 // shortestPause is the least time between two plain calls for one account,
@@ -194,25 +234,6 @@ func (o observed) afterFailure(at time.Time, best *issued) time.Time {
 		return again
 	}
 	return at
-}
-
-// planForced says when to call for a pending forced refresh, whether to force,
-// and what to say meanwhile.
-func (o observed) planForced(request string, mode v1alpha1.Mode, now time.Time) (wait time.Time, force bool, v verdict) {
-	if !o.settled && mode == v1alpha1.ModeStable {
-		return now, false, live() // see known.settled
-	}
-	next, exhausted := nextForced(mode, o.forced, o.classic, now)
-	switch {
-	case !next.After(now):
-		return now, true, live()
-	case !exhausted:
-		return next, true, deferred(next)
-	case mode == v1alpha1.ModeStable && o.keptFor != request:
-		return now, false, forceBudget(mode, next) // a plain call is free, and may bring a new token
-	default:
-		return next, true, forceBudget(mode, next)
-	}
 }
 
 // pending is the forced refresh that t does not answer yet; empty if there is

@@ -74,7 +74,7 @@ func TestAllSecretsFollowAfterACrash(t *testing.T) {
 }
 
 // Resumed after a restart.
-func TestResumedAfterARestart(t *testing.T) {
+func TestResumedTakesTheNewestToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken(classic), weChatToken(named("other"), classic))
 		w.run(time.Hour)
@@ -145,7 +145,7 @@ func TestBumpsOfOneAccountCoalesce(t *testing.T) {
 }
 
 // The second user of an account has a request that a dead process carried out.
-func TestCrashWithTwoUsers(t *testing.T) {
+func TestCrashWithTwoUsersIsCountedOnce(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.create(weChatToken(named("b")))
@@ -211,7 +211,7 @@ func TestModesDoNotMix(t *testing.T) {
 
 // Classic: the one whose forced call lost its answer goes away; the other
 // has a dying token.
-func TestLostClassicForceOfAnother(t *testing.T) {
+func TestLostAnswerOutlivesItsRequest(t *testing.T) {
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {

@@ -3,11 +3,13 @@ package controllers
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -336,3 +338,196 @@ func TestDeletedIsLeftToTheGarbageCollector(t *testing.T) {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// An edited token is mended, but a fight over it is slow too.
+func TestFightsOverTheTokenAreSlow(t *testing.T) {
+	for name, edit := range map[string]func(*corev1.Secret){
+		"Token":      func(s *corev1.Secret) { s.Data["access_token"] = []byte("placeholder") },
+		"Annotation": func(s *corev1.Secret) { delete(s.Annotations, annotationSeal) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken())
+				w.run(time.Minute)
+				writes := w.secretWrites
+				for range 600 {
+					w.edit("shop", edit)
+					w.run(100 * time.Millisecond)
+				}
+				if got := w.secretWrites - writes; got < 2 || got > 7 {
+					t.Errorf("%d writes in a minute of fighting, want at most 7", got)
+				}
+			})
+		})
+	}
+}
+
+// An AppSecret that the user tied to the WeChatToken must not be deleted.
+func TestAppSecretIsNotRemoved(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		wt := weChatToken()
+		w.create(wt)
+		s := appSecret(testAppSecret)
+		s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(w.get("shop"), v1alpha1.GroupVersion.WithKind(kind))}
+		w.create(s)
+		w.run(time.Minute)
+		if w.secret("shop-app") == nil {
+			t.Error("the operator deleted the AppSecret")
+		}
+	})
+}
+
+// A Secret that was given away serves nobody here, though its token lives.
+func TestGivenAwayIsNotReady(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		w.edit("shop", func(s *corev1.Secret) { s.OwnerReferences = nil })
+		w.run(time.Second)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+		if got := w.get("shop").Status.SecretName; got != "" {
+			t.Errorf("status.secretName %q", got)
+		}
+	})
+}
+
+// The old target stays while there is no token for the new one.
+func TestOldTargetStaysUntilThereIsAToken(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus})
+		w.run(2 * time.Hour) // the token is dead
+		w.change(writing("moved"))
+		w.run(time.Minute)
+		if w.secret("shop") == nil {
+			t.Error("the old Secret is gone and there is no new one")
+		}
+		w.weChat.ClearFaults()
+		w.run(2 * time.Minute)
+		if w.secret("shop") != nil || w.secret("moved") == nil {
+			t.Error("the Secret did not move")
+		}
+	})
+}
+
+// between does something between the read of the Secret and the next write.
+func (w *world) between(do func()) {
+	w.refuse = func() error { w.refuse = nil; do(); return nil }
+}
+
+// P8: a Secret that appears between the read and the write is not overwritten.
+func TestForeignSecretInBetweenIsNotOverwritten(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.between(func() {
+			w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"access_token": []byte("theirs")}})
+		})
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		if got := w.token(); got != "theirs" {
+			t.Error("the Secret of somebody else was overwritten")
+		}
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	})
+}
+
+// What was changed since it was read is not overwritten.
+func TestWriteInsistsOnWhatWasSeen(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.between(func() { w.edit("shop", func(s *corev1.Secret) { s.OwnerReferences = nil }) })
+		token := w.token()
+		w.change(bumped("1"))
+		w.run(time.Minute)
+		if w.token() != token {
+			t.Error("a Secret that was given away was overwritten")
+		}
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	})
+}
+
+// An annotation alone that leaves the spec leaves the Secret too.
+func TestDroppedLabelAndAnnotationGo(t *testing.T) {
+	for name, spec := range map[string]*v1alpha1.TokenSecret{
+		"Label":      {Labels: map[string]v1alpha1.LabelValue{"team": "a"}},
+		"Annotation": {Annotations: map[string]v1alpha1.AnnotationValue{"team": "a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = spec }))
+				w.run(time.Minute)
+				w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
+				w.run(time.Minute)
+				if s := w.secret("shop"); s.Labels["team"]+s.Annotations["team"] != "" {
+					t.Error("it is still there")
+				}
+			})
+		})
+	}
+}
+
+// Nothing of ours can be replaced by the spec, should admission fail.
+func TestOwnAnnotationsWin(t *testing.T) {
+	wt := weChatToken(func(wt *v1alpha1.WeChatToken) {
+		wt.Spec.Secret = &v1alpha1.TokenSecret{Annotations: map[string]v1alpha1.AnnotationValue{annotationAppID: "mine", annotationSeal: "mine"}}
+	})
+	if got := render(wt, &issued{appID: testAppID}).Annotations; got[annotationAppID] != testAppID || got[annotationSeal] == "mine" {
+		t.Error("the spec replaced an annotation of the operator")
+	}
+}
+
+// A token that was replaced by another of its length is put back.
+func TestForgedTokenIsReplaced(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		w.restart()
+		w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = []byte(strings.Repeat("x", len(w.token()))) })
+		w.run(repairPause + time.Second)
+		if !w.weChat.Alive(w.token()) {
+			t.Error("the forged token is still there")
+		}
+	})
+}
+
+// P8: an owner that was taken off while the operator was away.
+func TestOwnerIsPartOfWhatIsCarried(t *testing.T) {
+	wt := weChatToken()
+	wt.UID = "u"
+	want := render(wt, &issued{})
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: want.Labels, Annotations: want.Annotations}, Data: want.Data}
+	if carries(s, want) {
+		t.Error("a Secret without its owner carries all")
+	}
+}
+
+// The old Secret stays while the write of the new one fails.
+func TestOldTargetStaysWhileTheWriteFails(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.refuse = func() error { return apierrors.NewServiceUnavailable("away") }
+		w.change(writing("moved"))
+		w.run(time.Minute)
+		if w.secret("shop") == nil {
+			t.Error("the old Secret is gone, and the new one is not there")
+		}
+	})
+}
+
+// A dead token is not put back: a deleted Secret stays away until there is a
+// live one.
+func TestDeadTokenIsNotPutBack(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus})
+		w.run(2 * time.Hour)
+		w.remove("shop")
+		w.run(time.Minute)
+		if w.secret("shop") != nil {
+			t.Error("the Secret is back with a dead token")
+		}
+	})
+}

@@ -373,7 +373,9 @@ func TestGivenUpIsLost(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Error(err)
+		}
 		cancel()
 		<-r.Context().Done()
 	}))
@@ -409,7 +411,7 @@ func TestMessageIsBounded(t *testing.T) {
 
 // An endless answer is not read to its end.
 func TestEndlessAnswerIsCut(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		chunk := []byte(strings.Repeat("a", 1<<16))
 		for range 1 << 14 {
 			if _, err := w.Write(chunk); err != nil {
