@@ -57,8 +57,8 @@ type user struct {
 	handled    string    // the forced refresh that was handled last
 	keptFor    string    // the forced refresh for which a call gave the old token back
 	tried      attempt   // what the object looked like when WeChat was last called
-	wrote      string    // fingerprint and echo that its Secret was made to carry last
-	repairedAt time.Time // when its Secret was last written without anything new
+	wrote      string    // what its Secret was made to carry last, see written
+	repairedAt time.Time // when the same was last written once more
 }
 
 // attempt is what of a WeChatToken tells that a person has acted on it.
@@ -275,19 +275,20 @@ func newToken(id accountID, c call, start time.Time, got wechat.Token) *issued {
 }
 
 // wrote notes what the Secret of the WeChatToken at key was made to carry.
-// repair says that it was nothing new.
-func (a *accounts) wrote(key types.NamespacedName, t *issued, repair bool) {
+func (a *accounts) wrote(key types.NamespacedName, what string, repair bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[a.of[key]]
 	if acc == nil || acc.users[key] == nil {
 		return
 	}
-	acc.users[key].wrote = written(t)
+	acc.users[key].wrote = what
 	if repair {
 		acc.users[key].repairedAt = time.Now()
 	}
 }
 
-// written is what of a token tells one write from another.
-func written(t *issued) string { return t.fingerprint + " " + t.handled }
+// written is what tells one write of a Secret from another.
+func written(wt *v1alpha1.WeChatToken, t *issued) string {
+	return t.fingerprint + " " + layout(wt) + " " + t.handled
+}

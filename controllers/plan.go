@@ -30,12 +30,9 @@ type observed struct {
 
 // plan is what a reconcile does and says.
 type plan struct {
-	call  *call   // ask WeChat for this
-	write *issued // make the target carry this; nil leaves it alone
-
-	// repair says that the write brings no new token: it mends what somebody
-	// changed, or follows the spec.
-	repair bool
+	call   *call            // ask WeChat for this
+	write  *issued          // make the target carry this; nil leaves it alone
+	repair bool             // the same was written before: somebody has changed it back
 	remove []*corev1.Secret // Secrets of ours to delete once the target carries a token
 	wake   time.Time        // look again then; zero waits for an event
 
@@ -111,7 +108,7 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
 	}
-	p.repair = o.wrote == written(&want) || (o.inSecret != nil && written(o.inSecret) == written(&want))
+	p.repair = o.wrote == written(o.wt, &want)
 	if next := o.repairedAt.Add(repairPause); p.repair && now.Before(next) {
 		p.wakeAt(next)
 		return
@@ -145,7 +142,8 @@ func (p *plan) planCall(o observed, best *issued, window time.Duration, now time
 		}
 	}
 
-	p.verdict.pending = need && o.failure == nil && (o.calling || !now.Before(next.at))
+	// Without a token in the Secret and without bad news, the news is to come.
+	p.verdict.pending = (need || p.token == nil) && p.verdict.ends == well
 	switch {
 	case o.calling: // its end wakes the object
 	case now.Before(next.at):

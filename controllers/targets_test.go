@@ -531,3 +531,46 @@ func TestDeadTokenIsNotPutBack(t *testing.T) {
 		}
 	})
 }
+
+// A fight over the Secret holds up no change of the spec, and Ready does not
+// speak of a spec that the Secret does not follow yet.
+func TestSpecChangeWaitsForNoRepair(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		for range 3 {
+			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, labelManagedBy) })
+			w.run(100 * time.Millisecond)
+		}
+		if w.secret("shop").Labels[labelManagedBy] != "" {
+			t.Fatal("the fight is not paused")
+		}
+		w.change(func(wt *v1alpha1.WeChatToken) {
+			wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"team": "shop"}}
+		})
+		w.run(100 * time.Millisecond)
+		if w.secret("shop").Labels["team"] != "shop" {
+			t.Error("the change of the spec waits")
+		}
+		if wt := w.get("shop"); wt.Status.ObservedGeneration != wt.Generation {
+			t.Errorf("observedGeneration %d of %d", wt.Status.ObservedGeneration, wt.Generation)
+		}
+	})
+}
+
+// A write that somebody was faster than is made again, and is no error.
+func TestConflictIsNoError(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		w.between(func() { w.edit("shop", func(s *corev1.Secret) { s.Labels["theirs"] = "1" }) })
+		w.change(bumped("1"))
+		w.run(time.Second)
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" || w.secret("shop").Labels["theirs"] != "1" {
+			t.Errorf("echo %q, labels %v", got, w.secret("shop").Labels)
+		}
+		if strings.Contains(w.log.String(), "Reconciler error") {
+			t.Errorf("logged:\n%s", w.log.String())
+		}
+	})
+}

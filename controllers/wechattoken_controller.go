@@ -80,11 +80,19 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		// there is to tell is that a token may have died meanwhile.
 		p = plan{verdict: verdict{pending: true}}
 	}
-	if err := errors.Join(err, r.record(ctx, &wt, cached, p)); err != nil {
+	err = errors.Join(err, r.record(ctx, &wt, cached, p))
+	switch {
+	case apierrors.IsConflict(err):
+		return ctrl.Result{RequeueAfter: conflictWait, Priority: new(0)}, nil // somebody was faster
+	case err != nil:
 		return ctrl.Result{}, err
 	}
 	return p.result(time.Now()), nil
 }
+
+// conflictWait is how long to wait for the cache to show what somebody else has
+// written meanwhile.
+const conflictWait = 200 * time.Millisecond
 
 // step observes, decides and acts.
 func (r *WeChatTokenReconciler) step(ctx context.Context, wt *v1alpha1.WeChatToken) (plan, error) {
@@ -235,7 +243,7 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	err := r.write(ctx, o, p.write)
 	switch {
 	case err == nil:
-		r.accounts.wrote(key, p.write, p.repair)
+		r.accounts.wrote(key, written(o.wt, p.write), p.repair)
 		if p.write.fingerprint != fingerprintIn(o.inSecret) {
 			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
 		}
@@ -243,6 +251,8 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		p.wake, p.verdict.pending = time.Time{}, true
 		return nil // the object is about to go too
+	case apierrors.IsConflict(err):
+		return err
 	case isRefusal(err):
 		now := time.Now()
 		p.token = o.inSecret
