@@ -354,3 +354,21 @@ func TestEventsTellChanges(t *testing.T) {
 		return nil
 	})
 }
+
+// P8: a Secret that somebody else made between our look and our write is let go
+// as it was.
+func TestMergedSecretIsLetGo(t *testing.T) {
+	n := newNamespace(t)
+	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"theirs": "1"}}, Data: map[string][]byte{"theirs": []byte("x")}}
+	n.create(theirs, weChatToken())
+	wt := n.token("shop")
+	r := &WeChatTokenReconciler{Client: client.WithFieldOwner(n.Client, managedBy)}
+	err := r.writeNew(t.Context(), render(wt, &issued{value: "t", fingerprint: fingerprint("t")}))
+	if !apierrors.IsConflict(err) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	got := n.secret("shop")
+	if diff := cmp.Diff(theirs.Data, got.Data) + cmp.Diff(theirs.Labels, got.Labels); diff != "" || len(got.OwnerReferences)+len(got.Annotations) > 0 {
+		t.Errorf("theirs (-want +got):\n%sowners %v, annotations %v", diff, got.OwnerReferences, got.Annotations)
+	}
+}

@@ -574,3 +574,18 @@ func TestConflictIsNoError(t *testing.T) {
 		}
 	})
 }
+
+// P8: nor is it merged with ours.
+func TestForeignSecretInBetweenIsLetGo(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.between(func() {
+			w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"theirs": []byte("x")}})
+		})
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		if s := w.secret("shop"); len(s.Data) != 1 || len(s.OwnerReferences) != 0 || len(s.Labels) != 0 {
+			t.Errorf("keys %v, owners %v, labels %v of somebody else's Secret", sortedKeys(s.Data), s.OwnerReferences, s.Labels)
+		}
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	})
+}

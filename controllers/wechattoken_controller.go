@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -307,9 +308,23 @@ func fingerprintIn(t *issued) string {
 func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) error {
 	s := render(o.wt, t)
 	if o.secret == nil {
-		return r.Client.Apply(ctx, s)
+		return r.writeNew(ctx, s)
 	}
 	return r.Client.Apply(ctx, s.WithResourceVersion(o.secret.ResourceVersion), client.ForceOwnership)
+}
+
+// writeNew applies a target Secret that was not there. Server-side apply cannot
+// insist on that: a Secret that somebody else has made meanwhile would be merged
+// with ours. Such a one has keys that are not ours, and is let go again.
+func (r *WeChatTokenReconciler) writeNew(ctx context.Context, s *corev1ac.SecretApplyConfiguration) error {
+	name, namespace, ours := *s.Name, *s.Namespace, len(s.Data)
+	if err := r.Client.Apply(ctx, s); err != nil || len(s.Data) == ours {
+		return err
+	}
+	if err := r.Client.Apply(ctx, corev1ac.Secret(name, namespace)); err != nil {
+		return err
+	}
+	return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("somebody else has made it meanwhile"))
 }
 
 func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Secret) error {
