@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -202,4 +203,16 @@ func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTo
 		}
 	}
 	return s
+}
+
+// maxText bounds what is told of an error, in bytes: an event's note holds
+// 1,024.
+const maxText = 900
+
+// short cuts a text that is too long to be shown.
+func short(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }

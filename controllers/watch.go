@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -141,17 +140,3 @@ func StripSecretMetadata(obj any) (any, error) {
 	}
 	return obj, nil
 }
-
-// maxText bounds what is told of an error, in bytes: an event's note holds
-// 1,024.
-const maxText = 900
-
-// short cuts a text that is too long to be shown.
-func short(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return string(bytes.ToValidUTF8([]byte(s[:maxText]), nil)) + "…"
-}
-
-func trimSpace(b []byte) []byte { return bytes.TrimSpace(b) }

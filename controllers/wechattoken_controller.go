@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,7 +138,7 @@ func (r *WeChatTokenReconciler) secret(ctx context.Context, wt *v1alpha1.WeChatT
 	var s corev1.Secret
 	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: name}, &s)
 	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // no Secret is an answer
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read Secret %q: %w", name, err)
@@ -155,7 +156,7 @@ func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.We
 	if s == nil {
 		return nil, fmt.Sprintf("There is no Secret %q in this namespace; create it with the AppSecret under the key %q", ref.Name, ref.KeyOrDefault()), nil
 	}
-	value := string(trimSpace(s.Data[ref.KeyOrDefault()]))
+	value := strings.TrimSpace(string(s.Data[ref.KeyOrDefault()])) // a line feed comes along easily
 	if value == "" {
 		return nil, fmt.Sprintf("Secret %q holds no AppSecret under the key %q", ref.Name, ref.KeyOrDefault()), nil
 	}
