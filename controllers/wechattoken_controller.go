@@ -87,7 +87,7 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	case apierrors.IsConflict(err):
 		return ctrl.Result{RequeueAfter: conflictWait, Priority: new(0)}, nil // somebody was faster
 	case err != nil:
-		return ctrl.Result{}, err
+		return ctrl.Result{Priority: new(0)}, err
 	}
 	return p.result(time.Now()), nil
 }
