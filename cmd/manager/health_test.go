@@ -174,9 +174,6 @@ func listening(t *testing.T, pid int) []string {
 	t.Helper()
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	fds, err := os.ReadDir(filepath.Join(proc, "fd"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("there is no /proc here")
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -168,7 +167,7 @@ func networkError(err error, timeout time.Duration) *Error {
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return &Error{Message: fmt.Sprintf("no whole answer within %s", timeout), Lost: true}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE), errors.Is(err, http.ErrBodyReadAfterClose):
+		errors.Is(err, syscall.EPIPE):
 		return &Error{Message: "the connection broke before the whole answer was there", Lost: true}
 	default:
 		return &Error{Message: "the request failed on its way", Lost: true}
