@@ -25,6 +25,12 @@ const (
 	// ReasonTokenExpired says that the token died while its replacement was
 	// being fetched.
 	ReasonTokenExpired = "TokenExpired"
+	// ReasonTokenDiedEarly says that WeChat called a token dead before its time,
+	// and that it was not this operator that ended it. Ready is False until the
+	// next token is there, and True with this reason until the one after that.
+	ReasonTokenDiedEarly = "TokenDiedEarly"
+	// ReasonCheckFailed says that WeChat did not tell whether the token lives.
+	ReasonCheckFailed = "CheckFailed"
 	// ReasonRefreshDeferred says that a forced refresh waits: WeChat wants 30 s
 	// between two of them.
 	ReasonRefreshDeferred = "RefreshDeferred"

@@ -61,6 +61,12 @@ type WeChatTokenSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('1m') && duration(self) <= duration('60m')",message="refreshBefore must be a duration from 1m to 60m, such as 10m"
 	RefreshBefore *metav1.Duration `json:"refreshBefore,omitempty"`
 
+	// probe makes the operator ask WeChat from time to time whether the token
+	// lives. One that somebody else has ended is then replaced before anybody
+	// reports it.
+	// +optional
+	Probe Probe `json:"probe,omitzero"`
+
 	// suspend keeps the operator from calling WeChat and from writing the
 	// Secret. The Secret stays as it is, and its token dies in its time.
 	// +optional
@@ -82,6 +88,18 @@ type AppSecretReference struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="key must be a valid Secret key: letters, digits, -, _ and ."
 	Key string `json:"key,omitempty"`
+}
+
+// Probe says how often to ask WeChat whether the token lives
+// (get_api_domain_ip).
+type Probe struct {
+	// intervalSeconds is the time between two questions, 30 to 3600, the same
+	// for all WeChatTokens that share the token: the shortest counts. It grows
+	// while WeChat does not answer.
+	// +required
+	// +kubebuilder:validation:Minimum=30
+	// +kubebuilder:validation:Maximum=3600
+	IntervalSeconds int32 `json:"intervalSeconds,omitempty"`
 }
 
 // TokenSecret says how the Secret that holds the token looks.
@@ -204,6 +222,14 @@ type WeChatTokenStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledRefreshAt string `json:"lastHandledRefreshAt,omitempty"`
 
+	// lastHandledDeadToken is the value of the annotation
+	// wechattoken.io/dead-token that was handled last: WeChat says that the token
+	// lives, or it is not the current one any more.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	LastHandledDeadToken string `json:"lastHandledDeadToken,omitempty"`
+
 	// lastError is why the last call to WeChat gave no token. It is absent when
 	// all is well.
 	// +optional
@@ -235,8 +261,9 @@ type WeChatError struct {
 //
 // It names an appid and the Secret with its AppSecret. From then on the Secret
 // named in status.secretName holds a live token: it is replaced before it dies,
-// when its AppSecret changes, when somebody damages the Secret, and at once
-// when the annotation wechattoken.io/refresh-requested-at gets a new value.
+// when its AppSecret changes, when somebody damages the Secret, and at once when
+// the annotation wechattoken.io/refresh-requested-at gets a new value, or when
+// wechattoken.io/dead-token names it and WeChat agrees that it is dead.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
