@@ -43,6 +43,11 @@ type known struct {
 	// answer, with the next token, did not arrive. A further call ends it.
 	lost bool
 
+	// surveyed says that the Secrets of all WeChatTokens of the appid and mode
+	// were read once, so that token and budget hold what earlier processes left
+	// there. Before that WeChat is not called.
+	surveyed bool
+
 	// settled says that there is no forced call of which only WeChat knows:
 	// none has lost its answer, and no earlier process can have died between a
 	// forced call and the write of its token. A plain call tells, and is free.
@@ -119,15 +124,40 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 		return acc.known, *u, nil
 	}
 	u.handled = cmp.Or(u.handled, found.handled)
-	if found.appID == wt.Spec.AppID { // the budget is the appid's
+	if acc.learn(id, wt.Spec.AppID, found, now) {
+		return acc.known, *u, acc.others(key)
+	}
+	return acc.known, *u, nil
+}
+
+// survey notes what stands in the Secrets of all WeChatTokens of the appid and
+// mode, and returns what is known then.
+func (a *accounts) survey(id accountID, appID string, found []*issued, now time.Time) known {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[id]
+	if acc == nil {
+		return known{} // forgotten meanwhile; nothing will be called for it
+	}
+	for _, t := range found {
+		acc.learn(id, appID, t, now)
+	}
+	acc.surveyed = true
+	return acc.known
+}
+
+// learn notes what a token found in a Secret tells of the account, and reports
+// whether it is a newer token of the account than the one that was known.
+func (acc *account) learn(id accountID, appID string, found *issued, now time.Time) bool {
+	if found.appID == appID { // the budget is the appid's
 		acc.forced = union(acc.forced, found.forced)
 		acc.classic = acc.classic.later(found.classic)
 	}
 	if found.account != id || found.ahead(now) || (acc.token != nil && !found.obtained.After(acc.token.obtained)) {
-		return acc.known, *u, nil
+		return false
 	}
 	acc.token = found
-	return acc.known, *u, acc.others(key)
+	return true
 }
 
 // forget drops the WeChatToken at key.

@@ -112,6 +112,66 @@ func TestNewcomerCostsNoCallAfterARestart(t *testing.T) {
 	})
 }
 
+// An operator that starts reads what all WeChatTokens of an account have before
+// it calls for one of them.
+func TestStartingOperatorReadsTheSiblingsFirst(t *testing.T) {
+	cases := map[string]struct {
+		reason    string
+		meanwhile func(*world) // what happens while no operator runs
+		calls     int
+	}{
+		"Newcomer": {
+			reason:    "It has no token, and its sibling has one.",
+			meanwhile: func(w *world) { w.create(weChatToken(named("other"), classic)) },
+		},
+		"SecretDeleted": {
+			reason: "Its token is gone, and its sibling has one.",
+			meanwhile: func(w *world) {
+				w.create(weChatToken(named("other"), classic))
+				w.run(time.Second)
+				w.remove("other")
+			},
+		},
+		"WrongAppSecret": {
+			reason: "Who does not know the AppSecret gets no token from those who do.",
+			meanwhile: func(w *world) {
+				wrong := appSecret(wrongSecret)
+				wrong.Name = "wrong"
+				w.create(wrong, weChatToken(named("other"), classic, func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "wrong" }))
+			},
+			calls: 1,
+		},
+		"OtherMode": {
+			reason:    "The tokens of the two endpoints have nothing to do with each other.",
+			meanwhile: func(w *world) { w.create(weChatToken(named("other"))) },
+			calls:     1,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(classic))
+				w.run(time.Hour)
+				tc.meanwhile(w)
+				w.restart()
+				before := w.calls()
+				w.reconcile(client.ObjectKey{Namespace: "web", Name: "other"}) // the other one comes first
+				w.run(time.Minute)
+				if got := w.calls() - before; got != tc.calls {
+					t.Errorf("%s\n%d calls, want %d", tc.reason, got, tc.calls)
+				}
+				s := w.secret("other")
+				if shared := s != nil && string(s.Data["access_token"]) == w.token(); shared != (tc.calls == 0) {
+					t.Errorf("%s\nshared: %t", tc.reason, shared)
+				}
+				if !w.weChat.Alive(w.token()) {
+					t.Errorf("%s\nthe first one's token is dead", tc.reason)
+				}
+			})
+		})
+	}
+}
+
 // Bumps of several WeChatTokens of one account are one refresh.
 func TestBumpsOfOneAccountCoalesce(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {

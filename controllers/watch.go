@@ -25,6 +25,7 @@ import (
 const (
 	indexSecrets = "secrets" // WeChatTokens by the names of the Secrets they read or write
 	indexOwner   = "owner"   // Secrets by the UID of the WeChatToken that controls them
+	indexAppID   = "appid"   // WeChatTokens by appid and mode, see accountName
 )
 
 // Backoff of a reconcile that the cluster has failed.
@@ -57,6 +58,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexSecrets, secretsOf); err != nil {
 		return err
 	}
+	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppID, accountNames); err != nil {
+		return err
+	}
 	return indexer.IndexField(ctx, secretMetadata(), indexOwner, ownerOf)
 }
 
@@ -69,6 +73,16 @@ func secretMetadata() *metav1.PartialObjectMetadata {
 func secretsOf(obj client.Object) []string {
 	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the index is on this kind
 	return []string{wt.Spec.AppSecretRef.Name, wt.TokenSecretName()}
+}
+
+func accountNames(obj client.Object) []string {
+	return []string{accountName(obj.(*v1alpha1.WeChatToken))} //nolint:forcetypeassert // the index is on this kind
+}
+
+// accountName is what WeChatTokens have in common that may share a token.
+// Whether they do, their AppSecrets decide.
+func accountName(wt *v1alpha1.WeChatToken) string {
+	return wt.Spec.AppID + "/" + string(wt.Spec.ModeOrDefault())
 }
 
 func ownerOf(obj client.Object) []string {

@@ -130,7 +130,42 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	for _, other := range others {
 		r.wake(other)
 	}
+	if !o.surveyed {
+		found, err := r.siblings(ctx, wt)
+		if err != nil {
+			return o, err
+		}
+		o.known = r.accounts.survey(o.account, wt.Spec.AppID, found, time.Now())
+	}
 	return o, nil
+}
+
+// siblings reads the tokens in the Secrets of all other WeChatTokens that name
+// the appid and mode of wt, in whatever namespace. Which of them are of the same
+// account, and so may be shared, their accountIDs tell.
+func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeChatToken) ([]*issued, error) {
+	var same v1alpha1.WeChatTokenList
+	if err := r.Client.List(ctx, &same, client.MatchingFields{indexAppID: accountName(wt)}); err != nil {
+		return nil, err
+	}
+	var found []*issued
+	for i := range same.Items {
+		other := &same.Items[i]
+		if other.UID == wt.UID {
+			continue
+		}
+		s, err := r.secret(ctx, other, other.TokenSecretName())
+		if apierrors.IsForbidden(err) {
+			continue // its namespace is not ours, and must not hold up those that are
+		}
+		if err != nil {
+			return nil, err
+		}
+		if t := tokenIn(s); t != nil {
+			found = append(found, t)
+		}
+	}
+	return found, nil
 }
 
 // secret reads a Secret; nil if there is none.

@@ -73,6 +73,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 		w.client = fake.NewClientBuilder().WithScheme(s).
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithIndex(&v1alpha1.WeChatToken{}, indexSecrets, secretsOf).
+			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
 			WithIndex(secretMetadata(), indexOwner, ownerOf).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
