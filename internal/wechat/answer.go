@@ -7,27 +7,50 @@ import (
 	"time"
 )
 
-// parse reads the token in an answer. Whether the answer is an error is told by
+// outcome is what any answer may hold. Whether the answer is an error is told by
 // errcode alone: WeChat sends errors with status 200, and JSON as text/plain.
-func parse(body []byte, status int, creds Credentials) (Token, error) {
-	if len(body) > maxBody {
-		return Token{}, unusable(status, fmt.Sprintf("the answer is larger than %d KiB", maxBody>>10))
+type outcome struct {
+	ErrCode int64  `json:"errcode"`
+	ErrMsg  string `json:"errmsg"`
+}
+
+// failed is the Error that the outcome tells of; nil if it is none. The secrets
+// are not shown.
+func (o outcome) failed(status int, secrets ...string) *Error {
+	switch {
+	case o.ErrCode != 0:
+		return answered(o.ErrCode, o.ErrMsg, status, secrets...)
+	case status != http.StatusOK:
+		return unusable(status, fmt.Sprintf("HTTP status %d", status))
+	default:
+		return nil
 	}
+}
+
+// decode reads an answer into a struct.
+func decode(body []byte, status int, into any) *Error {
+	if len(body) > maxBody {
+		return unusable(status, fmt.Sprintf("the answer is larger than %d KiB", maxBody>>10))
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		// What is not JSON is not shown: it may echo the request.
+		return unusable(status, fmt.Sprintf("the answer (HTTP status %d) is not JSON as WeChat writes it", status))
+	}
+	return nil
+}
+
+// parse reads the token in an answer.
+func parse(body []byte, status int, creds Credentials) (Token, error) {
 	var answer struct {
+		outcome
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"`
-		ErrCode     int64  `json:"errcode"`
-		ErrMsg      string `json:"errmsg"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		// What is not JSON is not shown: it may echo the request.
-		return Token{}, unusable(status, fmt.Sprintf("the answer (HTTP status %d) is not JSON as WeChat writes it", status))
+	if err := decode(body, status, &answer); err != nil {
+		return Token{}, err
 	}
-	if answer.ErrCode != 0 {
-		return Token{}, answered(answer.ErrCode, Redact(answer.ErrMsg, answer.AccessToken), status, creds)
-	}
-	if status != http.StatusOK {
-		return Token{}, unusable(status, fmt.Sprintf("HTTP status %d", status))
+	if err := answer.failed(status, creds.AppSecret, answer.AccessToken); err != nil {
+		return Token{}, err
 	}
 	if !printable(answer.AccessToken) {
 		return Token{}, unusable(status, "the answer has no usable access_token")
@@ -36,6 +59,43 @@ func parse(body []byte, status int, creds Credentials) (Token, error) {
 		return Token{}, unusable(status, "the answer has no usable expires_in")
 	}
 	return Token{Value: answer.AccessToken, Life: time.Duration(answer.ExpiresIn) * time.Second}, nil
+}
+
+// deadToken reports whether a business call has this errcode because its token
+// is dead, by WeChat's page of return codes (全局返回码). Of others, such as
+// 41001 (no token in the call), the token may live.
+func deadToken(code int64) bool {
+	switch code {
+	case 40001, // invalid credential, access_token is invalid or not latest
+		40014, // invalid access_token
+		42001: // access_token expired
+		return true
+	default:
+		return false
+	}
+}
+
+// parseLives reads from an answer of getApiDomainIp whether the token of the
+// call lives.
+func parseLives(body []byte, status int, token string) (bool, error) {
+	var answer struct {
+		outcome
+		IPList []string `json:"ip_list"`
+	}
+	if err := decode(body, status, &answer); err != nil {
+		return false, err
+	}
+	if deadToken(answer.ErrCode) {
+		return false, nil
+	}
+	if err := answer.failed(status, token); err != nil {
+		return false, err
+	}
+	// Any gateway may answer {} with status 200.
+	if len(answer.IPList) == 0 {
+		return false, unusable(status, "the answer has no ip_list")
+	}
+	return true, nil
 }
 
 // unusable is the Error for an answer without an errcode. It may be that of a

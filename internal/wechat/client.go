@@ -1,4 +1,5 @@
-// Package wechat asks WeChat for access_tokens and says what its errors mean.
+// Package wechat asks WeChat for access_tokens, and whether one lives, and says
+// what its errors mean.
 // It knows nothing of Kubernetes and keeps nothing.
 //
 // No error of this package holds an AppSecret or a token, whatever WeChat or a
@@ -68,8 +69,8 @@ func newTransport() *http.Transport {
 	return &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
 }
 
-// NewClientWithTransports returns a Client that sends the calls of the two
-// endpoints through the given transports.
+// NewClientWithTransports returns a Client that sends the calls of
+// /cgi-bin/token through classic, and all others through stable.
 func NewClientWithTransports(baseURL string, timeout time.Duration, stable, classic http.RoundTripper) *Client {
 	return &Client{
 		baseURL: strings.TrimSuffix(baseURL, "/"),
@@ -123,22 +124,48 @@ func (c *Client) ClassicToken(ctx context.Context, creds Credentials) (Token, er
 	return c.token(c.classic, req, creds)
 }
 
+// Lives asks WeChat whether a token lives, with GET /cgi-bin/get_api_domain_ip
+// ("getApiDomainIp"), which every account may call. The error, of a call that
+// did not tell, is an *Error.
+func (c *Client) Lives(ctx context.Context, token string) (bool, error) {
+	query := url.Values{"access_token": {token}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.baseURL+"/cgi-bin/get_api_domain_ip?"+query.Encode(), nil)
+	if err != nil {
+		return false, badBaseURL()
+	}
+	body, status, failed := c.send(c.stable, req)
+	if failed != nil {
+		return false, failed
+	}
+	return parseLives(body, status, token)
+}
+
 func badBaseURL() *Error { return &Error{Message: "the base URL of the WeChat API is not valid"} }
 
 // token sends req and reads the token in its answer.
 func (c *Client) token(via *http.Client, req *http.Request, creds Credentials) (Token, error) {
+	body, status, err := c.send(via, req)
+	if err != nil {
+		return Token{}, err
+	}
+	return parse(body, status, creds)
+}
+
+// send makes a call within the timeout and returns the answer, of a body that
+// is too large one byte more than the bound.
+func (c *Client) send(via *http.Client, req *http.Request) (body []byte, status int, failed *Error) {
 	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
 
 	resp, err := via.Do(req.WithContext(ctx))
 	if err != nil {
-		return Token{}, networkError(err, c.timeout)
+		return nil, 0, networkError(err, c.timeout)
 	}
 	defer resp.Body.Close()
 
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
-		return Token{}, networkError(err, c.timeout)
+		return nil, 0, networkError(err, c.timeout)
 	}
-	return parse(body, resp.StatusCode, creds)
+	return body, resp.StatusCode, nil
 }

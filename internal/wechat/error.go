@@ -66,8 +66,8 @@ var classes = map[int64]Class{
 	89507: Refused, // refused once: this IP is blocked for 1 hour
 }
 
-// Error is a call that gave no token. Two equal failures give equal Errors:
-// nothing in one changes from answer to answer.
+// Error is a call without the answer it was made for. Two equal failures give
+// equal Errors: nothing in one changes from answer to answer.
 type Error struct {
 	Code       int64      // errcode; zero when none came
 	Message    string     // errmsg without its trailer, or what else went wrong
@@ -103,8 +103,8 @@ var (
 const maxMessage = 256
 
 // answered is the Error for an errcode.
-func answered(code int64, errmsg string, status int, creds Credentials) *Error {
-	e := &Error{Code: code, HTTPStatus: status, Message: clean(errmsg, creds)}
+func answered(code int64, errmsg string, status int, secrets ...string) *Error {
+	e := &Error{Code: code, HTTPStatus: status, Message: clean(errmsg, secrets...)}
 	if m := callerIP.FindStringSubmatch(errmsg); m != nil && (code == 40164 || code == 61004) {
 		if addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:")); err == nil {
 			e.CallerIP = addr.Unmap()
@@ -114,10 +114,10 @@ func answered(code int64, errmsg string, status int, creds Credentials) *Error {
 }
 
 // clean makes an errmsg fit to be shown: without its trailer, without the
-// AppSecret should it be echoed, on one line and of bounded length.
-func clean(errmsg string, creds Credentials) string {
+// secrets should they be echoed, on one line and of bounded length.
+func clean(errmsg string, secrets ...string) string {
 	msg := trailer.ReplaceAllString(errmsg, "")
-	msg = Redact(msg, creds.AppSecret)
+	msg = Redact(msg, secrets...)
 	msg = strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r < ' ' || r == ' ' || r == 0x7f }), " ")
 	if len(msg) > maxMessage {
 		msg = msg[:maxMessage]
