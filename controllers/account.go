@@ -35,7 +35,9 @@ type known struct {
 	calling bool      // a call is under way
 	token   *issued   // the newest token that this process was given or has found in a Secret; nil before the first
 	askedAt time.Time // when the last call that brought a token began
-	failure *failure  // of the last call; nil after a good one
+	failure *failure  // of the last call for a token; nil after a good one
+	since   time.Time // when this process first heard of the account
+	checked checked
 	forced  []time.Time
 	classic dayCount
 
@@ -54,6 +56,14 @@ type known struct {
 	settled bool
 }
 
+// checked is the last question to WeChat whether a token lives.
+type checked struct {
+	fingerprint string    // of the token; empty before the first question
+	at          time.Time // when the question was asked
+	dead        bool
+	failure     *failure // nil if WeChat told
+}
+
 // user is what one WeChatToken has had of its account.
 type user struct {
 	uid        types.UID
@@ -61,6 +71,8 @@ type user struct {
 	inCall     string    // asked, when the call under way began
 	handled    string    // the forced refresh that was handled last
 	keptFor    string    // the forced refresh for which a call gave the old token back
+	report     string    // see reported
+	reportedAt time.Time // when this process first saw the report
 	tried      attempt   // what the object looked like when WeChat was last called
 	wrote      string    // what its Secret was made to carry last, see written
 	repairedAt time.Time // when the same was last written once more
@@ -89,6 +101,7 @@ type failure struct {
 type call struct {
 	creds    wechat.Credentials
 	mode     v1alpha1.Mode
+	check    bool    // ask whether previous lives, and for nothing else
 	force    bool    // a new token is wanted though the present one is not due
 	previous *issued // the token in use, of the same appid and mode; nil if there is none
 	tried    attempt
@@ -110,7 +123,7 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 	acc := a.byID[id]
 	if acc == nil {
 		acc = &account{users: map[types.NamespacedName]*user{}}
-		acc.settled = true
+		acc.settled, acc.since = true, now
 		a.byID[id] = acc
 	}
 	u := acc.users[key]
@@ -120,6 +133,9 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 		acc.settled = acc.settled && pending(wt, found) == ""
 	}
 	u.asked = requested(wt)
+	if report, _ := reported(wt); report != u.report {
+		u.report, u.reportedAt = report, now
+	}
 	if found == nil {
 		return acc.known, *u, nil
 	}
@@ -190,6 +206,9 @@ func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 		return false
 	}
 	acc.calling = true
+	if c.check {
+		return true
+	}
 	acc.users[key].tried = c.tried
 	for _, u := range acc.users {
 		u.inCall = u.asked
@@ -202,10 +221,8 @@ func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 func (a *accounts) end(key types.NamespacedName, id accountID, c call, start time.Time, got wechat.Token, failed *wechat.Error) []types.NamespacedName {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	acc := a.byID[id]
-	acc.calling = false
-	if len(acc.users) == 0 {
-		delete(a.byID, id)
+	acc := a.callOver(id)
+	if acc == nil {
 		return nil
 	}
 	if c.mode == v1alpha1.ModeClassic {
@@ -223,6 +240,35 @@ func (a *accounts) end(key types.NamespacedName, id accountID, c call, start tim
 	return acc.others(types.NamespacedName{})
 }
 
+// answered notes whether the token that was asked about at start lives, and
+// returns the WeChatTokens that want to know.
+func (a *accounts) answered(id accountID, c call, start time.Time, lives bool, failed *wechat.Error) []types.NamespacedName {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.callOver(id)
+	if acc == nil {
+		return nil
+	}
+	last := acc.checked.failure
+	acc.checked = checked{fingerprint: c.previous.fingerprint, at: start, dead: failed == nil && !lives}
+	if failed != nil {
+		acc.checked.failure = last.and(&failure{err: failed, at: time.Now()})
+	}
+	return acc.others(types.NamespacedName{})
+}
+
+// callOver notes that the call under way has ended. It returns nil, and drops the
+// account, if nobody uses it any more.
+func (a *accounts) callOver(id accountID) *account {
+	acc := a.byID[id]
+	acc.calling = false
+	if len(acc.users) == 0 {
+		delete(a.byID, id)
+		return nil
+	}
+	return acc
+}
+
 // others are the WeChatTokens of the account but the one at key.
 func (acc *account) others(key types.NamespacedName) []types.NamespacedName {
 	var keys []types.NamespacedName
@@ -235,11 +281,16 @@ func (acc *account) others(key types.NamespacedName) []types.NamespacedName {
 }
 
 func (acc *account) fail(err *wechat.Error, forced bool) {
-	f := &failure{err: err, forced: forced, at: time.Now(), count: 1}
-	if last := acc.failure; last != nil && last.class() == f.class() {
-		f.count += last.count
+	acc.failure = acc.failure.and(&failure{err: err, forced: forced, at: time.Now()})
+}
+
+// and is next, counted as one more failure in a row if it is of the class of f.
+func (f *failure) and(next *failure) *failure {
+	next.count = 1
+	if f != nil && f.class() == next.class() {
+		next.count += f.count
 	}
-	acc.failure = f
+	return next
 }
 
 // oldTokenBack is the class of a forced call that gave the old token back.
@@ -265,6 +316,9 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 	acc.token = newToken(id, c, start, got)
 	if isNew {
 		acc.token.forced, acc.token.classic = acc.forced, acc.classic
+		if p := c.previous; p != nil && acc.checked.dead && acc.checked.fingerprint == p.fingerprint {
+			acc.token.diedEarly = acc.checked.at.Truncate(time.Second)
+		}
 		for _, u := range acc.users {
 			u.handled = cmp.Or(u.inCall, u.handled)
 		}
@@ -296,7 +350,7 @@ func newToken(id accountID, c call, start time.Time, got wechat.Token) *issued {
 		expires:     start.Truncate(time.Second).Add(got.Life),
 	}
 	if p := c.previous; p != nil && p.fingerprint == t.fingerprint {
-		t.obtained, t.forced, t.classic = p.obtained, p.forced, p.classic
+		t.obtained, t.forced, t.classic, t.diedEarly = p.obtained, p.forced, p.classic, p.diedEarly
 		if t.expires.Sub(p.expires).Abs() <= sameEnd && start.Before(p.expires) {
 			t.expires = p.expires
 		}
@@ -320,5 +374,5 @@ func (a *accounts) wrote(key types.NamespacedName, what string, repair bool) {
 
 // written is what tells one write of a Secret from another.
 func written(wt *v1alpha1.WeChatToken, t *issued) string {
-	return t.fingerprint + " " + layout(wt) + " " + t.handled
+	return t.fingerprint + " " + layout(wt) + " " + t.handled + " " + t.handledDead
 }

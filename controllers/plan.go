@@ -47,10 +47,12 @@ type plan struct {
 //     somebody else's.
 //   - The target is made to carry the newest token that is known, in the shape
 //     the spec wants, as long as that token lives.
-//   - WeChat is asked when there is no live token of this account, when a forced
-//     refresh is pending, or when the token is due; never while a call is under
-//     way, and after a failure not before its time is up, unless a person has
-//     changed the object since.
+//   - WeChat is asked for a token when there is no live one of this account,
+//     when a forced refresh is pending, or when the token is due; never while a
+//     call is under way, and after a failure not before its time is up, unless a
+//     person has changed the object since.
+//   - WeChat is asked whether the token lives when a consumer has reported it
+//     dead, or when the probe is due (check.go).
 //   - The object is looked at again when any of this may change by time alone.
 func decide(o observed, window time.Duration, now time.Time) plan {
 	best := newest(o, now)
@@ -77,6 +79,9 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 	p.planCall(o, best, window, now)
 	if p.token != nil {
 		p.remove = o.old
+		if !p.token.diedEarly.IsZero() && p.verdict.reason == v1alpha1.ReasonTokenLive {
+			p.verdict.reason, p.verdict.message = v1alpha1.ReasonTokenDiedEarly, anotherDiedEarly(o.wt.Spec.ModeOrDefault(), p.token.diedEarly)
+		}
 	}
 	p.wakeAtExpiry(now)
 	return p
@@ -104,7 +109,7 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 		return
 	}
 	want := *best
-	want.handled = o.user.handled
+	want.handled, want.handledDead = o.user.handled, o.handledDead(best)
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
 	}
@@ -123,13 +128,24 @@ type wish struct {
 	verdict verdict
 }
 
-// planCall decides whether and when to ask WeChat. There are two wishes: a plain
-// call, which brings the next token in its time, and a forced one for a pending
-// refresh. The earlier one is granted; neither holds up the other.
+// planCall decides whether and when to ask WeChat. There are up to four wishes:
+// a plain call, which brings the next token in its time; a forced one for a
+// pending refresh, or for a token that died before its time; and the question
+// whether the token lives. The earliest is granted; none holds up another.
 func (p *plan) planCall(o observed, best *issued, window time.Duration, now time.Time) {
 	need := !best.alive(now) || best.account != o.account
 	next := o.plainWish(best, need, window, now)
 	p.verdict = next.verdict
+
+	if o.foundDead(best, now) && best.account == o.account {
+		dead := o.deadWish(best, now)
+		if p.verdict.ends == well {
+			p.verdict = dead.verdict
+		}
+		if o.triedPlainly(best) && dead.at.Before(next.at) {
+			next = dead
+		}
+	}
 
 	// A forced refresh that is handled may have its echo in a write to come.
 	if request := pending(o.wt, p.token); request != "" && request != o.handled && !need {
@@ -142,20 +158,33 @@ func (p *plan) planCall(o observed, best *issued, window time.Duration, now time
 		}
 	}
 
+	check, wanted := o.checkWish(best, now)
+	if wanted && p.verdict.ends == well && p.verdict.reason == v1alpha1.ReasonTokenLive {
+		p.verdict = check.verdict
+	}
+
 	// Without a token in the Secret and without bad news, the news is to come.
 	p.verdict.pending = (need || p.token == nil) && p.verdict.ends == well
 	switch {
 	case o.calling: // its end wakes the object
-	case now.Before(next.at):
-		p.wakeAt(next.at)
-	default:
+	case !now.Before(next.at):
 		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), force: next.force, previous: best, tried: attemptOf(o.wt)}
+	case wanted && !now.Before(check.at):
+		p.call = &call{check: true, previous: best}
+	default:
+		p.wakeAt(next.at)
+		if wanted {
+			p.wakeAt(check.at)
+		}
 	}
 }
 
 // plainWish is the plain call that is wanted next. need says that there is no
 // live token of the account.
 func (o observed) plainWish(best *issued, need bool, window time.Duration, now time.Time) wish {
+	if need && o.foundDead(best, now) && best.account == o.account && o.wt.Spec.ModeOrDefault() == v1alpha1.ModeClassic {
+		need = false // see deadWish
+	}
 	w := wish{at: o.plainAt(best, need, window, now), verdict: live()}
 	if !need && !o.lost && now.Before(due(o.wt, best, window)) {
 		return w // in its time
@@ -207,6 +236,8 @@ const shortestPause = time.Second
 // plainAt is when a plain call is wanted.
 func (o observed) plainAt(best *issued, need bool, window time.Duration, now time.Time) time.Time {
 	switch {
+	case need && o.foundDead(best, now) && o.triedPlainly(best):
+		return o.askedAt.Add(longestWait) // WeChat gives the dead token back
 	case need && o.token != nil:
 		return o.askedAt.Add(shortestPause) // what was given is dead already
 	case need, o.lost:
@@ -268,6 +299,6 @@ func (p *plan) wakeAt(t time.Time) {
 // turn False then.
 func (p *plan) wakeAtExpiry(now time.Time) {
 	if p.token.alive(now) {
-		p.wakeAt(p.token.expires)
+		p.wakeAt(p.token.end())
 	}
 }

@@ -29,6 +29,8 @@ const (
 	annotationExpiresAt   = "wechattoken.io/expires-at"         // RFC 3339, UTC
 	annotationFingerprint = "wechattoken.io/token-fingerprint"  // tells an edited token
 	annotationHandled     = "wechattoken.io/handled-refresh-at" // the forced refresh this token answers
+	annotationDeadToken   = "wechattoken.io/handled-dead-token" // the report of this token that WeChat has called wrong
+	annotationDiedEarly   = "wechattoken.io/died-early-at"      // when the token before was found dead before its time; RFC 3339, UTC
 	annotationForced      = "wechattoken.io/forced-calls"       // budget: times of forced calls, Unix seconds
 	annotationClassic     = "wechattoken.io/classic-calls"      // budget: day and number of /cgi-bin/token calls
 	annotationSeal        = "wechattoken.io/seal"               // tells an edited annotation of those above
@@ -73,13 +75,27 @@ type issued struct {
 	mode        v1alpha1.Mode
 	obtained    time.Time // when the call that brought it began
 	expires     time.Time
-	handled     string // the forced refresh it answers
+	handled     string    // the forced refresh it answers
+	handledDead string    // the report of it that WeChat has called wrong
+	diedEarly   time.Time // when the token before was found dead before its time; zero if it was not
 	forced      []time.Time
 	classic     dayCount
+
+	// ended is an earlier end than expires, which was learned later; zero if
+	// there is none. It is not on the Secret. See observed.judge.
+	ended time.Time
+}
+
+// end is when the token dies, or has died.
+func (t *issued) end() time.Time {
+	if t.ended.IsZero() {
+		return t.expires
+	}
+	return t.ended
 }
 
 // alive reports whether WeChat still accepts the token. No token is not alive.
-func (t *issued) alive(now time.Time) bool { return t != nil && now.Before(t.expires) }
+func (t *issued) alive(now time.Time) bool { return t != nil && now.Before(t.end()) }
 
 // clockSlack is how far clocks of two replicas may lie apart.
 const clockSlack = time.Minute
@@ -107,9 +123,13 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 		annotationExpiresAt:   stamp(t.expires),
 		annotationFingerprint: t.fingerprint,
 		annotationHandled:     t.handled,
+		annotationDeadToken:   t.handledDead,
 		annotationForced:      writeTimes(t.forced),
 		annotationClassic:     t.classic.String(),
 		annotationLayout:      layout(wt),
+	}
+	if !t.diedEarly.IsZero() {
+		annotations[annotationDiedEarly] = stamp(t.diedEarly)
 	}
 	annotations[annotationSeal] = seal(annotations)
 	if s := wt.Spec.Secret; s != nil {
@@ -178,6 +198,7 @@ func tokenIn(s *corev1.Secret) *issued {
 		appID:       a[annotationAppID],
 		mode:        v1alpha1.Mode(a[annotationMode]),
 		handled:     a[annotationHandled],
+		handledDead: a[annotationDeadToken],
 		forced:      readTimes(a[annotationForced]),
 		classic:     readDayCount(a[annotationClassic]),
 	}
@@ -187,6 +208,11 @@ func tokenIn(s *corev1.Secret) *issued {
 	}
 	if t.expires, err = time.Parse(time.RFC3339, a[annotationExpiresAt]); err != nil {
 		return nil
+	}
+	if at := a[annotationDiedEarly]; at != "" {
+		if t.diedEarly, err = time.Parse(time.RFC3339, at); err != nil {
+			return nil
+		}
 	}
 	// By its fingerprint the token is found under whatever key the spec named
 	// when it was written.
@@ -203,7 +229,7 @@ func tokenIn(s *corev1.Secret) *issued {
 // does not edit it too, and the operator asks WeChat rather than believe them.
 func seal(a map[string]string) string {
 	return hash(a[annotationAccount], a[annotationAppID], a[annotationMode], a[annotationObtainedAt], a[annotationExpiresAt],
-		a[annotationFingerprint], a[annotationHandled], a[annotationForced], a[annotationClassic])[:16]
+		a[annotationFingerprint], a[annotationHandled], a[annotationDeadToken], a[annotationDiedEarly], a[annotationForced], a[annotationClassic])[:16]
 }
 
 // layout changes with what a spec wants of the Secret beside the token. Without

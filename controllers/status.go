@@ -41,6 +41,40 @@ func suspended() verdict {
 	return verdict{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}
 }
 
+// diedEarly is said while a token that died before its time has no successor.
+func diedEarly(mode v1alpha1.Mode) verdict {
+	return verdict{
+		reason:  v1alpha1.ReasonTokenDiedEarly,
+		message: "WeChat says that the token in the Secret is dead before its time; a new one is being fetched. " + whoEnded(mode),
+		ends:    byItself,
+	}
+}
+
+// anotherDiedEarly is said of the successor.
+func anotherDiedEarly(mode v1alpha1.Mode, at time.Time) string {
+	return fmt.Sprintf("The Secret holds a live token. The one before it was found dead at %s, before its time. %s", stamp(at), whoEnded(mode))
+}
+
+// whoEnded says where to look for who has ended a token.
+func whoEnded(mode v1alpha1.Mode) string {
+	if mode == v1alpha1.ModeClassic {
+		return "It looks as if somebody outside calls /cgi-bin/token for this appid, which ends our token: find them, or use mode Stable"
+	}
+	return "It looks as if somebody outside calls stable_token with force_refresh for this appid: find them"
+}
+
+// checkFailed is said while WeChat does not tell whether the token lives. A
+// report waits for that; a probe may be tried again without a word to kstatus.
+func checkFailed(f *failure, reported bool) verdict {
+	v := refused(f.err)
+	v.reason, v.ends = v1alpha1.ReasonCheckFailed, well
+	v.message = "WeChat was asked whether the token lives, and did not tell. " + v.message
+	if reported {
+		v.ends = byItself
+	}
+	return v
+}
+
 func conflict(wt *v1alpha1.WeChatToken, holder string) verdict {
 	return verdict{
 		reason:  v1alpha1.ReasonSecretConflict,
@@ -176,10 +210,13 @@ func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTo
 	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil
 	if t := p.token; t != nil {
 		s.SecretName, s.TokenFingerprint = wt.TokenSecretName(), t.fingerprint
-		s.ExpirationTime = new(metav1.NewTime(t.expires))
+		s.ExpirationTime = new(metav1.NewTime(t.end().Truncate(time.Second)))
 		s.LastRefreshTime = new(metav1.NewTime(t.obtained))
 		s.RefreshTime = new(metav1.NewTime(p.due.Truncate(time.Second)))
 		s.LastHandledRefreshAt = t.handled
+		if report, _ := reported(wt); t.handles(wt) {
+			s.LastHandledDeadToken = report
+		}
 	}
 	s.LastError = p.verdict.err
 

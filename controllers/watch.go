@@ -109,8 +109,9 @@ var asksForSomething = predicate.Or[client.Object](
 		CreateFunc: func(event.CreateEvent) bool { return false },
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			const bumped = v1alpha1.AnnotationRefreshRequestedAt
-			return e.ObjectOld.GetAnnotations()[bumped] != e.ObjectNew.GetAnnotations()[bumped]
+			before, after := e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations()
+			return before[v1alpha1.AnnotationRefreshRequestedAt] != after[v1alpha1.AnnotationRefreshRequestedAt] ||
+				before[v1alpha1.AnnotationDeadToken] != after[v1alpha1.AnnotationDeadToken]
 		},
 	},
 )

@@ -115,8 +115,15 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		return o, err
 	}
 	o.inSecret = tokenIn(o.secret)
-	if o.holder, err = r.holder(ctx, wt, o.secret); err != nil || o.holder != "" || wt.Spec.Suspend {
+	if o.holder, err = r.holder(ctx, wt, o.secret); err != nil || o.holder != "" {
 		return o, err
+	}
+	if wt.Spec.Suspend {
+		if o.inSecret != nil { // its end may be brought on by others
+			o.account = o.inSecret.account
+			r.look(&o, o.inSecret)
+		}
+		return o, nil
 	}
 	if o.creds, o.missing, err = r.credentials(ctx, wt); err != nil || o.creds == nil {
 		return o, err
@@ -125,11 +132,7 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		return o, err
 	}
 	o.account = accountOf(*o.creds, wt.Spec.ModeOrDefault())
-	var others []types.NamespacedName
-	o.known, o.user, others = r.accounts.look(client.ObjectKeyFromObject(wt), o.account, wt, cmp.Or(o.inSecret, o.inOld), time.Now())
-	for _, other := range others {
-		r.wake(other)
-	}
+	r.look(&o, cmp.Or(o.inSecret, o.inOld))
 	if !o.surveyed {
 		found, err := r.siblings(ctx, wt)
 		if err != nil {
@@ -137,7 +140,19 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		}
 		o.known = r.accounts.survey(o.account, wt.Spec.AppID, found, time.Now())
 	}
+	o.judge(r.StableWindow)
 	return o, nil
+}
+
+// look tells the account of o what token was found, and takes from there what
+// this process knows.
+func (r *WeChatTokenReconciler) look(o *observed, found *issued) {
+	var others []types.NamespacedName
+	o.known, o.user, others = r.accounts.look(client.ObjectKeyFromObject(o.wt), o.account, o.wt, found, time.Now())
+	for _, other := range others {
+		r.wake(other)
+	}
+	o.judge(r.StableWindow)
 }
 
 // siblings reads the tokens in the Secrets of all other WeChatTokens that name
@@ -379,15 +394,20 @@ func (r *WeChatTokenReconciler) call(key types.NamespacedName, id accountID, c c
 		return
 	}
 	go func() {
-		start := time.Now()
-		got, err := r.ask(r.calls, c)
-		for _, waiting := range r.accounts.end(key, id, c, start, got, err) {
+		for _, waiting := range r.ask(r.calls, key, id, c) {
 			r.wake(waiting)
 		}
 	}()
 }
 
-func (r *WeChatTokenReconciler) ask(ctx context.Context, c call) (wechat.Token, *wechat.Error) {
+// ask makes the call, notes what it brought, and returns the WeChatTokens that
+// want to know.
+func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedName, id accountID, c call) []types.NamespacedName {
+	start := time.Now()
+	if c.check {
+		lives, err := r.WeChat.Lives(ctx, c.previous.value)
+		return r.accounts.answered(id, c, start, lives, failureOf(err))
+	}
 	var (
 		token wechat.Token
 		err   error
@@ -397,13 +417,18 @@ func (r *WeChatTokenReconciler) ask(ctx context.Context, c call) (wechat.Token, 
 	} else {
 		token, err = r.WeChat.StableToken(ctx, c.creds, c.force)
 	}
+	return r.accounts.end(key, id, c, start, token, failureOf(err))
+}
+
+// failureOf is what WeChat's client says of a failed call; nil for a good one.
+func failureOf(err error) *wechat.Error {
 	if err == nil {
-		return token, nil
+		return nil
 	}
 	if failed, ok := errors.AsType[*wechat.Error](err); ok {
-		return token, failed
+		return failed
 	}
-	return token, &wechat.Error{Message: "the call failed"}
+	return &wechat.Error{Message: "the call failed"}
 }
 
 // statusWrite is a status that was written and may not be in the cache yet.
