@@ -61,6 +61,7 @@ type checked struct {
 	fingerprint string    // of the token; empty before the first question
 	at          time.Time // when the question was asked
 	dead        bool
+	givenBack   bool     // a plain call has given the dead token once more
 	failure     *failure // nil if WeChat told
 }
 
@@ -322,8 +323,11 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 		for _, u := range acc.users {
 			u.handled = cmp.Or(u.inCall, u.handled)
 		}
-	} else if u := acc.users[key]; u != nil {
-		u.keptFor = u.inCall
+	} else {
+		acc.checked.givenBack = acc.checked.fingerprint == acc.token.fingerprint
+		if u := acc.users[key]; u != nil {
+			u.keptFor = u.inCall
+		}
 	}
 	if c.force && !isNew {
 		acc.fail(nil, true)

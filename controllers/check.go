@@ -43,13 +43,13 @@ func (t *issued) handles(wt *v1alpha1.WeChatToken) bool {
 	return t != nil && report != "" && (named != t.fingerprint || t.handledDead == report)
 }
 
-// judge puts into the observed tokens what is known of their end beside what
+// judged is o with all that is known of the end of its tokens, beside what
 // WeChat said when it gave them.
 //
 //   - WeChat has called the token dead since.
 //   - There is a newer one of the account. The older then works for the length
 //     of a window at most: 5 minutes (getAccessToken, getStableAccessToken).
-func (o *observed) judge(window time.Duration) {
+func (o observed) judged(window time.Duration) observed {
 	newest := o.token
 	for _, t := range []**issued{&o.inSecret, &o.inOld, &o.token} {
 		if *t == nil {
@@ -67,17 +67,19 @@ func (o *observed) judge(window time.Duration) {
 		}
 		*t = &judged
 	}
+	return o
 }
 
-// foundDead reports whether WeChat has called t dead before its time.
+// foundDead reports whether WeChat has called t, of the present account, dead
+// before its time.
 func (o observed) foundDead(t *issued, now time.Time) bool {
-	return t != nil && o.checked.dead && o.checked.fingerprint == t.fingerprint && now.Before(t.expires)
+	return t != nil && t.account == o.account && o.checked.dead && o.checked.fingerprint == t.fingerprint && now.Before(t.expires)
 }
 
 // triedPlainly reports whether a plain call has given the dead t back, so that
 // only a forced one brings another. In Classic mode there are no plain ones.
 func (o observed) triedPlainly(t *issued) bool {
-	return t.mode == v1alpha1.ModeClassic || o.askedAt.After(o.checked.at)
+	return t.mode == v1alpha1.ModeClassic || o.checked.givenBack
 }
 
 // handledDead is the report of t that WeChat has called wrong: the present one,
@@ -102,7 +104,7 @@ func (o observed) checkWish(t *issued, now time.Time) (wish, bool) {
 	if !t.alive(now) {
 		return wish{}, false
 	}
-	w := wish{verdict: live()}
+	w := wish{check: true, verdict: live()}
 	report, named := reported(o.wt)
 	open := report != "" && named == t.fingerprint && o.handledDead(t) != report
 	switch {
@@ -148,9 +150,9 @@ func (o observed) probeAt() time.Time {
 // its time. It is counted as a forced refresh, so that somebody who ends tokens
 // all the time does not cost those that are due.
 //
-// In Stable mode a plain call comes first: it is free, and brings the token that
-// somebody else has forced. See plainWish.
-func (o observed) deadWish(t *issued, now time.Time) wish {
+// In Stable mode the plain call comes first: it is free, and brings the token
+// that somebody else has forced.
+func (o observed) deadWish(t *issued, plain wish, now time.Time) wish {
 	mode := o.wt.Spec.ModeOrDefault()
 	next, exhausted := nextForced(mode, o.forced, o.classic, now)
 	w := wish{at: next, force: true, verdict: diedEarly(mode)}
@@ -160,6 +162,9 @@ func (o observed) deadWish(t *issued, now time.Time) wish {
 	if o.failure != nil {
 		w.verdict = failed(o.failure, false)
 		w.at = o.afterFailure(w.at, t)
+	}
+	if !o.triedPlainly(t) {
+		w.at, w.force = plain.at, false
 	}
 	return w
 }

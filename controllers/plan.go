@@ -124,65 +124,62 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 // wish is a call that is wanted, and what to say until it has worked.
 type wish struct {
 	at      time.Time // not before
+	check   bool      // see call
 	force   bool
 	verdict verdict
 }
 
-// planCall decides whether and when to ask WeChat. There are up to four wishes:
-// a plain call, which brings the next token in its time; a forced one for a
-// pending refresh, or for a token that died before its time; and the question
-// whether the token lives. The earliest is granted; none holds up another.
+// wishes are the calls that are wanted of WeChat: a plain one, which brings the
+// next token in its time; a forced one for a token that died before its time, or
+// for a pending refresh; and the question whether the token lives. Of their
+// verdicts the first counts that is not well. serves is the token that the
+// target carries; need says that there is no live token of the account.
+func (o observed) wishes(serves, best *issued, need bool, window time.Duration, now time.Time) []wish {
+	plain := o.plainWish(best, need, window, now)
+	wishes := []wish{plain}
+	if o.foundDead(best, now) {
+		wishes = append(wishes, o.deadWish(best, plain, now))
+	}
+	// A forced refresh that is handled may have its echo in a write to come.
+	if request := pending(o.wt, serves); request != "" && request != o.handled && !need {
+		wishes = append(wishes, o.forcedWish(request, best, now))
+	}
+	if check, wanted := o.checkWish(best, now); wanted {
+		wishes = append(wishes, check)
+	}
+	return wishes
+}
+
+// planCall decides whether and when to ask WeChat: the earliest wish is granted,
+// and none holds up another.
 func (p *plan) planCall(o observed, best *issued, window time.Duration, now time.Time) {
 	need := !best.alive(now) || best.account != o.account
-	next := o.plainWish(best, need, window, now)
+	wishes := o.wishes(p.token, best, need, window, now)
+	next := wishes[0]
 	p.verdict = next.verdict
-
-	if o.foundDead(best, now) && best.account == o.account {
-		dead := o.deadWish(best, now)
-		if p.verdict.ends == well {
-			p.verdict = dead.verdict
-		}
-		if o.triedPlainly(best) && dead.at.Before(next.at) {
-			next = dead
-		}
-	}
-
-	// A forced refresh that is handled may have its echo in a write to come.
-	if request := pending(o.wt, p.token); request != "" && request != o.handled && !need {
-		forced := o.forcedWish(request, best, now)
-		if forced.at.Before(next.at) {
-			next = forced
+	for _, w := range wishes[1:] {
+		if w.at.Before(next.at) {
+			next = w
 		}
 		if p.verdict.ends == well {
-			p.verdict = forced.verdict
+			p.verdict = w.verdict
 		}
 	}
-
-	check, wanted := o.checkWish(best, now)
-	if wanted && p.verdict.ends == well && p.verdict.reason == v1alpha1.ReasonTokenLive {
-		p.verdict = check.verdict
-	}
-
 	// Without a token in the Secret and without bad news, the news is to come.
 	p.verdict.pending = (need || p.token == nil) && p.verdict.ends == well
 	switch {
 	case o.calling: // its end wakes the object
-	case !now.Before(next.at):
-		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), force: next.force, previous: best, tried: attemptOf(o.wt)}
-	case wanted && !now.Before(check.at):
-		p.call = &call{check: true, previous: best}
-	default:
+	case now.Before(next.at):
 		p.wakeAt(next.at)
-		if wanted {
-			p.wakeAt(check.at)
-		}
+	default:
+		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), check: next.check, force: next.force, previous: best, tried: attemptOf(o.wt)}
 	}
 }
 
 // plainWish is the plain call that is wanted next. need says that there is no
 // live token of the account.
 func (o observed) plainWish(best *issued, need bool, window time.Duration, now time.Time) wish {
-	if need && o.foundDead(best, now) && best.account == o.account && o.wt.Spec.ModeOrDefault() == v1alpha1.ModeClassic {
+	if o.foundDead(best, now) && best.mode == v1alpha1.ModeClassic {
 		need = false // see deadWish
 	}
 	w := wish{at: o.plainAt(best, need, window, now), verdict: live()}

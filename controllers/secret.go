@@ -82,7 +82,7 @@ type issued struct {
 	classic     dayCount
 
 	// ended is an earlier end than expires, which was learned later; zero if
-	// there is none. It is not on the Secret. See observed.judge.
+	// there is none. It is not on the Secret. See observed.judged.
 	ended time.Time
 }
 

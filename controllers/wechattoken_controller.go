@@ -123,7 +123,7 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 			o.account = o.inSecret.account
 			r.look(&o, o.inSecret)
 		}
-		return o, nil
+		return o.judged(r.StableWindow), nil
 	}
 	if o.creds, o.missing, err = r.credentials(ctx, wt); err != nil || o.creds == nil {
 		return o, err
@@ -140,8 +140,7 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		}
 		o.known = r.accounts.survey(o.account, wt.Spec.AppID, found, time.Now())
 	}
-	o.judge(r.StableWindow)
-	return o, nil
+	return o.judged(r.StableWindow), nil
 }
 
 // look tells the account of o what token was found, and takes from there what
@@ -152,7 +151,6 @@ func (r *WeChatTokenReconciler) look(o *observed, found *issued) {
 	for _, other := range others {
 		r.wake(other)
 	}
-	o.judge(r.StableWindow)
 }
 
 // siblings reads the tokens in the Secrets of all other WeChatTokens that name

@@ -1,0 +1,458 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+func reporting(value string) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) {
+		metav1.SetMetaDataAnnotation(&wt.ObjectMeta, v1alpha1.AnnotationDeadToken, value)
+	}
+}
+
+func probing(seconds int32) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Probe.IntervalSeconds = seconds }
+}
+
+func stableMode(*v1alpha1.WeChatToken) {}
+
+// report is the report of the token in the Secret "shop" that a consumer makes.
+func (w *world) report() string {
+	return fingerprint(w.token()) + "@" + time.Now().UTC().Format(time.RFC3339)
+}
+
+// fetchedOutside lets somebody else fetch a token, and the overlap of the old
+// one pass.
+func fetchedOutside(w *world) {
+	w.weChat.Rotate(testAppID)
+	w.run(5*time.Minute + time.Second)
+}
+
+// forcedOutside lets somebody else force a token.
+func forcedOutside(w *world) {
+	w.t.Helper()
+	c := wechat.NewClientWithTransports("https://wechat", time.Minute, w.weChat.Transport(), w.weChat.Transport())
+	if _, err := c.StableToken(w.t.Context(), wechat.Credentials{AppID: testAppID, AppSecret: testAppSecret}, true); err != nil {
+		w.t.Fatal(err)
+	}
+	w.run(5*time.Minute + time.Second)
+}
+
+// killed makes WeChat refuse the token that it gives to whoever asks.
+func killed(w *world) { w.weChat.Kill(w.token()) }
+
+// The third rule: a server that finds its token dead gets a new one.
+func TestReportedDeadTokenIsReplaced(t *testing.T) {
+	cases := map[string]struct {
+		reason        string
+		mode          func(*v1alpha1.WeChatToken)
+		dies          func(*world)
+		plain, forced int
+	}{
+		"StableForcedOutside": {
+			reason: "The plain call brings the token that somebody else has forced, and spends nothing.",
+			mode:   stableMode, dies: forcedOutside, plain: 1,
+		},
+		"StableKilled": {
+			reason: "The plain call gives the dead token back, so that one is forced.",
+			mode:   stableMode, dies: killed, plain: 1, forced: 1,
+		},
+		"ClassicFetchedOutside": {
+			reason: "Each call brings a new token.",
+			mode:   classic, dies: fetchedOutside, plain: 1,
+		},
+		"ClassicKilled": {
+			reason: "Each call brings a new token.",
+			mode:   classic, dies: killed, plain: 1,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(tc.mode))
+				w.run(time.Hour)
+				tc.dies(w)
+				before, report := w.weChat.Counts(testAppID), w.report()
+				w.change(reporting(report))
+				w.run(time.Second)
+				if !w.weChat.Alive(w.token()) {
+					t.Errorf("%s\nthe token is still dead", tc.reason)
+				}
+				after := w.weChat.Counts(testAppID)
+				forced := after.Forced - before.Forced
+				plain := after.Stable.Calls + after.Classic.Calls - before.Stable.Calls - before.Classic.Calls - forced
+				if plain != tc.plain || forced != tc.forced || after.Business.Calls-before.Business.Calls != 1 {
+					t.Errorf("%s\n%d plain and %d forced calls after %d questions, want %d and %d after 1",
+						tc.reason, plain, forced, after.Business.Calls-before.Business.Calls, tc.plain, tc.forced)
+				}
+				if got := w.get("shop").Status.LastHandledDeadToken; got != report {
+					t.Errorf("echo %q, want %q", got, report)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+
+				w.restart()
+				w.run(time.Minute)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+				if got := w.weChat.Counts(testAppID); got.Business.Calls != after.Business.Calls || w.calls() != after.Stable.Calls+after.Classic.Calls {
+					t.Error("the restart cost a call")
+				}
+				w.run(2 * time.Hour)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantNoSecrets()
+			})
+		})
+	}
+}
+
+// A reporter who is wrong costs one question and one write, also over restarts.
+func TestFalseReportCostsOneQuestion(t *testing.T) {
+	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+				token, calls, writes, report := w.token(), w.calls(), w.secretWrites, w.report()
+				w.change(reporting(report))
+				w.run(time.Minute)
+				w.restart()
+				w.run(10 * time.Minute)
+				if w.token() != token || w.calls() != calls {
+					t.Errorf("token kept %t after %d calls, want it kept after none", w.token() == token, w.calls()-calls)
+				}
+				if got := w.weChat.Counts(testAppID).Business.Calls; got != 1 || w.secretWrites-writes != 1 {
+					t.Errorf("%d questions and %d writes, want one of each", got, w.secretWrites-writes)
+				}
+				if got := w.get("shop").Status.LastHandledDeadToken; got != report {
+					t.Errorf("echo %q, want %q", got, report)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+
+				killed(w)
+				w.change(reporting(w.report()))
+				w.run(time.Minute)
+				if w.token() == token {
+					t.Error("the same token was reported again when it was dead, and is still there")
+				}
+			})
+		})
+	}
+}
+
+// A liar costs two questions a minute, and not one token.
+func TestLiarCannotBurnTheBudget(t *testing.T) {
+	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(10 * time.Minute)
+				token, calls := w.token(), w.calls()
+				for range 600 {
+					w.change(reporting(w.report()))
+					w.run(time.Second)
+				}
+				if got := w.weChat.Counts(testAppID).Business.Calls; got > 21 {
+					t.Errorf("%d questions in 10 minutes of lies, want 21 at most", got)
+				}
+				if w.token() != token || w.calls() != calls {
+					t.Errorf("%d calls for a token that lives", w.calls()-calls)
+				}
+			})
+		})
+	}
+}
+
+// A report of a token that is not there any more has nothing to do.
+func TestReportOfAnotherTokenIsDone(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		old := w.report()
+		w.change(bumped("1"))
+		w.run(10 * time.Minute)
+		before := w.weChat.Counts(testAppID)
+		w.change(reporting(old))
+		w.run(time.Minute)
+		if diff := w.weChat.Counts(testAppID); diff.Business.Calls != before.Business.Calls || diff.Stable.Calls != before.Stable.Calls {
+			t.Error("WeChat was asked about a token that nobody has")
+		}
+		if got := w.get("shop").Status.LastHandledDeadToken; got != old {
+			t.Errorf("echo %q, want %q", got, old)
+		}
+	})
+}
+
+// However many report the same dead token, WeChat is asked once and calls once.
+func TestReportsOfOneAccountCoalesce(t *testing.T) {
+	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				const n = 25
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				for i := range n - 1 {
+					w.create(weChatToken(named(fmt.Sprint("shop", i)), mode))
+				}
+				w.run(time.Hour)
+				fetchedOutside(w)
+				forcedOutside(w)
+				before, report := w.weChat.Counts(testAppID), w.report()
+				for i := range n - 1 {
+					w.report1(fmt.Sprint("shop", i), fmt.Sprintf("%s.%d", report, i))
+				}
+				w.report1("shop", report)
+				w.run(time.Second)
+				after := w.weChat.Counts(testAppID)
+				if got := after.Business.Calls - before.Business.Calls; got != 1 {
+					t.Errorf("%d questions, want 1", got)
+				}
+				if got := after.Stable.Calls + after.Classic.Calls - before.Stable.Calls - before.Classic.Calls; got != 1 {
+					t.Errorf("%d calls, want 1", got)
+				}
+				for i := range n - 1 {
+					name := fmt.Sprint("shop", i)
+					if string(w.secret(name).Data["access_token"]) != w.token() || !w.weChat.Alive(w.token()) {
+						t.Errorf("%s does not share the live token", name)
+					}
+					if got := w.get(name).Status.LastHandledDeadToken; !strings.HasPrefix(got, report) {
+						t.Errorf("%s: echo %q", name, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// report1 puts a report on the WeChatToken of the given name.
+func (w *world) report1(name, value string) {
+	w.t.Helper()
+	wt := w.get(name)
+	reporting(value)(wt)
+	if err := w.client.Update(w.t.Context(), wt); err != nil {
+		w.t.Fatal(err)
+	}
+	w.seen(wt)
+}
+
+// What does not look like a report may be a token, and is not repeated.
+func TestMalformedReportIsIgnored(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		killed(w)
+		for _, value := range []string{w.token(), fingerprint(w.token()) + w.token()[:20], fingerprint(w.token()) + "@" + w.token()} {
+			w.change(reporting(value))
+			w.run(time.Minute)
+			if got := w.get("shop").Status.LastHandledDeadToken; got != "" {
+				t.Errorf("echo %q", got)
+			}
+		}
+		if w.weChat.Counts(testAppID).Business.Calls > 0 {
+			t.Error("WeChat was asked")
+		}
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Annotations = nil })
+		w.wantNoSecrets()
+	})
+}
+
+// Until the dead token has a successor Ready is False, and its end is the time
+// at which it was found dead.
+func TestReadyIsFalseWhileTheTokenIsDead(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic))
+		w.run(time.Hour)
+		w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Classic, Kind: wechattest.FaultErrcode, Code: -1})
+		fetchedOutside(w)
+		w.change(reporting(w.report()))
+		w.run(10 * time.Second)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
+		if wt := w.get("shop"); wt.Status.ExpirationTime.After(time.Now()) || wt.Status.LastHandledDeadToken != "" {
+			t.Errorf("the token ends at %s, echo %q", wt.Status.ExpirationTime, wt.Status.LastHandledDeadToken)
+		}
+		if w.token() == "" {
+			t.Error("the Secret was emptied")
+		}
+		w.weChat.ClearFaults()
+		w.run(2 * time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+	})
+}
+
+// A report waits for WeChat's word, however long that takes.
+func TestReportOutlivesAFailedQuestion(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(30 * time.Minute)
+		fault := w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: -1})
+		killed(w)
+		dead := w.token()
+		w.change(reporting(w.report()))
+		w.run(10 * time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonCheckFailed)
+		if got := w.other(); got != v1alpha1.ConditionReconciling {
+			t.Errorf("condition %q beside Ready, want Reconciling", got)
+		}
+		if got := w.weChat.Counts(testAppID).Business.Calls; got > 16 {
+			t.Errorf("%d questions in 10 minutes to a WeChat that is busy", got)
+		}
+		w.weChat.ClearFaults(fault)
+		w.run(90 * time.Second)
+		if w.token() == dead {
+			t.Error("the dead token is still there")
+		}
+	})
+}
+
+// Tokens that die all the time are replaced within the budget of forced calls,
+// and then the free call is made until it brings another token.
+func TestDeathsAreBudgeted(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		for range forcedPerDay {
+			killed(w)
+			w.change(reporting(w.report()))
+			w.run(time.Minute)
+			if !w.weChat.Alive(w.token()) {
+				t.Fatal("the token is dead a minute after the report")
+			}
+		}
+		w.restart()
+		w.run(time.Second)
+		before := w.weChat.Counts(testAppID)
+		killed(w)
+		w.change(reporting(w.report()))
+		w.run(10 * time.Minute)
+		after := w.weChat.Counts(testAppID)
+		if after.Forced != forcedPerDay || after.Stable.Calls-before.Stable.Calls > 11 {
+			t.Errorf("%d forced calls in all, and %d calls in the last 10 minutes", after.Forced, after.Stable.Calls-before.Stable.Calls)
+		}
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonRefreshBudgetExhausted)
+		w.run(24 * time.Hour)
+		if !w.weChat.Alive(w.token()) {
+			t.Error("WeChat would force another token by now, and the Secret has the dead one")
+		}
+	})
+}
+
+// The probe finds a dead token without a report.
+func TestProbeReplacesADeadToken(t *testing.T) {
+	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mode, probing(60)))
+				w.run(time.Hour)
+				if got := w.weChat.Counts(testAppID).Business.Calls; got < 50 || got > 60 {
+					t.Errorf("%d questions in an hour of probes each 60 to 66 s", got)
+				}
+				killed(w)
+				w.run(67 * time.Second)
+				if !w.weChat.Alive(w.token()) {
+					t.Error("the token is dead after a probe's time")
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+			})
+		})
+	}
+}
+
+// A restart is no reason to probe, and WeChatTokens of one account share it.
+func TestProbesAreShared(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(probing(60)), weChatToken(named("b"), probing(90)), weChatToken(named("c"), probing(60)))
+		w.run(time.Hour)
+		before := w.weChat.Counts(testAppID).Business.Calls
+		if before < 50 || before > 60 {
+			t.Errorf("%d questions in an hour, want one a minute for all three", before)
+		}
+		for range 30 {
+			w.restart()
+			w.run(10 * time.Second)
+		}
+		if got := w.weChat.Counts(testAppID).Business.Calls; got != before {
+			t.Errorf("%d questions by restarts", got-before)
+		}
+	})
+}
+
+// A probe that WeChat does not answer backs off, and says so without alarm.
+func TestProbeBacksOff(t *testing.T) {
+	for _, code := range []int{-1, 45009, 48001} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(probing(30)))
+				w.run(10 * time.Minute)
+				w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: code})
+				before := w.weChat.Counts(testAppID).Business.Calls
+				w.run(24 * time.Hour)
+				if got := w.weChat.Counts(testAppID).Business.Calls - before; got > 35 {
+					t.Errorf("%d questions in a day without an answer", got)
+				}
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonCheckFailed)
+				if got := w.other(); got != "" {
+					t.Errorf("condition %s beside Ready, want none", got)
+				}
+				w.weChat.ClearFaults()
+				w.run(2 * time.Hour)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			})
+		})
+	}
+}
+
+// Somebody outside who fetches again and again (Classic) is not fought beyond
+// the quota: what is due is still refreshed.
+func TestWarOverAClassicToken(t *testing.T) {
+	inWorld(t, wechattest.Config{Overlap: -1, ClassicPerDay: -1}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic, probing(30)))
+		untilMidnight(w)
+		start := w.calls()
+		for range 24 * 60 * 4 {
+			w.weChat.Rotate(testAppID)
+			w.run(15 * time.Second)
+		}
+		if got := w.calls() - start; got > classicPerDay {
+			t.Errorf("%d calls in a day, WeChat allows %d", got, classicPerDay)
+		}
+		w.run(10 * time.Minute)
+		if !w.weChat.Alive(w.token()) {
+			t.Errorf("the token is dead after the war; Ready = %s", w.ready().Message)
+		}
+	})
+}
+
+// A suspended WeChatToken says when the call for its sibling has ended its
+// token.
+func TestSuspendedTellsTheEndOfItsToken(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic), weChatToken(named("b"), classic))
+		w.run(time.Hour)
+		w.change(suspendedSpec)
+		w.run(time.Second)
+		token := w.token()
+		b := w.get("b")
+		bumped("1")(b)
+		if err := w.client.Update(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		w.wake(client.ObjectKeyFromObject(b))
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
+		w.run(5 * time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+		if w.token() != token || w.weChat.Alive(token) {
+			t.Error("the test is wrong: the token should be dead, and untouched")
+		}
+		w.restart()
+		w.run(time.Second)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
+	})
+}
