@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +28,8 @@ type accounts struct {
 // account is one appid with one AppSecret in one mode.
 type account struct {
 	known
-	users map[types.NamespacedName]*user
+	users    map[types.NamespacedName]*user
+	surveyed bool // see survey
 }
 
 // known is what this process knows of an account.
@@ -44,11 +46,6 @@ type known struct {
 	// lost says that a call may have ended the token in use, and that its
 	// answer, with the next token, did not arrive. A further call ends it.
 	lost bool
-
-	// surveyed says that the Secrets of all WeChatTokens of the appid and mode
-	// were read once, so that token and budget hold what earlier processes left
-	// there. Before that WeChat is not called.
-	surveyed bool
 
 	// settled says that there is no forced call of which only WeChat knows:
 	// none has lost its answer, and no earlier process can have died between a
@@ -115,23 +112,19 @@ type call struct {
 func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeChatToken, found *issued, now time.Time) (known, user, []types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.byID == nil {
-		a.byID, a.of = map[accountID]*account{}, map[types.NamespacedName]accountID{}
-	}
 	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.users[key].uid != wt.UID) {
 		a.leave(key)
 	}
-	acc := a.byID[id]
-	if acc == nil {
-		acc = &account{users: map[types.NamespacedName]*user{}}
-		acc.settled, acc.since = true, now
-		a.byID[id] = acc
-	}
+	acc := a.account(id, now)
 	u := acc.users[key]
 	if u == nil {
 		u = &user{uid: wt.UID, tried: attemptOf(wt)}
 		acc.users[key], a.of[key] = u, id
-		acc.settled = acc.settled && pending(wt, found) == ""
+		if acc.forcedSince(found) {
+			u.handled = requested(wt)
+		} else if pending(wt, found) != "" {
+			acc.settled = false
+		}
 	}
 	u.asked = requested(wt)
 	if report, _ := reported(wt); report != u.report {
@@ -147,20 +140,49 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 	return acc.known, *u, nil
 }
 
-// survey notes what stands in the Secrets of all WeChatTokens of the appid and
-// mode, and returns what is known then.
-func (a *accounts) survey(id accountID, appID string, found []*issued, now time.Time) known {
+// account is the one with the given ID, which may be new.
+func (a *accounts) account(id accountID, now time.Time) *account {
+	if a.byID == nil {
+		a.byID, a.of = map[accountID]*account{}, map[types.NamespacedName]accountID{}
+	}
+	acc := a.byID[id]
+	if acc == nil {
+		acc = &account{users: map[types.NamespacedName]*user{}}
+		acc.settled, acc.since = true, now
+		a.byID[id] = acc
+	}
+	return acc
+}
+
+// surveyed reports whether survey was called for the account.
+func (a *accounts) surveyed(id accountID) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[id]
-	if acc == nil {
-		return known{} // forgotten meanwhile; nothing will be called for it
-	}
+	return acc != nil && acc.surveyed
+}
+
+// survey notes what stands in the Secrets of all WeChatTokens of the appid and
+// mode. It is called before look, and once: without it a process that has just
+// started would call WeChat for one of them though another has a live token.
+func (a *accounts) survey(id accountID, appID string, found []*issued, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.account(id, now)
 	for _, t := range found {
 		acc.learn(id, appID, t, now)
 	}
 	acc.surveyed = true
-	return acc.known
+}
+
+// forcedSince reports whether the account's token was forced after found, the
+// one in the Secret of a WeChatToken, was obtained. An earlier process has died
+// then before it wrote that Secret: a refresh that was asked for there is
+// answered by the newer token.
+func (acc *account) forcedSince(found *issued) bool {
+	t := acc.token
+	return t != nil && found != nil && found.account == t.account && t.obtained.After(found.obtained) &&
+		slices.ContainsFunc(t.forced, func(at time.Time) bool { return at.Unix() == t.obtained.Unix() })
 }
 
 // learn notes what a token found in a Secret tells of the account, and reports
@@ -308,8 +330,7 @@ func (f *failure) class() wechat.Class {
 // refresh that was asked for before the call began.
 func (acc *account) give(key types.NamespacedName, id accountID, c call, start time.Time, got wechat.Token) {
 	isNew := c.previous == nil || c.previous.fingerprint != fingerprint(got.Value)
-	uncounted := !acc.settled && isNew && c.previous != nil && c.mode == v1alpha1.ModeStable // a forced call has worked that nobody counted
-	if c.force || uncounted {
+	if c.force || (isNew && acc.forcedByOther(c)) {
 		acc.forced = spend(acc.forced, start)
 	}
 	acc.settled, acc.lost = true, false
@@ -334,6 +355,16 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 		return
 	}
 	acc.failure = nil
+}
+
+// forcedByOther reports whether the new token that a plain call has brought is
+// that of a forced call which nobody has counted: an earlier process has died
+// after it, or somebody outside has made it. WeChat counts them all alike.
+func (acc *account) forcedByOther(c call) bool {
+	if c.previous == nil || c.mode != v1alpha1.ModeStable {
+		return false
+	}
+	return !acc.settled || (acc.checked.dead && acc.checked.fingerprint == c.previous.fingerprint)
 }
 
 // sameEnd is how far two ends of one token may lie apart, given whole seconds

@@ -132,14 +132,14 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		return o, err
 	}
 	o.account = accountOf(*o.creds, wt.Spec.ModeOrDefault())
-	r.look(&o, cmp.Or(o.inSecret, o.inOld))
-	if !o.surveyed {
+	if !r.accounts.surveyed(o.account) {
 		found, err := r.siblings(ctx, wt)
 		if err != nil {
 			return o, err
 		}
-		o.known = r.accounts.survey(o.account, wt.Spec.AppID, found, time.Now())
+		r.accounts.survey(o.account, wt.Spec.AppID, found, time.Now())
 	}
+	r.look(&o, cmp.Or(o.inSecret, o.inOld))
 	return o.judged(r.StableWindow), nil
 }
 

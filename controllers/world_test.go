@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 	"sync"
@@ -57,6 +58,12 @@ type world struct {
 
 	// refuse makes the API server fail a write of a Secret.
 	refuse func() error
+
+	// effects are what the operator has done to the world so far, each before
+	// and after. At the one with the number crashAt, counted from 1, it dies.
+	effects []string
+	crashAt int
+	crashed bool
 }
 
 // inWorld runs a test in a world with the given WeChat, where testAppID has
@@ -82,12 +89,19 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 							return err
 						}
 					}
-					w.secretWrites++
-					return c.Apply(ctx, obj, opts...)
+					return w.effect("write of the Secret", func() error {
+						w.secretWrites++
+						return c.Apply(ctx, obj, opts...)
+					})
+				},
+				Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
+					return w.effect("delete of the old Secret", func() error { return c.Delete(ctx, obj, opts...) })
 				},
 				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-					w.statusWrites++
-					return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+					return w.effect("write of the status", func() error {
+						w.statusWrites++
+						return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+					})
 				},
 			}).Build()
 		w.restart()
@@ -110,11 +124,41 @@ func (w *world) restart() {
 		calls:        w.t.Context(),
 	}
 	w.r.wake = w.wake
+	var all v1alpha1.WeChatTokenList
+	if err := w.client.List(w.t.Context(), &all); err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range all.Items {
+		w.wake(client.ObjectKeyFromObject(&all.Items[i]))
+	}
+}
+
+// errCrashed is what a dead operator gets to see: nothing that it could act on.
+var errCrashed = apierrors.NewServiceUnavailable("the operator is dead")
+
+// effect lets the operator do something to the world, or die before or after.
+func (w *world) effect(what string, do func() error) error {
+	if !w.reach("before the " + what) {
+		return errCrashed
+	}
+	err := do()
+	if !w.reach("after the " + what) {
+		return errCrashed
+	}
+	return err
+}
+
+// reach notes that the operator has come to a point, and reports whether it
+// lives on.
+func (w *world) reach(point string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key := range w.queue {
-		w.queue[key] = time.Now()
+	if w.crashed {
+		return false
 	}
+	w.effects = append(w.effects, point)
+	w.crashed = len(w.effects) == w.crashAt
+	return !w.crashed
 }
 
 // Eventf makes the world an events.EventRecorder.
@@ -131,9 +175,13 @@ func (w *world) wake(key types.NamespacedName) {
 // RoundTrip makes the world the wire between the operator and WeChat, and notes
 // the tokens that go over it.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := w.weChat.Transport().RoundTrip(req)
+	var resp *http.Response
+	err := w.effect("call of "+path.Base(req.URL.Path), func() (err error) {
+		resp, err = w.weChat.Transport().RoundTrip(req)
+		return err
+	})
 	if err != nil {
-		return resp, err
+		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 128<<10))
 	if token := regexp.MustCompile(`"access_token":"([^"]+)`).FindSubmatch(body); token != nil {
@@ -199,6 +247,10 @@ func (w *world) run(d time.Duration) {
 	w.t.Helper()
 	for end := time.Now().Add(d); ; {
 		synctest.Wait() // until all that can be done at this time is done
+		if w.crashed {
+			w.crashed = false
+			w.restart()
+		}
 		key, at := w.next()
 		if !at.IsZero() && !at.After(time.Now()) {
 			w.reconcile(key)

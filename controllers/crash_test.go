@@ -1,0 +1,160 @@
+package controllers
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// TestCrashBetweenAnyTwoEffects stops the operator at every point between two effects, one after the
+// other, of each way in which a token is replaced. Whatever the point:
+//
+//   - P1: no consumer finds a dead token, but where it was dead to begin with.
+//   - P4: all Secrets of the account hold the same live token in the end.
+//   - P5: what was asked for is echoed.
+//   - The crash costs one call of WeChat at most, and only the crash after a
+//     call whose token was not written yet costs one that ends a token.
+//   - The Secret counts the forced calls that WeChat counts.
+//   - P3: a further restart costs neither a call nor a write.
+func TestCrashBetweenAnyTwoEffects(t *testing.T) {
+	scenarios := map[string]struct {
+		setup     func(*world, func(*v1alpha1.WeChatToken)) // before the operator can crash
+		act       func(*world, func(*v1alpha1.WeChatToken))
+		lasts     time.Duration
+		wasDead   bool // the token is dead when it begins
+		effects   int  // points at which the operator can crash, at least
+		wantEcho  string
+		wantAlike []string // Secrets that hold the token in the end
+	}{
+		"First": {
+			setup: func(*world, func(*v1alpha1.WeChatToken)) {},
+			act: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+			},
+			lasts: time.Minute, wasDead: true, effects: 6, wantAlike: []string{"shop"},
+		},
+		"Scheduled": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+			},
+			act:   func(*world, func(*v1alpha1.WeChatToken)) {},
+			lasts: time.Hour, effects: 6, wantAlike: []string{"shop"},
+		},
+		"Forced": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+			},
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(bumped("1")) },
+			lasts: time.Minute, effects: 6, wantEcho: "1", wantAlike: []string{"shop"},
+		},
+		"Passive": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+				killed(w)
+			},
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(reporting(w.report())) },
+			lasts: time.Minute, wasDead: true, effects: 8, wantAlike: []string{"shop"},
+		},
+		"FalseReport": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+			},
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(reporting(w.report())) },
+			lasts: time.Minute, effects: 6, wantAlike: []string{"shop"},
+		},
+		"Shared": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode), weChatToken(named("b"), mode), weChatToken(named("c"), mode))
+				w.run(time.Hour)
+			},
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(bumped("1")) },
+			lasts: time.Minute, effects: 14, wantEcho: "1", wantAlike: []string{"shop", "b", "c"},
+		},
+		"Moved": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+			},
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(writing("elsewhere")) },
+			lasts: time.Minute, effects: 6, wasDead: true, wantAlike: []string{"elsewhere"},
+		},
+		"AppSecretChanged": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode), weChatToken(named("b"), mode))
+				w.run(time.Hour)
+			},
+			act: func(w *world, _ func(*v1alpha1.WeChatToken)) {
+				w.weChat.SetSecret(testAppID, wrongSecret)
+				w.edit("shop-app", setAppSecret(wrongSecret))
+			},
+			lasts: time.Minute, effects: 6, wantAlike: []string{"shop", "b"},
+		},
+	}
+	for name, tc := range scenarios {
+		for mode, setMode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+			t.Run(name+mode, func(t *testing.T) {
+				// play plays the scenario with a crash at the given effect, and
+				// returns the effects, and the calls and forced calls made.
+				play := func(t *testing.T, crashAt int) (effects []string, calls, forced int) {
+					inWorld(t, wechattest.Config{}, func(w *world) {
+						tc.setup(w, setMode)
+						w.effects, w.crashAt = nil, crashAt
+						before := w.weChat.Counts(testAppID)
+						tc.act(w, setMode)
+						dead := w.consume(tc.lasts, time.Second)
+						effects = w.effects
+						after := w.weChat.Counts(testAppID)
+						calls, forced = after.Stable.Calls+after.Classic.Calls-before.Stable.Calls-before.Classic.Calls, after.Forced-before.Forced
+
+						if dead > 0 && !tc.wasDead {
+							t.Errorf("%d reads found a dead token", dead)
+						}
+						for _, name := range tc.wantAlike {
+							s := w.secret(name)
+							if s == nil || !w.weChat.Alive(string(s.Data["access_token"])) {
+								t.Errorf("Secret %s holds no live token", name)
+							} else if string(s.Data["access_token"]) != string(w.secret(tc.wantAlike[0]).Data["access_token"]) {
+								t.Errorf("Secret %s holds another token than %s", name, tc.wantAlike[0])
+							} else if mode == "Stable" && len(tokenIn(s).forced) != forced {
+								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(tokenIn(s).forced), forced)
+							}
+						}
+						if got := w.get("shop").Status; got.LastHandledRefreshAt != tc.wantEcho || got.LastHandledDeadToken != w.get("shop").Annotations[v1alpha1.AnnotationDeadToken] {
+							t.Errorf("echoes %q and %q", got.LastHandledRefreshAt, got.LastHandledDeadToken)
+						}
+
+						before, writes := w.weChat.Counts(testAppID), w.secretWrites+w.statusWrites
+						w.restart()
+						w.run(time.Minute)
+						after = w.weChat.Counts(testAppID)
+						if after.Stable.Calls != before.Stable.Calls || after.Classic.Calls != before.Classic.Calls || after.Business.Calls != before.Business.Calls || w.secretWrites+w.statusWrites != writes {
+							t.Errorf("a further restart cost %d writes, and calls: %t", w.secretWrites+w.statusWrites-writes, after.Stable.Calls != before.Stable.Calls)
+						}
+					})
+					return effects, calls, forced
+				}
+
+				points, leastCalls, leastForced := play(t, 0)
+				if len(points) < tc.effects {
+					t.Fatalf("%d effects, want at least %d: %q", len(points), tc.effects, points)
+				}
+				for i, point := range points {
+					t.Run(fmt.Sprintf("%02d %s", i+1, point), func(t *testing.T) {
+						_, calls, forced := play(t, i+1)
+						t.Logf("%d calls, %d of them forced; without the crash %d and %d", calls, forced, leastCalls, leastForced)
+						if calls > leastCalls+1 || forced > leastForced+1 {
+							t.Errorf("%d calls, %d of them forced; without the crash %d and %d", calls, forced, leastCalls, leastForced)
+						}
+					})
+				}
+			})
+		}
+	}
+}
