@@ -103,6 +103,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 				// play plays the scenario with a crash at the given effect, and
 				// returns the effects, and the calls and forced calls made.
 				play := func(t *testing.T, crashAt int) (effects []string, calls, forced int) {
+					t.Helper()
 					inWorld(t, wechattest.Config{}, func(w *world) {
 						tc.setup(w, setMode)
 						w.effects, w.crashAt = nil, crashAt
@@ -118,11 +119,12 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						}
 						for _, name := range tc.wantAlike {
 							s := w.secret(name)
-							if s == nil || !w.weChat.Alive(string(s.Data["access_token"])) {
+							switch {
+							case s == nil || !w.weChat.Alive(string(s.Data["access_token"])):
 								t.Errorf("Secret %s holds no live token", name)
-							} else if string(s.Data["access_token"]) != string(w.secret(tc.wantAlike[0]).Data["access_token"]) {
+							case string(s.Data["access_token"]) != string(w.secret(tc.wantAlike[0]).Data["access_token"]):
 								t.Errorf("Secret %s holds another token than %s", name, tc.wantAlike[0])
-							} else if mode == "Stable" && len(tokenIn(s).forced) != forced {
+							case mode == "Stable" && len(tokenIn(s).forced) != forced:
 								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(tokenIn(s).forced), forced)
 							}
 						}
