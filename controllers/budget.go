@@ -20,6 +20,12 @@ const (
 	forcedPerDay  = 20
 	forcedSpacing = 30 * time.Second
 
+	// forcedSlack is kept beside the spacing. The Secret has whole seconds, so a
+	// call is remembered as up to 1 s earlier than it was, and it may have been
+	// longer on its way than the next one. A forced call that comes too soon is
+	// refused, counts, and begins another wait.
+	forcedSlack = 2 * time.Second
+
 	// classicPerDay is WeChat's limit of /cgi-bin/token for a new account. The
 	// last classicReserve calls of a day are not for forced refreshes, so that
 	// no flood of them keeps a token from being replaced in time.
@@ -62,7 +68,7 @@ func nextForced(mode v1alpha1.Mode, forced []time.Time, classic dayCount, now ti
 	if mode == v1alpha1.ModeStable && len(spent) >= forcedPerDay {
 		return spent[len(spent)-forcedPerDay].Add(day), true
 	}
-	return spent[len(spent)-1].Add(forcedSpacing), false
+	return spent[len(spent)-1].Add(forcedSpacing + forcedSlack), false
 }
 
 // dayCount is the number of calls made on one day of WeChat's.

@@ -82,6 +82,24 @@ func TestBumpsCoalesce(t *testing.T) {
 	}
 }
 
+// The second of two forced calls is not made too soon: not when the first was
+// made late in its second, of which the Secret has only the start, and not when
+// it was on its way for longer. WeChat would refuse it, and count it.
+func TestForcedCallsKeepTheirDistance(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour + 900*time.Millisecond)
+		for i := range 60 {
+			w.change(bumped(fmt.Sprint("bump ", i)))
+			w.run(5 * time.Second)
+		}
+		c := w.weChat.Counts(testAppID)
+		if c.ForceRefused > 0 || c.Forced != 10 {
+			t.Errorf("%d of %d forced calls in 5 minutes were refused, want none of 10", c.ForceRefused, c.Forced)
+		}
+	})
+}
+
 // P5: after 20 forced calls in 24 hours the operator stops by itself, says when
 // the next is possible, and still asks plainly. A restart changes nothing.
 func TestForcedRefreshesAreBudgeted(t *testing.T) {

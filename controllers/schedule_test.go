@@ -92,7 +92,7 @@ func TestNextForced(t *testing.T) {
 	}{
 		"Never":       {"", v1alpha1.ModeStable, nil, dayCount{}, 0, false},
 		"LongAgo":     {"Yesterday does not count.", v1alpha1.ModeStable, ago(25 * time.Hour), dayCount{}, 0, false},
-		"JustNow":     {"30 s between two.", v1alpha1.ModeStable, ago(10 * time.Second), dayCount{}, 20 * time.Second, false},
+		"JustNow":     {"30 s between two, and a bit.", v1alpha1.ModeStable, ago(10 * time.Second), dayCount{}, 22 * time.Second, false},
 		"Full":        {"20 in any 24 hours; the first of them frees a place.", v1alpha1.ModeStable, full, dayCount{}, time.Hour, true},
 		"OverFull":    {"More than 20, as after a merge: still 20 in any 24 hours.", v1alpha1.ModeStable, append(ago(23*time.Hour+time.Minute), full...), dayCount{}, time.Hour, true},
 		"FullClassic": {"Classic mode has no such limit.", v1alpha1.ModeClassic, full, dayCount{}, -22*time.Hour - 11*time.Minute, false},
