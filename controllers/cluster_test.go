@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,9 +29,18 @@ import (
 
 // startControlPlane starts the one API server that the tests of this package
 // share; each has a namespace of its own there.
-var startControlPlane = sync.OnceValues(controlplane.Start)
+var startControlPlane = sync.OnceValues(func() (*controlplane.ControlPlane, error) {
+	started = true
+	return controlplane.Start()
+})
 
 func TestMain(m *testing.M) {
+	// The tests that run side by side wait most of the time. The command line
+	// has the last word.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if started {
 		if c, err := startControlPlane(); err == nil {
@@ -41,7 +52,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var started bool // startControlPlane was called
+var started bool // the control plane was
 
 // namespace is a namespace on the real API server, where one test lives.
 type namespace struct {
@@ -65,7 +76,6 @@ func newScheme(t *testing.T) *runtime.Scheme {
 
 func newNamespace(t *testing.T) *namespace {
 	t.Helper()
-	started = true
 	plane, err := startControlPlane()
 	if err != nil {
 		t.Fatal(err)
@@ -90,12 +100,19 @@ func fakeWeChat(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string
 	return s, srv.URL
 }
 
+// operation is how the operator runs in a test.
+type operation struct {
+	cluster *rest.Config
+	window  time.Duration // see WeChatTokenReconciler.StableWindow
+	options ctrl.Options
+}
+
 // operate runs the operator for this namespace until the test, or the returned
 // func, ends it.
-func (n *namespace) operate(url string) (stop func()) {
+func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) {
 	n.t.Helper()
 	ctx, cancel := context.WithCancel(n.t.Context())
-	mgr, err := ctrl.NewManager(n.Config, ctrl.Options{
+	o := operation{cluster: n.Config, window: testWindow, options: ctrl.Options{
 		Scheme:  n.Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{
@@ -105,7 +122,11 @@ func (n *namespace) operate(url string) (stop func()) {
 		},
 		Client:     client.Options{FieldOwner: managedBy},
 		Controller: config.Controller{SkipNameValidation: new(true)},
-	})
+	}}
+	for _, mod := range mods {
+		mod(&o)
+	}
+	mgr, err := ctrl.NewManager(o.cluster, o.options)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -114,7 +135,7 @@ func (n *namespace) operate(url string) (stop func()) {
 		Secrets:      mgr.GetAPIReader(),
 		Events:       mgr.GetEventRecorder(managedBy),
 		WeChat:       wechat.NewClient(url, 2*time.Second),
-		StableWindow: testWindow,
+		StableWindow: o.window,
 	}
 	if err := r.SetupWithManager(ctx, mgr, 8); err != nil {
 		n.t.Fatal(err)
