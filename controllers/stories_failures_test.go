@@ -1,0 +1,645 @@
+package controllers
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// Stories of what WeChat, the network and the cluster answer, or do not.
+
+// elsewhere is an allow-list on which we are not.
+var elsewhere = netip.MustParsePrefix("203.0.113.0/24")
+
+// A refusal that only a person can end is met with one call, whatever goes on
+// around it, and the person's change ends the wait.
+func TestStory04RetryLoopOnRefusal(t *testing.T) {
+	t.Parallel()
+	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			s := tell(t, wechattest.Config{})
+			s.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40001})
+			s.operate(s.url)
+			s.create(appSecret(testAppSecret), weChatToken(mode))
+			s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
+			s.poke()
+			if got := s.calls(); got != 1 {
+				t.Errorf("%d calls with an AppSecret that was refused, want 1", got)
+			}
+			s.weChat.ClearFaults()
+			s.weChat.Allow(testAppID, elsewhere)
+			s.touch("shop")
+			s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonIPNotAllowed)
+			s.poke()
+			if got := s.calls(); got != 2 {
+				t.Errorf("%d calls from an address that was refused, want 1", got-1)
+			}
+			s.weChat.Allow(testAppID)
+			s.touch("shop")
+			s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		})
+	}
+}
+
+// The quota of the day is used up: the token is kept and nothing is asked. Where
+// WeChat's is small the operator stops before it, over restarts too.
+func TestStory05DayQuotaIsUsedUp(t *testing.T) {
+	t.Parallel()
+	t.Run("AtWeChat", func(t *testing.T) {
+		s := tell(t, shortLives())
+		s.operate(s.url, inShortLives)
+		s.create(appSecret(testAppSecret), weChatToken())
+		c := s.consume("shop", false)
+		c.uses(1)
+		s.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: 45009})
+		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonDayQuotaExceeded)
+		s.poke()
+		if got := s.weChat.Counts("").Stable.Faults[wechattest.FaultErrcode]; got != 1 {
+			t.Errorf("%d calls without quota, want 1", got)
+		}
+		s.weChat.ClearFaults() // somebody clears the quota
+		s.touch("shop")
+		c.uses(2)
+		c.sawNoDead()
+	})
+	t.Run("OwnBudget", func(t *testing.T) {
+		s := tell(t, shortLives())
+		if left := time.Until(nextDay(time.Now())); left < time.Minute {
+			time.Sleep(left) // the day must not end meanwhile
+		}
+		s.create(appSecret(testAppSecret), weChatToken(classic))
+		other, creds := s.outsider()
+		token, err := other.ClassicToken(t.Context(), creds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Truncate(time.Second)
+		s.writeToken("shop", issued{value: token.Value, obtained: now, expires: now.Add(token.Life), classic: dayCount{dayOf(now), classicPerDay - 1}})
+		stop := s.operate(s.url, inShortLives)
+		c := s.consume("shop", false)
+		c.uses(2)
+		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonDayQuotaExceeded)
+		stop()
+		c.sawNoDead()
+		s.operate(s.url, inShortLives)
+		s.poke()
+		if got := s.calls(); got != 2 {
+			t.Errorf("%d calls by us with one left, want 1", got-1)
+		}
+	})
+}
+
+// The API server takes no Secret for a while. The token that was fetched is kept,
+// and the write is tried again, not the fetch.
+func TestStory06StorageOutage(t *testing.T) {
+	s := tell(t, shortLives())
+	gate, through := s.gate()
+	s.operate(s.url, inShortLives, through)
+	outage := func() {
+		t.Helper()
+		gate.breakWrites()
+		before, _ := gate.counts()
+		eventually(t, "writes fail", func() error {
+			if now, _ := gate.counts(); now-before < 5 {
+				return fmt.Errorf("%d did", now-before)
+			}
+			return nil
+		})
+	}
+	s.create(appSecret(testAppSecret))
+	gate.breakWrites()
+	s.create(weChatToken(classic))
+	outage()
+	if got := s.calls(); got != 1 {
+		t.Errorf("%d calls while nothing can be stored, want 1", got)
+	}
+	gate.open()
+	c := s.consume("shop", false)
+	c.uses(1)
+	outage() // the next refresh falls into it
+	gate.open()
+	c.uses(3)
+	c.sawNoDead()
+	if got := s.rotations(); got != len(c.tokens) {
+		t.Errorf("%d tokens were fetched for %d that could be stored", got, len(c.tokens))
+	}
+}
+
+// Our address is not on the allow-list any more. The status has the address that
+// is missing there, the token stays, and the person who adds it is in time.
+func TestStory07EgressAddressChanges(t *testing.T) {
+	s := tell(t, shortLives())
+	s.operate(s.url, inShortLives)
+	s.create(appSecret(testAppSecret), weChatToken())
+	c := s.consume("shop", false)
+	c.uses(1)
+	s.weChat.Allow(testAppID, elsewhere)
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonIPNotAllowed)
+	if got := s.token("shop").Status.LastError; got == nil || got.CallerIP != "127.0.0.1" {
+		t.Errorf("lastError %+v, want callerIP 127.0.0.1", got)
+	}
+	if got := s.ready("shop").Message; !strings.Contains(got, "Add 127.0.0.1 to the IP allow-list") {
+		t.Errorf("message %q", got)
+	}
+	s.weChat.Allow(testAppID)
+	s.touch("shop")
+	c.uses(2)
+	c.sawNoDead()
+	if got := s.weChat.Counts("").Stable.Errcodes[40164]; got != 1 {
+		t.Errorf("%d calls were refused, want 1", got)
+	}
+}
+
+// WeChat, a gateway, the network and the API server fail, and quote what they
+// were sent. Neither AppSecret nor token is in the log, an event or an object.
+func TestStory08SecretsLeak(t *testing.T) {
+	s := tell(t, wechattest.Config{OpenAccounts: true})
+	var log syncBuffer
+	var tokens sync.Map
+	issuedToken := regexp.MustCompile(`"access_token":"([^"]+)`)
+	wire := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.weChat.ServeHTTP(tee{w, func(body []byte) {
+			for _, m := range issuedToken.FindAllSubmatch(body, -1) {
+				tokens.Store(string(m[1]), nil)
+			}
+		}}, r)
+	}))
+	t.Cleanup(wire.Close)
+	s.quoteWhatIsRefused()
+	s.operate(wire.URL, func(o *operation) {
+		o.options.Logger = logr.FromSlogHandler(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	s.create(appSecret(testAppSecret))
+	faults := map[string]wechattest.Fault{
+		"fine":      {Kind: wechattest.FaultTextPlain, Count: 1},
+		"echo":      {Kind: wechattest.FaultEcho},
+		"quoted":    {Kind: wechattest.FaultErrcode, Code: 40125, Message: "invalid appsecret " + testAppSecret},
+		"reset":     {Kind: wechattest.FaultReset},
+		"lost":      {Kind: wechattest.FaultLost},
+		"truncated": {Kind: wechattest.FaultTruncated},
+		"garbage":   {Kind: wechattest.FaultGarbage},
+		"null":      {Kind: wechattest.FaultNull},
+		"hang":      {Kind: wechattest.FaultHang},
+		"redirect":  {Kind: wechattest.FaultStatus, Status: http.StatusFound},
+	}
+	number := 0
+	for name, fault := range faults {
+		for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
+			number++
+			fault.AppID = appIDOf(number)
+			s.weChat.SetFault(fault)
+			s.create(weChatToken(named(name+"-"+strings.ToLower(string(mode))), ofAppID(fault.AppID), func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = mode }))
+		}
+	}
+	s.create(weChatToken(named("refused-by-policy"), ofAppID(appIDOf(0))))
+	s.isReady("refused-by-policy", metav1.ConditionFalse, v1alpha1.ReasonSecretRefused)
+	if got := s.ready("refused-by-policy").Message; !strings.Contains(got, "quotes") {
+		t.Errorf("the test is wrong: the policy quotes nothing in %q", got)
+	}
+	for name := range faults {
+		for _, mode := range []string{"stable", "classic"} {
+			eventually(t, name+" was tried", func() error {
+				if c := s.ready(name + "-" + mode); c.Reason == "" {
+					return errors.New("it was not")
+				}
+				return nil
+			})
+		}
+	}
+
+	told := map[string]string{"log": log.String()}
+	var objects v1alpha1.WeChatTokenList
+	eventually(t, "events are told", func() error {
+		var events eventsv1.EventList
+		if err := errors.Join(s.List(t.Context(), &objects), s.List(t.Context(), &events)); err != nil {
+			return err
+		}
+		if len(events.Items) < len(objects.Items) {
+			return fmt.Errorf("%d events", len(events.Items))
+		}
+		for what, list := range map[string]any{"WeChatTokens": objects.Items, "events": events.Items} {
+			raw, err := json.Marshal(list)
+			if err != nil {
+				return err
+			}
+			told[what] = string(raw)
+		}
+		return nil
+	})
+	secrets := []string{testAppSecret}
+	tokens.Range(func(token, _ any) bool {
+		secrets = append(secrets, token.(string)) //nolint:forcetypeassert // see above
+		return true
+	})
+	if len(secrets) < 5 {
+		t.Errorf("the test is wrong: it knows of %d secrets", len(secrets))
+	}
+	for where, text := range told {
+		if len(text) < 1000 {
+			t.Errorf("the test is wrong: there is nothing in %s: %s", where, text)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(secret))) {
+				t.Errorf("%s: an AppSecret or a token is there", where)
+			}
+		}
+	}
+}
+
+// quoteWhatIsRefused makes the API server refuse the Secret refused-by-policy,
+// with a message that quotes the token.
+func (s *story) quoteWhatIsRefused() {
+	s.t.Helper()
+	cluster, err := client.New(s.Config, client.Options{Scheme: s.Scheme()})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: s.name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.OperationAll},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+				},
+			}}},
+			Validations: []admissionregistrationv1.Validation{{
+				Expression:        "object.metadata.name != 'refused-by-policy'",
+				MessageExpression: "'quotes ' + string(object.data['access_token'])",
+			}},
+		},
+	}
+	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: s.name},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName:        s.name,
+			ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+			MatchResources:    &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.name}}},
+		},
+	}
+	for _, obj := range []client.Object{policy, binding} {
+		if err := cluster.Create(s.t.Context(), obj); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	eventually(s.t, "the policy is in force", func() error {
+		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "refused-by-policy"}, Data: map[string][]byte{"access_token": []byte("x")}}
+		if err := s.Create(s.t.Context(), probe, client.DryRunAll); !apierrors.IsInvalid(err) {
+			return fmt.Errorf("it is not: %w", err)
+		}
+		return nil
+	})
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// tee shows each piece of an answer to seen.
+type tee struct {
+	http.ResponseWriter
+
+	seen func([]byte)
+}
+
+func (t tee) Write(p []byte) (int, error) {
+	t.seen(p)
+	return t.ResponseWriter.Write(p)
+}
+
+func (t tee) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// Whatever a refresh brings in place of a token, the Secret stays as it is, and
+// so does its token.
+func TestStory09FailureDiscardsToken(t *testing.T) {
+	s := tell(t, wechattest.Config{OpenAccounts: true})
+	stop := s.operate(s.url)
+	s.create(appSecret(testAppSecret))
+	code := func(n int) wechattest.Fault { return wechattest.Fault{Kind: wechattest.FaultErrcode, Code: n} }
+	faults := map[string]wechattest.Fault{
+		"busy": code(-1), "wrong-secret": code(40001), "wrong-appid": code(40013), "address": code(40164), "frozen": code(40243),
+		"day-quota": code(45009), "minute-quota": code(45011), "unknown": code(99999),
+		"null": {Kind: wechattest.FaultNull}, "empty": {Kind: wechattest.FaultEmpty}, "garbage": {Kind: wechattest.FaultGarbage},
+		"huge": {Kind: wechattest.FaultHuge}, "reset": {Kind: wechattest.FaultReset}, "hang": {Kind: wechattest.FaultHang},
+		"gateway": {Kind: wechattest.FaultStatus}, "truncated": {Kind: wechattest.FaultTruncated},
+		"no-life": {Kind: wechattest.FaultBadTTL}, "long-life": {Kind: wechattest.FaultBadTTL, ExpiresIn: 31 * 24 * 60 * 60},
+	}
+	number := 0
+	for name, fault := range faults {
+		number++
+		fault.AppID = appIDOf(number)
+		faults[name] = fault
+		s.create(weChatToken(named(name), ofAppID(fault.AppID)))
+	}
+	before := map[string]map[string][]byte{}
+	for name := range faults {
+		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		before[name] = s.secret(name).Data
+	}
+	for name, fault := range faults {
+		s.weChat.SetFault(fault)
+		s.bump(name, "1")
+	}
+	same := func() {
+		t.Helper()
+		for name := range faults {
+			eventually(t, name+" has failed", func() error {
+				if c := s.ready(name); c.Reason == v1alpha1.ReasonTokenLive {
+					return errors.New(c.Message)
+				}
+				return nil
+			})
+			secret := s.secret(name)
+			if diff := cmp.Diff(before[name], secret.Data); diff != "" {
+				t.Errorf("%s has changed the Secret (-before +after):\n%s", name, diff)
+			}
+			if c := s.ready(name); c.Status != metav1.ConditionTrue || !s.weChat.Alive(string(secret.Data["access_token"])) {
+				t.Errorf("%s: Ready=%s, token alive %t", name, c.Status, s.weChat.Alive(string(secret.Data["access_token"])))
+			}
+		}
+	}
+	same()
+	stop()
+	s.operate(s.url)
+	s.poke()
+	same()
+}
+
+// Answers that look like success and hold no token, at the first fetch and at
+// refreshes. No version of a Secret ever held anything but a token that worked.
+func TestStory13EmptyTokenAccepted(t *testing.T) {
+	cfg := shortLives()
+	cfg.OpenAccounts = true
+	s := tell(t, cfg)
+	versions := s.versions()
+	s.operate(s.url, inShortLives)
+	s.create(appSecret(testAppSecret))
+	faults := map[string]wechattest.Fault{
+		"null":    {Kind: wechattest.FaultNull, Count: 2},
+		"empty":   {Kind: wechattest.FaultEmpty, Count: 2},
+		"garbage": {Kind: wechattest.FaultGarbage, Count: 2},
+		"zero":    {Kind: wechattest.FaultBadTTL, ExpiresIn: 0, Count: 2},
+		"minus":   {Kind: wechattest.FaultBadTTL, ExpiresIn: -7200, Count: 2},
+		"years":   {Kind: wechattest.FaultBadTTL, ExpiresIn: 1 << 32, Count: 2},
+	}
+	number := 0
+	consumers := map[string]*consumer{}
+	for name, fault := range faults {
+		number++
+		fault.AppID, fault.Endpoint = appIDOf(number), wechattest.Stable
+		faults[name] = fault
+		s.weChat.SetFault(fault)
+		s.create(weChatToken(named(name), ofAppID(fault.AppID)))
+		consumers[name] = s.consume(name, false)
+	}
+	for name, c := range consumers {
+		c.uses(1)
+		s.weChat.SetFault(faults[name])
+	}
+	for name, c := range consumers {
+		c.uses(3)
+		c.sawNoDead()
+		for _, v := range versions(name) {
+			if len(v.Data["access_token"]) != wechattest.Defaults().TokenLength {
+				t.Errorf("%s: a token of %d bytes was written", name, len(v.Data["access_token"]))
+			}
+		}
+		if got := s.weChat.Counts(faults[name].AppID).Stable.Faults[faults[name].Kind]; got != 4 {
+			t.Errorf("the test is wrong: %s failed %d times", name, got)
+		}
+	}
+}
+
+// What goes over the wire is a body of known length, and JSON: WeChat's web
+// server answers others with 412, or finds no appid. A proxy on the way that
+// makes a stream of it is told of, and its end noticed.
+func TestStory16ChunkedOrFormBody(t *testing.T) {
+	s := tell(t, wechattest.Config{})
+	resp, err := http.Post(s.url+"/cgi-bin/stable_token", "application/json", io.MultiReader(strings.NewReader("{}"))) // of unknown length
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusPreconditionFailed {
+		t.Errorf("the test is wrong: a chunked body is answered with %s", resp.Status)
+	}
+	before := s.calls()
+
+	var chunks atomic.Bool
+	wire := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Content-Type") != "application/json" || r.ContentLength <= 0 || len(r.TransferEncoding) > 0 {
+			t.Errorf("a request of type %q, length %d, encoding %q", r.Header.Get("Content-Type"), r.ContentLength, r.TransferEncoding)
+		}
+		if chunks.Load() {
+			r.ContentLength = -1
+		}
+		s.weChat.ServeHTTP(w, r)
+	}))
+	t.Cleanup(wire.Close)
+	s.operate(wire.URL)
+	s.create(appSecret(testAppSecret), weChatToken())
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	if got := s.weChat.Counts(testAppID).Stable; got.OK != 1 || s.calls()-before != 1 {
+		t.Errorf("%d calls, of which %d were good, want 1", s.calls()-before, got.OK)
+	}
+
+	chunks.Store(true)
+	s.bump("shop", "1")
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
+	if got := s.ready("shop").Message; !strings.Contains(got, "HTTP status 412") {
+		t.Errorf("message %q", got)
+	}
+	chunks.Store(false)
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+}
+
+// More accounts hang than there are workers. An account that is well does not
+// notice, and those that hang are well as soon as WeChat answers.
+func TestStory17HangBlocksEverybody(t *testing.T) {
+	const hanging = 40
+	cfg := shortLives()
+	cfg.OpenAccounts = true
+	s := tell(t, cfg)
+	s.operate(s.url, inShortLives)
+	s.create(appSecret(testAppSecret))
+	for i := range hanging {
+		s.weChat.SetFault(wechattest.Fault{AppID: appIDOf(i), Endpoint: wechattest.Stable, Kind: wechattest.FaultHang})
+		s.create(weChatToken(named(fmt.Sprint("hanging-", i)), ofAppID(appIDOf(i))))
+	}
+	s.create(weChatToken())
+	c := s.consume("shop", false)
+	c.uses(4)
+	c.sawNoDead()
+	if got := s.weChat.Counts("").Stable.Faults[wechattest.FaultHang]; got < hanging {
+		t.Errorf("the test is wrong: %d calls hung", got)
+	}
+	s.weChat.ClearFaults()
+	for i := range hanging {
+		s.isReady(fmt.Sprint("hanging-", i), metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	}
+}
+
+// refusal is an answer that only a person can change. It has an appid of its own,
+// made of its code.
+type refusal struct {
+	code    int
+	reason  string
+	message string // part of it
+}
+
+// refuseAll has one WeChatToken for each refusal, refused from the call on that
+// next brings about. It checks that each is told once, and asked for once.
+func (s *story) refuseAll(refusals map[string]refusal, ready metav1.ConditionStatus, next func(name string)) {
+	s.t.Helper()
+	calls := map[string]int{}
+	for name, r := range refusals {
+		appID := appIDOf(r.code)
+		calls[name] = s.weChat.Counts(appID).Stable.Calls
+		s.weChat.SetFault(wechattest.Fault{AppID: appID, Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: r.code})
+		next(name)
+	}
+	for name, r := range refusals {
+		s.isReady(name, ready, r.reason)
+		wt := s.token(name)
+		if c := s.ready(name); !strings.Contains(c.Message, r.message) || !meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionStalled) {
+			s.t.Errorf("%s: conditions %+v, want %q and Stalled", name, wt.Status.Conditions, r.message)
+		}
+		if e := wt.Status.LastError; e == nil || e.Code == nil || *e.Code != int64(r.code) {
+			s.t.Errorf("%s: lastError %+v, want code %d", name, e, r.code)
+		}
+	}
+	s.poke()
+	for name, r := range refusals {
+		if got := s.weChat.Counts(appIDOf(r.code)).Stable.Calls - calls[name]; got != 1 {
+			s.t.Errorf("%s: %d calls, want 1", name, got)
+		}
+		eventually(s.t, "one event tells of "+name, func() error {
+			var list eventsv1.EventList
+			if err := s.List(s.t.Context(), &list); err != nil {
+				return err
+			}
+			told := 0
+			for _, e := range list.Items {
+				if e.Regarding.Name == name && e.Reason == r.reason {
+					told++
+					if e.Series != nil {
+						told += int(e.Series.Count)
+					}
+				}
+			}
+			if told != 1 {
+				return fmt.Errorf("%d do", told)
+			}
+			return nil
+		})
+	}
+	s.weChat.ClearFaults()
+	for name := range refusals {
+		s.touch(name)
+		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	}
+}
+
+// The AppSecret is frozen, or the account punished. The token that is there
+// works on; the refusal is told once, and asked for once.
+func TestStory21FrozenOrPunished(t *testing.T) {
+	s := tell(t, wechattest.Config{OpenAccounts: true})
+	s.operate(s.url)
+	s.create(appSecret(testAppSecret))
+	refusals := map[string]refusal{
+		"frozen-secret":  {40243, v1alpha1.ReasonAppSecretFrozen, "Unfreeze the AppSecret"},
+		"limited":        {50002, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
+		"punished":       {50004, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
+		"frozen":         {50007, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
+		"irregularities": {48004, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
+	}
+	for name, r := range refusals {
+		s.create(weChatToken(named(name), ofAppID(appIDOf(r.code))))
+	}
+	for name := range refusals {
+		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	}
+	s.refuseAll(refusals, metav1.ConditionTrue, func(name string) { s.bump(name, "1") })
+}
+
+// The administrator must confirm our address, or has refused it: each further
+// call may block it for longer. There is one, and the status says what to do.
+func TestStory22AdministratorMustConfirm(t *testing.T) {
+	s := tell(t, wechattest.Config{OpenAccounts: true})
+	s.operate(s.url)
+	s.create(appSecret(testAppSecret))
+	refusals := map[string]refusal{
+		"waits":        {89501, v1alpha1.ReasonIPConfirmationPending, "must confirm this cluster's address"},
+		"was-asked":    {89503, v1alpha1.ReasonIPConfirmationPending, "must confirm this cluster's address"},
+		"refused":      {89507, v1alpha1.ReasonIPBlocked, "for 1 hour"},
+		"refused-more": {89506, v1alpha1.ReasonIPBlocked, "for 24 hours"},
+	}
+	s.refuseAll(refusals, metav1.ConditionFalse, func(name string) {
+		s.create(weChatToken(named(name), ofAppID(appIDOf(refusals[name].code))))
+	})
+}
+
+// WeChat is busy for longer than the token lives. It is asked ever more seldom,
+// the Secret stays, and the first good answer is used.
+func TestStory23BusyForHours(t *testing.T) {
+	s := tell(t, wechattest.Config{Life: 6 * time.Second, Window: 5 * time.Second})
+	s.operate(s.url, func(o *operation) { o.window = 5 * time.Second })
+	s.create(appSecret(testAppSecret), weChatToken())
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	before, start := s.secret("shop").Data, time.Now()
+	s.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1})
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
+	s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
+	time.Sleep(4 * time.Second)
+	failed := s.weChat.Counts("").Stable.Faults[wechattest.FaultErrcode]
+	if most := int(time.Since(start) / time.Second); failed < 2 || failed > most {
+		t.Errorf("%d calls in %d s, want some, and at most one a second", failed, most)
+	}
+	if diff := cmp.Diff(before, s.secret("shop").Data); diff != "" {
+		t.Errorf("the last good token is gone (-before +after):\n%s", diff)
+	}
+	s.weChat.ClearFaults()
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	if got := s.inSecret("shop"); !s.weChat.Alive(got) {
+		t.Error("the token is dead")
+	}
+}
