@@ -254,7 +254,7 @@ func TestStory08SecretsLeak(t *testing.T) {
 	})
 	secrets := []string{testAppSecret}
 	tokens.Range(func(token, _ any) bool {
-		secrets = append(secrets, token.(string)) //nolint:forcetypeassert // see above
+		secrets = append(secrets, token.(string))
 		return true
 	})
 	if len(secrets) < 5 {
@@ -377,7 +377,7 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 	}
 	for name, fault := range faults {
 		s.weChat.SetFault(fault)
-		s.bump(name, "1")
+		s.bump(name)
 	}
 	same := func() {
 		t.Helper()
@@ -483,7 +483,7 @@ func TestStory16ChunkedOrFormBody(t *testing.T) {
 	}
 
 	chunks.Store(true)
-	s.bump("shop", "1")
+	s.bump("shop")
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
 	if got := s.ready("shop").Message; !strings.Contains(got, "HTTP status 412") {
 		t.Errorf("message %q", got)
@@ -598,7 +598,7 @@ func TestStory21FrozenOrPunished(t *testing.T) {
 	for name := range refusals {
 		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 	}
-	s.refuseAll(refusals, metav1.ConditionTrue, func(name string) { s.bump(name, "1") })
+	s.refuseAll(refusals, metav1.ConditionTrue, func(name string) { s.bump(name) })
 }
 
 // The administrator must confirm our address, or has refused it: each further

@@ -129,7 +129,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	nextSecond := func() { time.Sleep(1100 * time.Millisecond) } // obtained_at has whole seconds
 	nextSecond()
 	gate.hold()
-	s.bump("shop", "1")
+	s.bump("shop")
 	eventually(t, "a write hangs", func() error {
 		if halted, _ := gate.counts(); halted == 0 {
 			return errors.New("none does")

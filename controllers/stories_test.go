@@ -108,9 +108,9 @@ func (s *story) touch(name string) {
 }
 
 // bump asks for a forced refresh of a WeChatToken.
-func (s *story) bump(name, value string) {
+func (s *story) bump(name string) {
 	s.t.Helper()
-	update(s.namespace, s.token(name), bumped(value))
+	update(s.namespace, s.token(name), bumped("now"))
 }
 
 // poke makes the operator look at every WeChatToken of the Secret shop-app many
@@ -312,7 +312,7 @@ type gate struct {
 	passed int           // writes that were held and have had their answer
 }
 
-// through puts the operator behind the gate.
+// gate makes a gate; through puts the operator behind it.
 func (s *story) gate() (g *gate, through func(*operation)) {
 	s.t.Helper()
 	g = &gate{}

@@ -1,0 +1,129 @@
+package controllers
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	testLink = regexp.MustCompile("\\[`(Test\\w+)`\\]\\(([^)]+)\\)")
+	testName = regexp.MustCompile("`(Test\\w+)`")
+	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+)
+
+// testsNamed returns the tests that stand in a piece of a page, each of which
+// must be a link to the file that has it.
+func testsNamed(t *testing.T, page, text string) []string {
+	t.Helper()
+	var names []string
+	for _, m := range testLink.FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
+		file, err := os.ReadFile(filepath.Join(filepath.Dir(page), m[2]))
+		if err != nil || !slices.Contains(testsIn(string(file)), m[1]) {
+			t.Errorf("%s: there is no %s in %s (%v)", page, m[1], m[2], err)
+		}
+	}
+	if all := testName.FindAllString(text, -1); len(all) != len(names) {
+		t.Errorf("%s: not each of %s is a link to its file", page, all)
+	}
+	return names
+}
+
+func testsIn(source string) []string {
+	var names []string
+	for _, m := range testFunc.FindAllStringSubmatch(source, -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+// rows returns the rows of the table whose first cells are prefix1, prefix2 and
+// so on, up to last, which must all be there, in this order.
+func rows(t *testing.T, page, prefix string, last int) []string {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\| (` + prefix + `\d+) \|.*\|$`)
+	var found, first, want []string
+	for _, m := range row.FindAllStringSubmatch(string(text), -1) {
+		found, first = append(found, m[0]), append(first, m[1])
+	}
+	for i := range last {
+		want = append(want, fmt.Sprint(prefix, i+1))
+	}
+	if diff := cmp.Diff(want, first); diff != "" {
+		t.Fatalf("%s: rows (-want +got):\n%s", page, diff)
+	}
+	return found
+}
+
+// Each story has its row, each row its test, and each test that is named is
+// there.
+func TestEveryStoryIsTold(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range testsIn(string(source)) {
+			if strings.HasPrefix(name, "TestStory") {
+				told = append(told, name)
+			}
+		}
+	}
+	slices.Sort(told)
+
+	untold := map[int]string{14: "Not yet: ", 18: "Not ours: "}
+	var named []string
+	for i, row := range rows(t, "../docs/failures.md", "", 25) {
+		tests := testsNamed(t, "../docs/failures.md", row)
+		own := slices.DeleteFunc(slices.Clone(tests), func(name string) bool {
+			return !strings.HasPrefix(name, fmt.Sprintf("TestStory%02d", i+1))
+		})
+		if why := untold[i+1]; why != "" {
+			if len(tests) > 0 || !strings.Contains(row, why) {
+				t.Errorf("row %d has tests %s, want none and %q", i+1, tests, why)
+			}
+			continue
+		}
+		if len(own) != 1 {
+			t.Errorf("row %d has stories %s, want one of its number", i+1, own)
+		}
+		named = append(named, own...)
+	}
+	if diff := cmp.Diff(named, told); diff != "" {
+		t.Errorf("stories (-in the table +in the code):\n%s", diff)
+	}
+}
+
+// Each promise has its tests, the same in both languages.
+func TestEveryPromiseIsTested(t *testing.T) {
+	promises := func(page string) [][]string {
+		var tests [][]string
+		for _, row := range rows(t, page, "P", 12) {
+			named := testsNamed(t, page, row)
+			if len(named) == 0 {
+				t.Errorf("%s: no test in %s", page, row)
+			}
+			tests = append(tests, named)
+		}
+		return tests
+	}
+	if diff := cmp.Diff(promises("../README.md"), promises("../README.zh-CN.md")); diff != "" {
+		t.Errorf("tests (-README.md +README.zh-CN.md):\n%s", diff)
+	}
+}
