@@ -1,0 +1,134 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// alsoIn makes the operator work in other namespaces too.
+func alsoIn(others ...*namespace) func(*operation) {
+	return func(o *operation) {
+		for _, n := range others {
+			o.options.Cache.DefaultNamespaces[n.name] = cache.Config{}
+		}
+	}
+}
+
+// P4: WeChatTokens of one account, in whatever namespaces, have one token. Why
+// ever it is replaced for one of them, the others' Secrets follow at once. Who
+// does not know the AppSecret gets nothing from those who do.
+func TestNamespacesShareAToken(t *testing.T) {
+	const another = "canary0another0secret0canary0ano"
+	reasons := map[string]struct {
+		life    time.Duration // zero: 2 hours
+		replace func(*wechattest.Server, []*namespace)
+		calls   map[v1alpha1.Mode]int
+	}{
+		"Due": {
+			life:    20 * time.Second,
+			replace: func(*wechattest.Server, []*namespace) {},
+			calls:   map[v1alpha1.Mode]int{v1alpha1.ModeStable: 1, v1alpha1.ModeClassic: 1},
+		},
+		"Forced": {
+			replace: func(_ *wechattest.Server, in []*namespace) {
+				update(in[1], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, bumped("1"))
+			},
+			calls: map[v1alpha1.Mode]int{v1alpha1.ModeStable: 1, v1alpha1.ModeClassic: 1},
+		},
+		"Reported": {
+			replace: func(fake *wechattest.Server, in []*namespace) {
+				token := string(in[2].secret("shop").Data["access_token"])
+				fake.Kill(token)
+				update(in[2], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, reporting(fingerprint(token)))
+			},
+			calls: map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2, v1alpha1.ModeClassic: 1}, // the plain one first: it is free
+		},
+		"AppSecretChanged": {
+			replace: func(fake *wechattest.Server, in []*namespace) {
+				fake.SetSecret(testAppID, another)
+				for _, n := range in {
+					update(n, appSecret(""), setAppSecret(another))
+				}
+			},
+			calls: map[v1alpha1.Mode]int{v1alpha1.ModeClassic: 1},
+		},
+	}
+	for name, tc := range reasons {
+		for mode, calls := range tc.calls {
+			t.Run(name+string(mode), func(t *testing.T) {
+				t.Parallel()
+				in := []*namespace{newNamespace(t), newNamespace(t), newNamespace(t)}
+				stranger := newNamespace(t)
+				cfg, window := wechattest.Config{Life: tc.life}, testWindow
+				if tc.life != 0 {
+					window = tc.life / 4
+					cfg.Window, cfg.Overlap = window, window
+				}
+				fake, url := fakeWeChat(t, cfg)
+				fake.AddAccount(testAppID, testAppSecret)
+				in[0].operate(url, alsoIn(in[1], in[2], stranger), func(o *operation) { o.window = window })
+				for _, n := range in {
+					n.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = mode }))
+				}
+				stranger.create(appSecret(wrongSecret), weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = mode }))
+				// shared is the token that all have, once it is another than old.
+				shared := func(old string) (token string) {
+					t.Helper()
+					eventually(t, "all share one live token", func() error {
+						token = string(in[0].secretOrNone("shop").Data["access_token"])
+						if token == "" || token == old || !fake.Alive(token) {
+							return errors.New("the first has no new live token")
+						}
+						for i, n := range in {
+							if string(n.secretOrNone("shop").Data["access_token"]) != token {
+								return fmt.Errorf("number %d has another", i)
+							}
+						}
+						return nil
+					})
+					return token
+				}
+				first := shared("")
+				stranger.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
+				before := good(fake)
+				tc.replace(fake, in)
+				shared(first)
+				if got := good(fake) - before; got != calls {
+					t.Errorf("%d calls for %d WeChatTokens, want %d", got, len(in), calls)
+				}
+				if before != 1 {
+					t.Errorf("%d calls for the first token, want 1", before)
+				}
+				if s := stranger.secretOrNone("shop"); len(s.Data) > 0 {
+					t.Error("the one with the wrong AppSecret has a Secret")
+				}
+			})
+		}
+	}
+}
+
+// secretOrNone is the Secret of the given name, or an empty one.
+func (n *namespace) secretOrNone(name string) *corev1.Secret {
+	n.t.Helper()
+	var s corev1.Secret
+	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &s); client.IgnoreNotFound(err) != nil {
+		n.t.Fatal(err)
+	}
+	return &s
+}
+
+// good counts the calls for a token that WeChat has not refused.
+func good(s *wechattest.Server) int {
+	c := s.Counts(testAppID)
+	return c.Stable.OK + c.Classic.OK
+}
