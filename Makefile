@@ -39,8 +39,13 @@ controlplane: ## Build etcd, kube-apiserver and kubectl into bin/controlplane: 7
 
 ##@ Check
 
+# The programs of config/samples/report-dead-token, whatever language they are in.
+.PHONY: languages
+languages:
+	@hack/apt.sh node=nodejs python3=python3 curl=curl
+
 .PHONY: test
-test: controlplane ## Run every test, with a real API server
+test: languages controlplane ## Run every test, with a real API server
 	@if [[ $$(go env CGO_ENABLED) == 1 ]]; then race=-race; \
 	else race=; echo 'There is no C compiler here, so the tests run without the race detector.'; fi; \
 	echo "go test $$race ./... (the first time, compiling it takes 3 minutes on 2 cores)"; \
