@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	testLink = regexp.MustCompile("\\[`(Test\\w+)`\\]\\(([^)]+)\\)")
-	testName = regexp.MustCompile("`(Test\\w+)`")
-	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	testLink = regexp.MustCompile("\\[`((?:Test|Fuzz)\\w+)`\\]\\(([^)]+)\\)")
+	testName = regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\([tf] \*testing\.[TF]\)`)
 )
 
 // testsNamed returns the tests that stand in a piece of a page, each of which
