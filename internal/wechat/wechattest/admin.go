@@ -36,7 +36,8 @@ and is governed by
   DELETE /fake/faults[?id=N]                  clears one fault, or all
 
 A fault is {"kind":K} and optionally
-  "appid":"A", "endpoint":"stable"            whose calls fail; all if left out
+  "appid":"A", "endpoint":"stable"            whose calls fail; all if left out. A business
+                                              call is of the account of its token
   "count":3, "for":"30s"                      for how many calls, for how long; no end if left out
 Kinds. Before the call is processed:
   errcode    "code":45009, "message":"..."    that errcode, with the usual or this message
@@ -45,8 +46,8 @@ Kinds. Before the call is processed:
   reset                                       the TCP connection is reset
   garbage                                     something that is not JSON
   null                                        errcode -1000 beside a null token
-  empty                                       a success whose token is empty
-  huge       "bytes":4194304                  a success with a token of that length
+  empty                                       a success whose token is empty; of a business call, its list
+  huge       "bytes":4194304                  a success with a token of that length; the same
   echo                                        an HTML page that quotes the request, AppSecret included
 After the call is processed, new token and all:
   truncated                                   half of the answer

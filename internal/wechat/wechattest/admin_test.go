@@ -62,6 +62,14 @@ func TestAdminGoverns(t *testing.T) {
 				return c.classic().Errcode == 0 && c.stable().Errcode == -1 && c.stable().Errcode == 0
 			},
 		},
+		"BusinessFault": {
+			reason: "A check of a token can fail alone.",
+			method: "POST", path: "/fake/faults", body: `{"kind":"errcode","code":-1,"endpoint":"business"}`, status: 200,
+			check: func(_ *wechattest.Server, c client) bool {
+				token := c.stable()
+				return token.Errcode == 0 && c.classic().Errcode == 0 && c.business(token.AccessToken).Errcode == -1
+			},
+		},
 		"ImpossibleFault": {
 			reason: "An impossible fault is refused.",
 			method: "POST", path: "/fake/faults", body: `{"kind":"x"}`, status: 400,

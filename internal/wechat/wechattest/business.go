@@ -5,6 +5,11 @@ import "net/http"
 // domainIPs is what get_api_domain_ip lists (getApiDomainIp, its example).
 var domainIPs = []string{"101.226.62.77", "101.226.62.78", "101.226.62.79", "101.226.62.80"}
 
+// domainBody is the success of get_api_domain_ip. It has no errcode.
+type domainBody struct {
+	IPList []string `json:"ip_list"`
+}
+
 func readBusiness(r *http.Request, req *request) {
 	req.token = r.URL.Query().Get("access_token")
 	req.readBody(r)
@@ -33,9 +38,7 @@ func (s *Server) business(req *request) reply {
 	req.known.account.mu.Unlock()
 	switch {
 	case t.alive(req.at):
-		return reply{body: struct {
-			IPList []string `json:"ip_list"`
-		}{domainIPs}}
+		return reply{body: domainBody{domainIPs}}
 	case t.ends.Equal(t.expires):
 		return dead(42001, req)
 	default:

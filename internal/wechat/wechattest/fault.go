@@ -6,6 +6,7 @@ import (
 	"html"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -29,9 +30,11 @@ const (
 	FaultGarbage FaultKind = "garbage"
 	// FaultNull answers errcode -1000 beside a null token, as observed.
 	FaultNull FaultKind = "null"
-	// FaultEmpty answers a success whose token is empty.
+	// FaultEmpty answers a success whose token is empty; to a business call,
+	// one whose list is.
 	FaultEmpty FaultKind = "empty"
-	// FaultHuge answers a success whose token is Bytes long (4 MiB if zero).
+	// FaultHuge answers a success whose token, or the one address in its list,
+	// is Bytes long (4 MiB if zero).
 	FaultHuge FaultKind = "huge"
 	// FaultEcho answers 502 with an HTML page that quotes the request's URL
 	// and body, AppSecret and token included: a talkative box on the way.
@@ -243,13 +246,20 @@ func (s *Server) fail(f Fault, req *request) answer {
 			ExpiresIn   int64   `json:"expires_in"`
 		}{Errcode: systemErrorNull, Errmsg: trailed("system error", req.at)})
 	case FaultEmpty:
-		return s.jsonAnswer(tokenBody{ExpiresIn: int64(s.cfg.Life / time.Second)})
+		return s.jsonAnswer(s.success(req))
 	case FaultHuge:
-		huge := string(bytes.Repeat([]byte("A"), or(f.Bytes, hugeBytes)))
-		return s.jsonAnswer(tokenBody{AccessToken: huge, ExpiresIn: int64(s.cfg.Life / time.Second)})
+		return s.jsonAnswer(s.success(req, string(bytes.Repeat([]byte("A"), or(f.Bytes, hugeBytes)))))
 	default:
 		return echo(req)
 	}
+}
+
+// success is what a call succeeds with, holding these values.
+func (s *Server) success(req *request, values ...string) any {
+	if req.endpoint == Business {
+		return domainBody{append([]string{}, values...)} // written [], not null
+	}
+	return tokenBody{AccessToken: strings.Join(values, ""), ExpiresIn: int64(s.cfg.Life / time.Second)}
 }
 
 func echo(req *request) answer {

@@ -128,6 +128,31 @@ func TestFaultAnswers(t *testing.T) {
 	}
 }
 
+func TestFaultAnswersToABusinessCall(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		fault  wechattest.Fault
+		want   string
+	}{
+		"Empty": {"A success lists no address.", wechattest.Fault{Kind: wechattest.FaultEmpty}, `{"ip_list":[]}`},
+		"Huge":  {"A success lists one that is too long.", wechattest.Fault{Kind: wechattest.FaultHuge, Bytes: 5}, `{"ip_list":["AAAAA"]}`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s, c := inMemory(t, wechattest.Config{})
+			token := c.stable().AccessToken
+			tc.fault.Endpoint = wechattest.Business
+			s.SetFault(tc.fault)
+			if diff := cmp.Diff(tc.want, c.business(token).raw); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			if got := c.stable(); got.AccessToken != token {
+				t.Errorf("a stable call got errcode %d, want the token", got.Errcode)
+			}
+		})
+	}
+}
+
 func TestFaultEchoQuotesTheURL(t *testing.T) {
 	s, c := inMemory(t, wechattest.Config{})
 	s.SetFault(wechattest.Fault{Kind: wechattest.FaultEcho})
@@ -210,6 +235,7 @@ func TestFaultTakesOnlyWhatItMatches(t *testing.T) {
 	}{
 		"All":      {reason: "A fault is for all calls.", want: map[string]int{"stable": 50002, "classic": 50002, "business": 50002, "other": 50002}},
 		"Endpoint": {reason: "It can be for one endpoint.", fault: wechattest.Fault{Endpoint: wechattest.Classic}, want: map[string]int{"stable": 0, "classic": 50002, "business": 0, "other": 0}},
+		"Business": {reason: "A check of a token can fail while tokens are issued.", fault: wechattest.Fault{Endpoint: wechattest.Business}, want: map[string]int{"stable": 0, "classic": 0, "business": 50002, "other": 0}},
 		"Account":  {reason: "It can be for one account, whose tokens it follows.", fault: wechattest.Fault{AppID: appID}, want: map[string]int{"stable": 50002, "classic": 50002, "business": 50002, "other": 0}},
 		"Both":     {reason: "It can be for both.", fault: wechattest.Fault{AppID: appID, Endpoint: wechattest.Stable}, want: map[string]int{"stable": 50002, "classic": 0, "business": 0, "other": 0}},
 	}
