@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,6 +22,11 @@ const (
 	// maxBody bounds an answer, in bytes. A token has at least 512 bytes of
 	// room by WeChat's word, and a real answer stays below 1 KiB.
 	maxBody = 64 << 10
+
+	// maxHeader bounds the headers before an answer, those of interim answers
+	// (1xx) with them, in bytes. Real ones stay below 1 KiB; net/http alone
+	// would take 10 MiB, and up to 90 MiB of memory for them.
+	maxHeader = 64 << 10
 
 	// maxLife bounds expires_in. WeChat says "at most 7200 s at present" and
 	// that it may change; a month is no access_token any more.
@@ -51,22 +57,32 @@ type Client struct {
 // https://api.weixin.qq.com. A call that has no whole answer after timeout has
 // failed. Proxies are taken from the environment, as HTTPS_PROXY.
 func NewClient(baseURL string, timeout time.Duration) *Client {
-	stable := newTransport()
+	stable := newTransport(timeout)
 	stable.MaxIdleConnsPerHost = 64 // one host takes all calls; the default of 2 would make most of them shake hands anew
 
 	// net/http repeats a GET by itself when a kept connection turns out to be
 	// dead. A repeated /cgi-bin/token ends the token that the first one issued,
 	// so each of these calls has a connection of its own.
-	classic := newTransport()
+	classic := newTransport(timeout)
 	classic.DisableKeepAlives = true
 
 	return NewClientWithTransports(baseURL, timeout, stable, classic)
 }
 
-// newTransport is one as http.DefaultTransport. The timeout of a call bounds all
-// that this one waits for.
-func newTransport() *http.Transport {
-	return &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
+// newTransport is one as http.DefaultTransport, but for its bounds. The timeout
+// of a call bounds all that the call waits for. It does not end a dial or a
+// handshake, with which net/http goes on in case that another call comes: a
+// server that says nothing would gather connections without end.
+func newTransport(timeout time.Duration) *http.Transport {
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
+		TLSHandshakeTimeout:    timeout,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: maxBody}, // the default is 4 MiB for each call
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: maxHeader,
+	}
 }
 
 // NewClientWithTransports returns a Client that sends the calls of
@@ -163,6 +179,10 @@ func (c *Client) send(via *http.Client, req *http.Request) (body []byte, status 
 	}
 	defer resp.Body.Close()
 
+	// Behind a 101 is a bare connection, and no timeout holds for it.
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return nil, resp.StatusCode, nil
+	}
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return nil, 0, networkError(err, c.timeout)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -203,7 +204,7 @@ func networkError(err error, timeout time.Duration) *Error {
 		return &Error{Message: "the host name does not resolve"}
 	case errors.As(err, &cert):
 		return &Error{Message: "the server's TLS certificate is not accepted: " + certificateFault(cert.Err)}
-	case errors.As(err, &tlsR):
+	case errors.As(err, &tlsR), errors.Is(err, http.ErrSchemeMismatch):
 		return &Error{Message: "the server does not speak TLS"}
 	case errors.As(err, &op) && op.Op == "proxyconnect":
 		return &Error{Message: "the proxy cannot be reached"}

@@ -264,6 +264,7 @@ func failures(text string) []error {
 		&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.NotAuthorizedToSign, Detail: text}},
 		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{Cert: &x509.Certificate{DNSNames: []string{text}}}},
 		tls.RecordHeaderError{Msg: text},
+		fmt.Errorf("%s: %w", text, http.ErrSchemeMismatch),
 		fmt.Errorf("%s: %w", text, io.ErrUnexpectedEOF),
 		&url.Error{Op: text, URL: text, Err: io.EOF},
 	}

@@ -185,24 +185,6 @@ func TestLivesTellsNoToken(t *testing.T) {
 	}
 }
 
-// A check that is redirected has not been answered, and the other host learns
-// no token.
-func TestLivesFollowsNoRedirect(t *testing.T) {
-	reached := false
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		reached = true
-		io.WriteString(w, `{"ip_list":["101.226.62.77"]}`)
-	}))
-	t.Cleanup(other.Close)
-	here := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusFound)
-	}))
-	t.Cleanup(here.Close)
-	if got, err := wechat.NewClient(here.URL, 5*time.Second).Lives(t.Context(), canaryToken); err == nil || got || reached {
-		t.Errorf("got %t, %v; the other host was reached: %t", got, err, reached)
-	}
-}
-
 // Checks keep their connection: one that is due for many accounts at once does
 // not shake hands for each.
 func TestLivesKeepsItsConnection(t *testing.T) {
