@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -219,5 +223,59 @@ func TestNoSecretIsTold(t *testing.T) {
 		if !strings.Contains(found, want) {
 			t.Errorf("the search does not find %s in the Secrets: %s", want, found)
 		}
+	}
+}
+
+// TestWhatFollowsAnAnswerIsNotLogged: a server whose answer is longer than it
+// says. On a kept connection net/http takes the rest for an answer that nobody
+// asked for, and logs it.
+func TestWhatFollowsAnAnswerIsNotLogged(t *testing.T) {
+	const token = "98_canary0token0canary0token0canary0token"
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var answered atomic.Int32
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // the test is over
+			}
+			go func() {
+				defer conn.Close()
+				for reader := bufio.NewReader(conn); ; {
+					req, err := http.ReadRequest(reader)
+					if err != nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, req.Body)
+					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+					time.Sleep(100 * time.Millisecond) // the connection is idle now
+					fmt.Fprintf(conn, `{"access_token":%q}`, token)
+					answered.Add(1)
+				}
+			}()
+		}
+	}()
+
+	ns := newNamespace(t)
+	m := ns.start("http://" + listener.Addr().String())
+	ns.create(newApp(v1alpha1.ModeStable, 1))
+	eventually(t, "a few answers", func() error {
+		if n := answered.Load(); n < 3 {
+			return fmt.Errorf("%d answers", n)
+		}
+		return nil
+	})
+	m.terminate()
+	secrets := &canaries{}
+	secrets.add("the token", token)
+	for _, leak := range secrets.in(m.output.String()) {
+		t.Error(leak)
+	}
+	if !strings.Contains(m.output.String(), "no usable access_token") {
+		t.Errorf("the failure itself was not logged:\n%s", tail(m.output.String(), 2000))
 	}
 }

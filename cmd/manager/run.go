@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"net/http"
 	"os"
@@ -37,7 +39,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	slog.SetDefault(slog.New(handler)) // net/http logs there, through package log
+	slog.SetDefault(slog.New(handler))
+	// net/http logs through package log, and quotes there what a server sends
+	// behind its answer, which may be a token.
+	stdlog.SetOutput(io.Discard)
 	log := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log) // client-go logs there
