@@ -28,6 +28,7 @@ func alsoIn(others ...*namespace) func(*operation) {
 // ever it is replaced for one of them, the others' Secrets follow at once. Who
 // does not know the AppSecret gets nothing from those who do.
 func TestNamespacesShareAToken(t *testing.T) {
+	t.Parallel()
 	const another = "canary0another0secret0canary0ano"
 	reasons := map[string]struct {
 		life    time.Duration // zero: 2 hours
