@@ -331,7 +331,7 @@ func (f *failure) class() wechat.Class {
 func (acc *account) give(key types.NamespacedName, id accountID, c call, start time.Time, got wechat.Token) {
 	isNew := c.previous == nil || c.previous.fingerprint != fingerprint(got.Value)
 	if c.force || (isNew && acc.forcedByOther(c)) {
-		acc.forced = spend(acc.forced, start)
+		acc.forced = spend(c.mode, acc.forced, start)
 	}
 	acc.settled, acc.lost = true, false
 	acc.askedAt = start

@@ -39,8 +39,12 @@ const (
 // there; no page says so.
 var beijing = time.FixedZone("UTC+8", 8*60*60)
 
-// spend adds one forced call and forgets those that no longer count.
-func spend(forced []time.Time, now time.Time) []time.Time {
+// spend adds one forced call and forgets those that no longer count: in Classic
+// mode only the spacing counts here, and so the last.
+func spend(mode v1alpha1.Mode, forced []time.Time, now time.Time) []time.Time {
+	if mode == v1alpha1.ModeClassic {
+		return []time.Time{now}
+	}
 	kept := slices.DeleteFunc(slices.Clone(forced), func(t time.Time) bool { return now.Sub(t) >= day })
 	return append(kept, now)
 }

@@ -289,6 +289,9 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			if got := w.calls() - start; got != 10 {
 				t.Errorf("%d forced calls, want 10: the rest is for refreshes that are due", got)
 			}
+			if got := len(tokenIn(w.secret("shop")).forced); got > 2 {
+				t.Errorf("the Secret remembers %d forced calls, want the last", got)
+			}
 			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
 			w.run(2 * time.Hour)
 			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)

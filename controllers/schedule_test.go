@@ -139,7 +139,7 @@ func TestMinuteQuotaEndsWithTheMinute(t *testing.T) {
 }
 
 func TestBudgetsForgetAndKeep(t *testing.T) {
-	if got := spend([]time.Time{noon.Add(-25 * time.Hour), noon.Add(-time.Hour)}, noon); len(got) != 2 {
+	if got := spend(v1alpha1.ModeStable, []time.Time{noon.Add(-25 * time.Hour), noon.Add(-time.Hour)}, noon); len(got) != 2 {
 		t.Errorf("%d forced calls are kept, want the one of this day and the new one", len(got))
 	}
 	more, fewer := dayCount{"2026-01-02", 9}, dayCount{"2026-01-02", 3}
