@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,11 +30,11 @@ import (
 
 var (
 	startControlPlane = sync.OnceValues(controlplane.Start)
-	planeStarted      bool
+	planeStarted      atomic.Bool
 )
 
 func stopControlPlane() {
-	if !planeStarted {
+	if !planeStarted.Load() {
 		return
 	}
 	if plane, err := startControlPlane(); err == nil {
@@ -57,7 +58,7 @@ type namespace struct {
 
 func newNamespace(t *testing.T) *namespace {
 	t.Helper()
-	planeStarted = true
+	planeStarted.Store(true)
 	plane, err := startControlPlane()
 	if err != nil {
 		t.Fatal(err)

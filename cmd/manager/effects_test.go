@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"wechattoken.io/operator/internal/controlplane"
+)
+
+// effects stands between a manager and the rest of the world, the API server
+// and WeChat. It sees every effect that the manager has there: each call for a
+// token, and each write of a Secret or a status. It lets one happen at a time,
+// and can strike the manager down at the edge of any of them.
+type effects struct {
+	kubeconfig string // leads to the API server
+	weChat     string // leads to WeChat
+
+	started chan struct{} // closed when struck may be called
+	victim  *manager
+
+	oneAtATime sync.Mutex
+	more       *sync.Cond        // one more has happened, or the manager is dead
+	strikeAt   string            // the point at which the manager is to die
+	waits      map[string]string // the first of an effect waits for another effect
+	struck     bool              // it is dead: nothing passes any more
+	points     []string          // those that were passed, such as "before call 1"
+	happened   map[string]int    // how often each effect has happened
+
+	mu    sync.Mutex
+	reads map[string]bool // Secrets that were read, as namespace/name
+}
+
+// newEffects stands before the API server and a WeChat that is a handler.
+// strikeAt is a point, or empty.
+func newEffects(t *testing.T, plane *controlplane.ControlPlane, weChat http.Handler, strikeAt string) *effects {
+	t.Helper()
+	e := &effects{started: make(chan struct{}), strikeAt: strikeAt, happened: map[string]int{}, reads: map[string]bool{}}
+	e.more = sync.NewCond(&e.oneAtATime)
+
+	transport, err := rest.TransportFor(plane.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := url.Parse(plane.Config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := e.serve(t, &httputil.ReverseProxy{
+		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(host) },
+		Transport:     roundTripper(func(r *http.Request) (*http.Response, error) { return e.toAPIServer(transport, r) }),
+		FlushInterval: -1, // a watch tells at once
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	})
+	e.weChat = e.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.toWeChat(weChat, w, r) }))
+
+	e.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(e.kubeconfig, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c,
+contexts: [{name: c, context: {cluster: c, user: u}}],
+clusters: [{name: c, cluster: {server: %q}}],
+users: [{name: u, user: {}}]}`, api), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (e *effects) serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections) // watches would hold up Close
+	return server.URL
+}
+
+// start starts the manager that has these effects.
+func (e *effects) start(t *testing.T, flags ...string) *manager {
+	t.Helper()
+	// Of many processes two would draw the same port sooner or later.
+	flags = append([]string{"--health-probe-bind-address=127.0.0.1:0"}, flags...)
+	e.victim = startManager(t, e.kubeconfig, e.weChat, flags...)
+	close(e.started)
+	return e.victim
+}
+
+var errStruck = errors.New("the manager is dead")
+
+// happen lets an effect happen, unless the manager is or gets struck before it.
+func (e *effects) happen(what string, do func() error) error {
+	e.oneAtATime.Lock()
+	defer e.oneAtATime.Unlock()
+	for first := e.waits[what]; first != "" && e.happened[first] == 0 && !e.struck; {
+		e.more.Wait()
+	}
+	point := fmt.Sprintf("%s %d", what, e.happened[what]+1)
+	if !e.pass("before " + point) {
+		return errStruck
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	e.happened[what]++
+	e.more.Broadcast()
+	if !e.pass("after " + point) {
+		return errStruck
+	}
+	return nil
+}
+
+// pass reports whether the manager gets past a point alive.
+func (e *effects) pass(point string) bool {
+	if e.struck {
+		return false
+	}
+	e.points = append(e.points, point)
+	if point != e.strikeAt {
+		return true
+	}
+	<-e.started
+	e.victim.kill()
+	e.struck = true
+	e.more.Broadcast()
+	return false
+}
+
+// had returns the points that were passed and how often each effect happened.
+func (e *effects) had() (points []string, happened map[string]int) {
+	e.oneAtATime.Lock()
+	defer e.oneAtATime.Unlock()
+	return slices.Clone(e.points), maps.Clone(e.happened)
+}
+
+// looked reports whether the manager has read a Secret.
+func (e *effects) looked(namespace, secret string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.reads[namespace+"/"+secret]
+}
+
+// toWeChat passes a call on. Only the whole answer counts as one.
+func (e *effects) toWeChat(weChat http.Handler, w http.ResponseWriter, r *http.Request) {
+	answer := httptest.NewRecorder()
+	// WeChat goes on when its caller dies.
+	call := r.WithContext(context.WithoutCancel(r.Context()))
+	what := "call"
+	if r.URL.Path == "/cgi-bin/get_api_domain_ip" {
+		what = "question"
+	}
+	if err := e.happen(what, func() error { weChat.ServeHTTP(answer, call); return nil }); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	maps.Copy(w.Header(), answer.Header())
+	w.WriteHeader(answer.Code)
+	_, _ = w.Write(answer.Body.Bytes())
+}
+
+// toAPIServer passes a request on, and a write only as a whole.
+func (e *effects) toAPIServer(transport http.RoundTripper, r *http.Request) (*http.Response, error) {
+	what, secret := effectOf(r)
+	if what == "" {
+		if secret != "" {
+			e.mu.Lock()
+			e.reads[secret] = true
+			e.mu.Unlock()
+		}
+		return transport.RoundTrip(r)
+	}
+	var body []byte
+	var err error
+	if r.Body != nil {
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+	}
+	var resp *http.Response
+	err = e.happen(what, func() error {
+		// So does the API server.
+		write := r.Clone(context.WithoutCancel(r.Context()))
+		write.Body, write.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		var err error
+		if resp, err = transport.RoundTrip(write); err != nil {
+			return err
+		}
+		answer, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(answer))
+		return err
+	})
+	return resp, err
+}
+
+// effectOf says what a request to the API server writes, such as "write Secret
+// shop" or "write status of shop", or else which single Secret it reads, as
+// namespace/name. Events are left out: they follow from the status.
+func effectOf(r *http.Request) (writes, reads string) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	i := slices.Index(parts, "namespaces")
+	if i < 0 || len(parts) < i+4 {
+		return "", ""
+	}
+	namespace, kind, name := parts[i+1], parts[i+2], parts[i+3]
+	switch {
+	case kind == "secrets" && r.Method == http.MethodGet:
+		return "", path.Join(namespace, name)
+	case kind == "secrets" && r.Method == http.MethodDelete:
+		return "delete Secret " + name, ""
+	case kind == "secrets":
+		return "write Secret " + name, ""
+	case kind == "wechattokens" && r.Method != http.MethodGet:
+		return "write status of " + name, ""
+	default:
+		return "", ""
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
