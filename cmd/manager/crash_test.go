@@ -31,6 +31,7 @@ import (
 func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests count what the API server does
 	newNamespace(t) // starts the control plane
 	shopFirst := map[string]string{"write Secret desk": "write status of shop"}
+	deskFirst := map[string]string{"write Secret shop": "write status of desk"}
 	for name, s := range map[string]crash{
 		"FirstToken": {
 			reason: "Of a call that nobody has written down only WeChat knows: it is made again.",
@@ -61,6 +62,24 @@ func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests coun
 			forced:     1,
 			plainFirst: true,
 		},
+		"ForcedRefreshOfTwoTheAskerLast": {
+			reason:     "The token that the other WeChatToken has already is the one that was asked for.",
+			living:     true,
+			sister:     "desk",
+			waits:      deskFirst,
+			cause:      askForRefresh,
+			forced:     1,
+			plainFirst: true,
+		},
+		"DeadToken": {
+			reason: "A token that died before its time is replaced by a forced refresh. In stable mode a plain call comes before that.",
+			living: true,
+			cause:  endAndReport,
+			dead:   true,
+			waits:  map[string]string{"call": "write status of shop"}, // which tells that it is dead
+			forced: 1,
+			calls:  map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -79,14 +98,25 @@ type crash struct {
 	waits        map[string]string // see effects.waits: it makes all trials take the same course
 
 	cause func(*testing.T, *trial, *wechattest.Server) // what makes the manager act; nil if time does
+	dead  bool                                         // the token is dead then
 
-	forced     int  // calls that count as forced
-	plainFirst bool // see trial.more
+	forced     int                   // calls that count as forced
+	calls      map[v1alpha1.Mode]int // without a crash, where that is not 1
+	plainFirst bool                  // see trial.more
 }
 
 // askForRefresh asks for a forced refresh of shop.
 func askForRefresh(_ *testing.T, tr *trial, _ *wechattest.Server) {
 	tr.ns.annotate("shop", v1alpha1.AnnotationRefreshRequestedAt, "now")
+}
+
+// endAndReport ends the token of shop, and reports that.
+func endAndReport(t *testing.T, tr *trial, fake *wechattest.Server) {
+	t.Helper()
+	if !fake.Kill(tr.before) {
+		t.Fatalf("%s: the token was dead already", tr)
+	}
+	tr.ns.annotate("shop", v1alpha1.AnnotationDeadToken, fingerprint(tr.before)+"@now")
 }
 
 // fingerprint is the one of v1alpha1.AnnotationDeadToken.
@@ -215,8 +245,10 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 		})
 		tr.points, tr.did = theirs[i].had()
 	}
-	for _, tr := range trials {
-		tr.checkAlive(t, fake, "right after the crash")
+	if !s.dead {
+		for _, tr := range trials {
+			tr.checkAlive(t, fake, "right after the crash")
+		}
 	}
 
 	second := newEffects(t, plane, fake, "").start(t, onAll...)
@@ -236,7 +268,7 @@ func (s crash) check(t *testing.T, fake *wechattest.Server, tr *trial) {
 	t.Helper()
 	tr.checkAlive(t, fake, "in the end")
 	counts := fake.Counts(tr.apps[0].appID)
-	if got, want := tr.weChatCalls(fake)-tr.calls, 1+tr.more(s); got != want {
+	if got, want := tr.weChatCalls(fake)-tr.calls, max(s.calls[tr.mode], 1)+tr.more(s); got != want {
 		t.Errorf("%s: %d calls, want %d", tr, got, want)
 	}
 	if tr.mode == v1alpha1.ModeStable && (counts.Forced != s.forced || counts.ForceRefused > 0) {
@@ -411,6 +443,9 @@ func (s crash) done(tr *trial, wt v1alpha1.WeChatToken, token string) error {
 	}
 	if asked := wt.Annotations[v1alpha1.AnnotationRefreshRequestedAt]; wt.Status.LastHandledRefreshAt != asked {
 		return errors.New("the refresh that was asked for is not echoed")
+	}
+	if report := wt.Annotations[v1alpha1.AnnotationDeadToken]; wt.Status.LastHandledDeadToken != report {
+		return errors.New("the report is not echoed")
 	}
 	return s.settled(tr, wt, token)
 }
