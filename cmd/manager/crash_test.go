@@ -107,7 +107,7 @@ type crash struct {
 
 // askForRefresh asks for a forced refresh of shop.
 func askForRefresh(_ *testing.T, tr *trial, _ *wechattest.Server) {
-	tr.ns.annotate("shop", v1alpha1.AnnotationRefreshRequestedAt, "now")
+	tr.ns.annotateShop(v1alpha1.AnnotationRefreshRequestedAt, "now")
 }
 
 // endAndReport ends the token of shop, and reports that.
@@ -116,7 +116,7 @@ func endAndReport(t *testing.T, tr *trial, fake *wechattest.Server) {
 	if !fake.Kill(tr.before) {
 		t.Fatalf("%s: the token was dead already", tr)
 	}
-	tr.ns.annotate("shop", v1alpha1.AnnotationDeadToken, fingerprint(tr.before)+"@now")
+	tr.ns.annotateShop(v1alpha1.AnnotationDeadToken, fingerprint(tr.before)+"@now")
 }
 
 // fingerprint is the one of v1alpha1.AnnotationDeadToken.
@@ -125,9 +125,9 @@ func fingerprint(token string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func (n *namespace) annotate(name, key, value string) {
+func (n *namespace) annotateShop(key, value string) {
 	n.t.Helper()
-	wt := &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	wt := &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value))
 	if err := n.Patch(n.t.Context(), wt, patch); err != nil {
 		n.t.Fatal(err)
@@ -193,7 +193,8 @@ func (s crash) newTrial(t *testing.T, mode v1alpha1.Mode, point string, number i
 func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 	t.Helper()
 	plane := trials[0].ns.ControlPlane
-	flags := []string{"--log-level=WARN"} // there are many managers
+	// There are many managers: two would draw the same port sooner or later.
+	flags := []string{"--log-level=WARN", "--health-probe-bind-address=127.0.0.1:0"}
 	if s.window > 0 {
 		flags = append(flags, "--stable-window="+s.window.String())
 	}
@@ -386,7 +387,7 @@ func (tr *trial) awaitLook(t *testing.T, e *effects) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%s: the manager has looked", tr), func() error {
 		for _, a := range tr.apps {
-			if !e.looked(tr.ns.name, a.name+"-app") {
+			if e.looks(tr.ns.name, a.name+"-app") == 0 {
 				return errors.New("not at " + a.name)
 			}
 		}

@@ -44,14 +44,14 @@ type effects struct {
 	happened   map[string]int    // how often each effect has happened
 
 	mu    sync.Mutex
-	reads map[string]bool // Secrets that were read, as namespace/name
+	reads map[string]int // how often a Secret or a lease was read, by namespace/name
 }
 
 // newEffects stands before the API server and a WeChat that is a handler.
 // strikeAt is a point, or empty.
 func newEffects(t *testing.T, plane *controlplane.ControlPlane, weChat http.Handler, strikeAt string) *effects {
 	t.Helper()
-	e := &effects{started: make(chan struct{}), strikeAt: strikeAt, happened: map[string]int{}, reads: map[string]bool{}}
+	e := &effects{started: make(chan struct{}), strikeAt: strikeAt, happened: map[string]int{}, reads: map[string]int{}}
 	e.more = sync.NewCond(&e.oneAtATime)
 
 	transport, err := rest.TransportFor(plane.Config)
@@ -91,8 +91,6 @@ func (e *effects) serve(t *testing.T, h http.Handler) string {
 // start starts the manager that has these effects.
 func (e *effects) start(t *testing.T, flags ...string) *manager {
 	t.Helper()
-	// Of many processes two would draw the same port sooner or later.
-	flags = append([]string{"--health-probe-bind-address=127.0.0.1:0"}, flags...)
 	e.victim = startManager(t, e.kubeconfig, e.weChat, flags...)
 	close(e.started)
 	return e.victim
@@ -145,11 +143,11 @@ func (e *effects) had() (points []string, happened map[string]int) {
 	return slices.Clone(e.points), maps.Clone(e.happened)
 }
 
-// looked reports whether the manager has read a Secret.
-func (e *effects) looked(namespace, secret string) bool {
+// looks is how often the manager has read a Secret or a lease.
+func (e *effects) looks(namespace, name string) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.reads[namespace+"/"+secret]
+	return e.reads[path.Join(namespace, name)]
 }
 
 // toWeChat passes a call on. Only the whole answer counts as one.
@@ -171,11 +169,11 @@ func (e *effects) toWeChat(weChat http.Handler, w http.ResponseWriter, r *http.R
 
 // toAPIServer passes a request on, and a write only as a whole.
 func (e *effects) toAPIServer(transport http.RoundTripper, r *http.Request) (*http.Response, error) {
-	what, secret := effectOf(r)
+	what, read := effectOf(r)
 	if what == "" {
-		if secret != "" {
+		if read != "" {
 			e.mu.Lock()
-			e.reads[secret] = true
+			e.reads[read]++
 			e.mu.Unlock()
 		}
 		return transport.RoundTrip(r)
@@ -205,8 +203,8 @@ func (e *effects) toAPIServer(transport http.RoundTripper, r *http.Request) (*ht
 }
 
 // effectOf says what a request to the API server writes, such as "write Secret
-// shop" or "write status of shop", or else which single Secret it reads, as
-// namespace/name. Events are left out: they follow from the status.
+// shop" or "write status of shop", or else which single Secret or lease it reads,
+// as namespace/name. Events are left out: they follow from the status.
 func effectOf(r *http.Request) (writes, reads string) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	i := slices.Index(parts, "namespaces")
@@ -215,7 +213,7 @@ func effectOf(r *http.Request) (writes, reads string) {
 	}
 	namespace, kind, name := parts[i+1], parts[i+2], parts[i+3]
 	switch {
-	case kind == "secrets" && r.Method == http.MethodGet:
+	case (kind == "secrets" || kind == "leases") && r.Method == http.MethodGet:
 		return "", path.Join(namespace, name)
 	case kind == "secrets" && r.Method == http.MethodDelete:
 		return "delete Secret " + name, ""

@@ -1,0 +1,462 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/leaderelection"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// longestPoll is the longest time between two looks of a stand-by at the lease.
+var longestPoll = time.Duration((1 + leaderelection.JitterFactor) * retryPeriod.Seconds() * float64(time.Second))
+
+// replica is a manager that takes part in the election, and its road to WeChat.
+type replica struct {
+	*manager
+	*effects
+	*road
+}
+
+func (n *namespace) startReplica(fake *wechattest.Server) replica {
+	n.t.Helper()
+	r := &road{weChat: fake}
+	e := newEffects(n.t, n.ControlPlane, r, "")
+	m := e.start(n.t, "--namespaces="+n.name, "--leader-elect=true", "--leader-election-namespace="+n.name, "--request-timeout=1m")
+	return replica{m, e, r}
+}
+
+// road is the way of one replica's calls to WeChat.
+type road struct {
+	weChat http.Handler
+
+	mu          sync.Mutex
+	there, back *barrier // what holds up the next call, on its way and on its way back
+	calls       []time.Time
+}
+
+// barrier holds up one call.
+type barrier struct {
+	reached, open chan struct{}
+}
+
+func newBarrier() *barrier {
+	return &barrier{reached: make(chan struct{}), open: make(chan struct{})}
+}
+
+func (b *barrier) hold() {
+	if b != nil {
+		close(b.reached)
+		<-b.open
+	}
+}
+
+// await waits until a call stands before the barrier.
+func (b *barrier) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-b.reached:
+	case <-time.After(patience):
+		t.Fatalf("no call within %s", patience)
+	}
+}
+
+func (r *road) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
+	there, back := r.there, r.back
+	r.there, r.back = nil, nil
+	r.calls = append(r.calls, time.Now())
+	r.mu.Unlock()
+	there.hold()
+	r.weChat.ServeHTTP(w, req)
+	back.hold()
+}
+
+// block puts up barriers for the next call; nil is none.
+func (r *road) block(there, back *barrier) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.there, r.back = there, back
+}
+
+// callsMade are the times of all calls.
+func (r *road) callsMade() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.calls)
+}
+
+// A leader that is told to end hands over so fast that nobody waits: the
+// stand-by looks at the lease often enough, and has nothing to prepare.
+func TestHandOver(t *testing.T) {
+	const promise = 2 * time.Second
+	if longestPoll >= promise {
+		t.Errorf("a stand-by looks at the lease every %s at times, want less than %s", longestPoll, promise)
+	}
+	ns := newNamespace(t)
+	fake := wechattest.New(wechattest.Config{OpenAccounts: true})
+	leader := ns.startReplica(fake)
+	if gap := ns.renewal(); gap >= 2*retryPeriod {
+		t.Errorf("the leader renews its lease every %s, want %s", gap, retryPeriod)
+	}
+	var took []time.Duration
+	for round := range 5 {
+		standby := ns.startReplica(fake)
+		standby.awaitReady()
+		time.Sleep(rand.N(longestPoll)) // so that it does not always look in the same moment
+		// Something is to be done all the time: the leader's call hangs.
+		hang := newBarrier()
+		defer close(hang.open)
+		leader.block(hang, nil)
+		ns.create(newApp(v1alpha1.ModeStable, round))
+		hang.await(t)
+
+		told := time.Now()
+		if code := leader.terminate(); code != 0 {
+			t.Errorf("exit code of the leader: %d, want 0", code)
+		}
+		ended := time.Since(told)
+		eventually(t, "the stand-by calls WeChat", func() error {
+			if len(standby.callsMade()) == 0 {
+				return errors.New("no call")
+			}
+			return nil
+		})
+		took = append(took, standby.callsMade()[0].Sub(told))
+		t.Logf("the leader has ended after %s, the stand-by acts after %s", ended, took[round])
+		ns.awaitReady()
+		leader = standby
+	}
+	// One of them may be late on a busy machine.
+	slices.Sort(took)
+	if median := took[len(took)/2]; median >= promise {
+		t.Errorf("the stand-by acts after %s, in the median; want less than %s", median, promise)
+	}
+}
+
+// renewal is the shortest of a few times between two renewals of the lease.
+func (n *namespace) renewal() time.Duration {
+	n.t.Helper()
+	shortest := patience
+	renewed := n.lease("").RenewTime.Time
+	for range 4 {
+		var next time.Time
+		eventually(n.t, "the lease is renewed", func() error {
+			if next = n.lease("").RenewTime.Time; next.Equal(renewed) {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		shortest, renewed = min(shortest, next.Sub(renewed)), next
+	}
+	return shortest
+}
+
+// leaseRunsOut is when the lease of a leader that does not renew it any more
+// runs out.
+func (n *namespace) leaseRunsOut() time.Time {
+	n.t.Helper()
+	lease := n.lease("")
+	return lease.RenewTime.Add(time.Duration(*lease.LeaseDurationSeconds) * time.Second)
+}
+
+// checkTookOver says whether the stand-by has made its first call after the
+// lease of the leader has run out, and then soon.
+func (r replica) checkTookOver(t *testing.T, runsOut time.Time) {
+	t.Helper()
+	eventually(t, "the stand-by calls WeChat", func() error {
+		if len(r.callsMade()) == 0 {
+			return errors.New("no call")
+		}
+		return nil
+	})
+	late := r.callsMade()[0].Sub(runsOut)
+	t.Logf("the stand-by acts %s after the lease has run out", late)
+	if late < 0 {
+		t.Errorf("the stand-by acts %s before the lease has run out", -late)
+	}
+	// It counts from when it saw the lease renewed last, one look after that,
+	// and sees one look later that it has run out. The rest is for the machine.
+	if limit := 2*longestPoll + 5*time.Second; late > limit {
+		t.Errorf("the stand-by acts %s after the lease has run out, want %s or less", late, limit)
+	}
+}
+
+func TestLeaderEdges(t *testing.T) { //nolint:tparallel // other tests count what the API server does
+	newNamespace(t) // starts the control plane
+	for name, f := range map[string]func(*testing.T){
+		"KilledLeader":  killedLeader,
+		"AnswerLate":    answerLate,
+		"SuccessorSlow": successorSlow,
+		"ProcessedLate": processedLate,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t)
+		})
+	}
+}
+
+// A stand-by takes over from a leader that is gone, once its lease has run out.
+func killedLeader(t *testing.T) {
+	t.Helper()
+	ns := newNamespace(t)
+	fake := wechattest.New(wechattest.Config{OpenAccounts: true})
+	leader := ns.startReplica(fake)
+	ns.lease("")
+	standby := ns.startReplica(fake)
+	standby.awaitReady()
+	hang := newBarrier()
+	defer close(hang.open)
+	leader.block(hang, nil)
+	ns.create(newApp(v1alpha1.ModeClassic, 1))
+	hang.await(t)
+	leader.kill()
+	standby.checkTookOver(t, ns.leaseRunsOut())
+	ns.awaitReady()
+}
+
+// frozen is a leader that was frozen in the middle of a call of Classic mode,
+// and a stand-by that takes over.
+type frozen struct {
+	ns              *namespace
+	fake            *wechattest.Server
+	leader, standby replica
+	before          string // the token that the Secret held
+	runsOut         time.Time
+	watch           *consumer
+}
+
+// freeze freezes the leader in the middle of a forced refresh of shop in Classic
+// mode, when its call stands before one of the barriers.
+// A token that was replaced lives on for overlap.
+func freeze(t *testing.T, overlap time.Duration, there, back *barrier) frozen {
+	t.Helper()
+	f := frozen{ns: newNamespace(t)}
+	f.fake = wechattest.New(wechattest.Config{OpenAccounts: true, Overlap: overlap})
+	f.leader = f.ns.startReplica(f.fake)
+	shop := newApp(v1alpha1.ModeClassic, 1)
+	shop.name = "shop"
+	f.ns.create(shop)
+	f.ns.awaitReady()
+	f.before = f.token(t)
+	f.watch = f.consume(t)
+	time.Sleep(time.Second) // tokens of one second cannot be told apart by their age
+	f.standby = f.ns.startReplica(f.fake)
+	f.standby.awaitReady()
+
+	f.leader.block(there, back)
+	f.ns.annotateShop(v1alpha1.AnnotationRefreshRequestedAt, "now")
+	if there != nil {
+		there.await(t)
+	} else {
+		back.await(t)
+	}
+	f.leader.signal(syscall.SIGSTOP)
+	f.runsOut = f.ns.leaseRunsOut()
+	return f
+}
+
+// wake lets the leader go on, and waits for its end.
+func (f frozen) wake(t *testing.T) {
+	t.Helper()
+	woken := time.Now()
+	f.leader.signal(syscall.SIGCONT)
+	if code := f.leader.exitCode(); code != 1 {
+		t.Errorf("exit code of the leader that has lost its lease: %d, want 1", code)
+	}
+	t.Logf("the leader has ended %s after it was woken", time.Since(woken))
+}
+
+func (f frozen) token(t *testing.T) string {
+	t.Helper()
+	tokens, err := f.ns.tokens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens["shop"]
+}
+
+func (f frozen) awaitNewToken(t *testing.T) string {
+	t.Helper()
+	var token string
+	eventually(t, "a new token", func() error {
+		token = f.token(t)
+		if token == f.before {
+			return errors.New("the old one")
+		}
+		return nil
+	})
+	eventually(t, "the refresh is echoed", func() error {
+		if got := f.ns.weChatTokens()["shop"].Status.LastHandledRefreshAt; got != "now" {
+			return fmt.Errorf("%q is echoed", got)
+		}
+		return nil
+	})
+	return token
+}
+
+// checkCalls says how many calls WeChat has had beside the first, and whether
+// the Secret counts them all. The one of the old leader it may not count.
+func (f frozen) checkCalls(t *testing.T, calls int) {
+	t.Helper()
+	had := f.fake.Counts("").Classic.Calls
+	if had != 1+calls {
+		t.Errorf("%d calls beside the first, want %d", had-1, calls)
+	}
+	var s corev1.Secret
+	if err := f.ns.Get(t.Context(), client.ObjectKey{Name: "shop"}, &s); err != nil {
+		t.Fatal(err)
+	}
+	day, count, _ := strings.Cut(s.Annotations["wechattoken.io/classic-calls"], " ")
+	counted, err := strconv.Atoi(count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("WeChat has had %d calls, the Secret counts %d", had, counted)
+	if (counted != had && counted != had-1) && day == today() {
+		t.Errorf("the Secret counts %d calls, want %d or 1 less", counted, had)
+	}
+}
+
+// consumer reads the Secret all the time.
+type consumer struct {
+	stop chan struct{}
+	done sync.WaitGroup
+	dead []string // when it read a dead token
+	seen []string // the tokens it has read
+}
+
+func (f frozen) consume(t *testing.T) *consumer {
+	t.Helper()
+	c := &consumer{stop: make(chan struct{})}
+	c.done.Go(func() {
+		for {
+			select {
+			case <-c.stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			tokens, err := f.ns.tokens()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			token := tokens["shop"]
+			if !f.fake.Alive(token) {
+				c.dead = append(c.dead, time.Now().Format(time.TimeOnly))
+			}
+			if !slices.Contains(c.seen, token) {
+				c.seen = append(c.seen, token)
+			}
+		}
+	})
+	return c
+}
+
+// end returns how many tokens it has read, and when it read a dead one.
+func (c *consumer) end() (tokens int, dead []string) {
+	close(c.stop)
+	c.done.Wait()
+	return len(c.seen), c.dead
+}
+
+// A leader is frozen when WeChat has made its token, and before it has heard of
+// it. Its successor makes the next one. Woken, the old leader hears of its own,
+// which is dying, and must not put it in the place of the newer one: it was
+// obtained earlier.
+func answerLate(t *testing.T) {
+	t.Helper()
+	back := newBarrier()
+	f := freeze(t, time.Minute, nil, back)
+	f.standby.checkTookOver(t, f.runsOut)
+	token := f.awaitNewToken(t)
+	close(back.open)
+	f.wake(t)
+	if f.token(t) != token {
+		t.Error("the old leader has replaced the newer token")
+	}
+	if _, dead := f.watch.end(); len(dead) > 0 {
+		t.Errorf("a consumer has read a dead token at %v", dead)
+	}
+	f.checkCalls(t, 2) // only WeChat and the old leader know of its call
+}
+
+// The same, and the old leader is woken before its successor has its answer. It
+// may write its own token then, and that lives until the newer one replaces it.
+func successorSlow(t *testing.T) {
+	t.Helper()
+	back, slow := newBarrier(), newBarrier()
+	f := freeze(t, time.Minute, nil, back)
+	f.standby.block(nil, slow)
+	f.standby.checkTookOver(t, f.runsOut)
+	slow.await(t)
+	close(back.open)
+	f.wake(t)
+	between := f.token(t)
+	close(slow.open)
+	token := f.awaitNewToken(t)
+	eventually(t, "the successor's token is in the Secret", func() error {
+		if token = f.token(t); token == between {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	tokens, dead := f.watch.end()
+	t.Logf("%d tokens were in the Secret", tokens)
+	if len(dead) > 0 {
+		t.Errorf("a consumer has read a dead token at %v", dead)
+	}
+	f.checkCalls(t, 2)
+}
+
+// The worst that can happen: the old leader's call is on its way for longer than
+// its lease, and comes to WeChat after that of its successor. Then it ends the
+// token that the successor has put into the Secret, and nobody knows who could
+// tell. A consumer's report heals it.
+func processedLate(t *testing.T) {
+	t.Helper()
+	there, back := newBarrier(), newBarrier()
+	f := freeze(t, 5*time.Second, there, back)
+	f.standby.checkTookOver(t, f.runsOut)
+	token := f.awaitNewToken(t)
+	if _, dead := f.watch.end(); len(dead) > 0 {
+		t.Errorf("a consumer has read a dead token at %v", dead)
+	}
+	close(there.open)
+	back.await(t)
+	close(back.open)
+	f.wake(t)
+	f.checkCalls(t, 2)
+
+	eventually(t, "the token in the Secret dies", func() error {
+		if f.token(t) != token {
+			t.Fatal("the Secret holds another token")
+		}
+		if f.fake.Alive(token) {
+			return errors.New("it lives")
+		}
+		return nil
+	})
+	f.ns.annotateShop(v1alpha1.AnnotationDeadToken, fingerprint(token))
+	eventually(t, "a live token after the report", func() error {
+		if !f.fake.Alive(f.token(t)) {
+			return errors.New("a dead one")
+		}
+		return nil
+	})
+	f.checkCalls(t, 3)
+}
