@@ -202,6 +202,7 @@ func TestLeaderEdges(t *testing.T) { //nolint:tparallel // other tests count wha
 		"AnswerLate":    answerLate,
 		"SuccessorSlow": successorSlow,
 		"ProcessedLate": processedLate,
+		"WorkAfterWake": workAfterWake,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -459,4 +460,31 @@ func processedLate(t *testing.T) {
 		return nil
 	})
 	f.checkCalls(t, 3)
+}
+
+// A leader that was frozen learns that it leads no longer before it begins
+// anything new: of what comes up then its successor alone takes care.
+func workAfterWake(t *testing.T) {
+	t.Helper()
+	back := newBarrier()
+	f := freeze(t, time.Minute, nil, back)
+	f.standby.checkTookOver(t, f.runsOut)
+	f.awaitNewToken(t)
+	close(back.open)
+	f.watch.end()
+	before := len(f.leader.callsMade())
+	looked := f.leader.looks(f.ns.name, name)
+	f.leader.signal(syscall.SIGCONT)
+	eventually(t, "the old leader has looked at the lease", func() error {
+		if f.leader.looks(f.ns.name, name) == looked {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	f.ns.create(newApp(v1alpha1.ModeClassic, 2))
+	f.ns.awaitReady()
+	f.leader.exitCode()
+	if n := len(f.leader.callsMade()) - before; n > 0 {
+		t.Errorf("the leader that has lost its lease has made %d calls", n)
+	}
 }

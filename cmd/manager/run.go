@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -33,11 +34,14 @@ import (
 // name is the field manager, the source of events and the lease.
 const name = "wechat-token-operator"
 
-// retryPeriod is how often the leader renews its lease; a stand-by looks at it
-// every 1 to 2.2 times that. One that was given back is so taken within 1.7 s,
-// for two small requests a second. One that was not runs out after 15 s, and
-// then its leader has ended: it does so when it could not renew it for 10 s.
-const retryPeriod = 750 * time.Millisecond
+// The leader renews its lease every retryPeriod, and a stand-by looks at it every
+// 1 to 2.2 times that. One that was given back is so taken within 1.7 s, for two
+// small requests a second. One that was not runs out after 15 s, and then its
+// leader has ended: it does so when it could not renew it for renewDeadline.
+const (
+	retryPeriod   = 750 * time.Millisecond
+	renewDeadline = 10 * time.Second
+)
 
 // run works until ctx ends, and then gives the lease back.
 func run(ctx context.Context, o options) error {
@@ -57,7 +61,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("find a cluster: set KUBECONFIG or --kubeconfig: %w", err)
 	}
-	mgr, err := newManager(cfg, o)
+	mgr, err := newManager(cfg, o, func() {
+		log.Error(nil, "Another replica leads")
+		os.Exit(1) // before a worker does anything more
+	})
 	if err != nil {
 		return err
 	}
@@ -76,7 +83,9 @@ func run(ctx context.Context, o options) error {
 	return mgr.Start(ctx)
 }
 
-func newManager(cfg *rest.Config, o options) (ctrl.Manager, error) {
+// newManager makes the manager. lost is called when it leads no longer, and must
+// end the process.
+func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -92,6 +101,13 @@ func newManager(cfg *rest.Config, o options) (ctrl.Manager, error) {
 		}
 		namespaces[ns] = cache.Config{}
 	}
+	var lock resourcelock.Interface
+	if o.leaderElect {
+		var err error
+		if lock, err = newLease(cfg, o.leaderElectNamespace, lost); err != nil {
+			return nil, fmt.Errorf("set up the leader election: %w", err)
+		}
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme,
 		Metrics: metricsserver.Options{
@@ -99,12 +115,13 @@ func newManager(cfg *rest.Config, o options) (ctrl.Manager, error) {
 			SecureServing:  true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
-		HealthProbeBindAddress:        o.healthAddr,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              name,
-		LeaderElectionNamespace:       o.leaderElectNamespace,
-		LeaderElectionReleaseOnCancel: true,
-		RetryPeriod:                   new(retryPeriod),
+		HealthProbeBindAddress:              o.healthAddr,
+		LeaderElection:                      o.leaderElect,
+		LeaderElectionID:                    name, // names the metric
+		LeaderElectionResourceLockInterface: lock,
+		LeaderElectionReleaseOnCancel:       true,
+		RetryPeriod:                         new(retryPeriod),
+		RenewDeadline:                       new(renewDeadline),
 		Cache: cache.Options{
 			DefaultNamespaces: namespaces,
 			DefaultTransform:  cache.TransformStripManagedFields(),
