@@ -322,14 +322,14 @@ func TestRecreatedIsAnotherObject(t *testing.T) {
 		w.run(time.Hour)
 		w.change(bumped("of the old one"))
 		w.run(time.Minute)
-		w.r.wake = func(types.NamespacedName) {}
+		w.r.wake = func(types.NamespacedName, priority) {}
 		if err := w.client.Delete(t.Context(), w.get("shop")); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.client.Delete(t.Context(), w.secret("shop")); err != nil {
 			t.Fatal(err)
 		}
-		w.r.wake = w.wake
+		w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
 		again := weChatToken()
 		again.UID, again.Generation, again.CreationTimestamp = "another", 1, metav1.Now()
 		w.create(again)

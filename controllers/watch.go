@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -95,10 +97,26 @@ func ownerOf(obj client.Object) []string {
 
 // start is called with the queue before the first reconcile.
 func (r *WeChatTokenReconciler) start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	sorted, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request])
+	if !ok {
+		return errors.New("the controller's queue knows no priorities")
+	}
 	r.calls = ctx
-	r.wake = func(key types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: key}) }
+	r.wake = func(key types.NamespacedName, p priority) {
+		sorted.AddWithOpts(priorityqueue.AddOpts{Priority: new(int(p))}, reconcile.Request{NamespacedName: key})
+	}
 	return nil
 }
+
+// priority is the place of an object in the queue.
+type priority int
+
+const (
+	usual priority = 0
+	// behind is for the news that a call has failed: when WeChat lets 1,000
+	// calls run into their timeout, no refresh that is due stands behind them.
+	behind priority = -1
+)
 
 // asksForSomething lets pass what a user may have done to a WeChatToken: a new
 // one, another spec, a bumped annotation. Our own writes of the status do not

@@ -50,7 +50,7 @@ type WeChatTokenReconciler struct {
 
 	// wake queues an object again, and calls is the life of the calls to
 	// WeChat. Both come with the queue, when the controller starts.
-	wake  func(types.NamespacedName)
+	wake  func(types.NamespacedName, priority)
 	calls context.Context //nolint:containedctx // it ends calls that outlive the reconcile that began them
 }
 
@@ -149,7 +149,7 @@ func (r *WeChatTokenReconciler) look(o *observed, found *issued) {
 	var others []types.NamespacedName
 	o.known, o.user, others = r.accounts.look(client.ObjectKeyFromObject(o.wt), o.account, o.wt, found, time.Now())
 	for _, other := range others {
-		r.wake(other)
+		r.wake(other, usual)
 	}
 }
 
@@ -392,19 +392,24 @@ func (r *WeChatTokenReconciler) call(key types.NamespacedName, id accountID, c c
 		return
 	}
 	go func() {
-		for _, waiting := range r.ask(r.calls, key, id, c) {
-			r.wake(waiting)
+		waiting, failed := r.ask(r.calls, key, id, c)
+		how := usual
+		if failed {
+			how = behind
+		}
+		for _, key := range waiting {
+			r.wake(key, how)
 		}
 	}()
 }
 
 // ask makes the call, notes what it brought, and returns the WeChatTokens that
-// want to know.
-func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedName, id accountID, c call) []types.NamespacedName {
+// want to know, and whether it failed.
+func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedName, id accountID, c call) (waiting []types.NamespacedName, failed bool) {
 	start := time.Now()
 	if c.check {
 		lives, err := r.WeChat.Lives(ctx, c.previous.value)
-		return r.accounts.answered(id, c, start, lives, failureOf(err))
+		return r.accounts.answered(id, c, start, lives, failureOf(err)), err != nil
 	}
 	var (
 		token wechat.Token
@@ -415,7 +420,7 @@ func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedNam
 	} else {
 		token, err = r.WeChat.StableToken(ctx, c.creds, c.force)
 	}
-	return r.accounts.end(key, id, c, start, token, failureOf(err))
+	return r.accounts.end(key, id, c, start, token, failureOf(err)), err != nil
 }
 
 // failureOf is what WeChat's client says of a failed call; nil for a good one.

@@ -113,7 +113,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 // SIGKILL.
 func (w *world) restart() {
 	if w.r != nil {
-		w.r.wake = func(types.NamespacedName) {} // the dead wake nobody
+		w.r.wake = func(types.NamespacedName, priority) {} // the dead wake nobody
 	}
 	w.r = &WeChatTokenReconciler{
 		Client:       client.WithFieldOwner(w.client, managedBy),
@@ -123,7 +123,7 @@ func (w *world) restart() {
 		StableWindow: w.window,
 		calls:        w.t.Context(),
 	}
-	w.r.wake = w.wake
+	w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
 	var all v1alpha1.WeChatTokenList
 	if err := w.client.List(w.t.Context(), &all); err != nil {
 		w.t.Fatal(err)
