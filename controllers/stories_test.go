@@ -63,6 +63,15 @@ func shortLives() wechattest.Config {
 // inShortLives runs the operator for the tokens of shortLives.
 func inShortLives(o *operation) { o.window = shortWindow }
 
+// longWindow is a WeChat whose stable tokens are due after 4 s too, and may be
+// replaced for 20 s more: for stories in which somebody acts meanwhile.
+func longWindow() wechattest.Config {
+	return wechattest.Config{Life: 24 * time.Second, Window: 22 * time.Second}
+}
+
+// inLongWindow runs the operator for the tokens of longWindow.
+func inLongWindow(o *operation) { o.window = longWindow().Window }
+
 // outsider is somebody else who has the AppSecret.
 func (s *story) outsider() (*wechat.Client, wechat.Credentials) {
 	return wechat.NewClient(s.url, 10*time.Second), wechat.Credentials{AppID: testAppID, AppSecret: testAppSecret}
