@@ -622,8 +622,10 @@ func TestStory22AdministratorMustConfirm(t *testing.T) {
 // WeChat is busy for longer than the token lives. It is asked ever more seldom,
 // the Secret stays, and the first good answer is used.
 func TestStory23BusyForHours(t *testing.T) {
-	s := tell(t, shortLives())
-	s.operate(s.url, inShortLives)
+	// With each failure the next call is further away, up to a minute; so the life
+	// is shorter still.
+	s := tell(t, wechattest.Config{Life: 8 * time.Second, Window: 7 * time.Second})
+	s.operate(s.url, func(o *operation) { o.window = 7 * time.Second })
 	s.create(appSecret(testAppSecret), weChatToken())
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 	start := time.Now()
@@ -631,7 +633,6 @@ func TestStory23BusyForHours(t *testing.T) {
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
 	before := s.secret("shop").Data
 	s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
-	time.Sleep(4 * time.Second)
 	failed := s.weChat.Counts("").Stable.Faults[wechattest.FaultErrcode]
 	if most := int(time.Since(start)/time.Second) + 1; failed < 2 || failed > most {
 		t.Errorf("%d calls, want some, and one a second at most: %d", failed, most)
