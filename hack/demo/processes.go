@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/program"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -35,27 +35,11 @@ type world struct {
 	dir   string // logs
 	plane *controlplane.ControlPlane
 
-	weChat    *process
+	weChat    *program.Process
 	weChatURL string
 
-	manager   *process
+	manager   *program.Process
 	healthURL string
-}
-
-// process is a program of ours, running.
-type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-}
-
-// find says what is missing of what `make demo` builds.
-func (w *world) find() error {
-	for _, program := range []string{"manager", "fake-wechat"} {
-		if _, err := os.Stat(filepath.Join(w.bin, program)); err != nil {
-			return fmt.Errorf("there is no %s: run `make demo`, which builds it first", filepath.Join(w.bin, program))
-		}
-	}
-	return nil
 }
 
 func (w *world) startControlPlane() error {
@@ -73,41 +57,16 @@ func (w *world) startControlPlane() error {
 func (w *world) log(name string) string { return filepath.Join(w.dir, name+".log") }
 
 // start starts a program of ours, with its output added to its log.
-func (w *world) start(name string, stdout io.Writer, args ...string) (*process, error) {
+func (w *world) start(name string, stdout io.Writer, args ...string) (*program.Process, error) {
 	log, err := os.OpenFile(w.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	path, err := filepath.Abs(filepath.Join(w.bin, name))
-	if err != nil {
-		return nil, err
+	if stdout == nil {
+		stdout = log
 	}
-	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "KUBECONFIG="+w.plane.Kubeconfig)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if stdout != nil {
-		p.cmd.Stdout = stdout
-	}
-	// Ctrl-C is for the demo, which then ends the others.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		defer close(p.ended)
-		_ = p.cmd.Wait() // it was killed, or its log tells
-	}()
-	return p, nil
-}
-
-// kill ends a process at once, as kill -9 does.
-func (p *process) kill() {
-	if p == nil {
-		return
-	}
-	_ = p.cmd.Process.Kill() // it may have ended already
-	<-p.ended
+	return program.Start(filepath.Join(w.bin, name), w.plane.Kubeconfig, stdout, log, args...)
 }
 
 func (w *world) startWeChat() error {
@@ -143,30 +102,17 @@ func (w *world) managerFlags() []string {
 // startManager starts the manager and waits until it is ready.
 func (w *world) startManager(ctx context.Context) error {
 	if w.healthURL == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := program.FreeAddress()
 		if err != nil {
 			return err
 		}
-		w.healthURL = "http://" + l.Addr().String()
-		l.Close()
+		w.healthURL = "http://" + address
 	}
 	var err error
 	if w.manager, err = w.start("manager", nil, w.managerFlags()...); err != nil {
 		return err
 	}
-	return w.until(ctx, "the manager is ready", func() (bool, error) {
-		select {
-		case <-w.manager.ended:
-			return false, errors.New("it ended")
-		default:
-		}
-		resp, err := http.Get(w.healthURL + "/readyz")
-		if err != nil {
-			return false, nil //nolint:nilerr // it does not listen yet
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK, nil
-	})
+	return w.until(ctx, "the manager is ready", func() (bool, error) { return w.manager.Ready(ctx, w.healthURL+"/readyz") })
 }
 
 // until waits for something that takes a moment.
@@ -227,8 +173,8 @@ func (w *world) stats() (wechattest.Counts, error) {
 // end ends everything that was started. The logs stay if they may tell why
 // something went wrong.
 func (w *world) end(keepLogs bool) error {
-	w.manager.kill()
-	w.weChat.kill()
+	w.manager.Kill()
+	w.weChat.Kill()
 	var errs []error
 	if w.plane != nil {
 		errs = append(errs, w.plane.Stop())

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+
+	"wechattoken.io/operator/internal/program"
 )
 
 // demo is the story, one method for each part.
@@ -40,7 +42,7 @@ func (d *demo) counts() (calls, rotations int) {
 }
 
 func (d *demo) setUp(ctx context.Context) error {
-	if err := d.find(); err != nil {
+	if err := program.Find(d.bin, "manager", "fake-wechat"); err != nil {
 		return err
 	}
 	d.heading("A cluster, a WeChat and the operator")
@@ -197,8 +199,8 @@ func (d *demo) killManager(ctx context.Context) error {
 		return err
 	}
 	before, _ := d.counts()
-	d.command(fmt.Sprintf("kill -9 %d", d.manager.cmd.Process.Pid))
-	d.manager.kill()
+	d.command(fmt.Sprintf("kill -9 %d", d.manager.PID()))
+	d.manager.Kill()
 	d.command(fmt.Sprintf("manager %s >>%s &", strings.Join(d.managerFlags(), " "), d.log("manager")))
 	if err := d.startManager(ctx); err != nil {
 		return err
