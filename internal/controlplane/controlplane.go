@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -40,23 +41,25 @@ func Start() (*ControlPlane, error) {
 			return nil, fmt.Errorf("there is no %s in %s: run `make controlplane`, or set KUBEBUILDER_ASSETS", program, assets)
 		}
 	}
-	c := &ControlPlane{env: &envtest.Environment{
+	dir, err := os.MkdirTemp("", "wechattoken-")
+	if err != nil {
+		return nil, err
+	}
+	c := &ControlPlane{dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
 		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd")},
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 2 * time.Minute, // shared machines are slow at times
 	}}
+	if err := c.keepPID(assets); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	// Otherwise kube-apiserver takes a minute to end while a watch is open.
 	c.env.ControlPlane.GetAPIServer().Configure().Set("shutdown-watch-termination-grace-period", "1s")
-	var err error
 	if c.Config, err = c.env.Start(); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	c.Config.QPS = -1
-	if c.dir, err = os.MkdirTemp("", "wechattoken-"); err != nil {
-		return nil, errors.Join(err, c.Stop())
-	}
-	c.Kubeconfig = filepath.Join(c.dir, "kubeconfig")
 	if err := os.WriteFile(c.Kubeconfig, c.env.KubeConfig, 0o600); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
@@ -65,11 +68,8 @@ func Start() (*ControlPlane, error) {
 
 // Stop ends both processes and removes their data.
 func (c *ControlPlane) Stop() error {
-	err := c.env.Stop()
-	if c.dir != "" {
-		err = errors.Join(err, os.RemoveAll(c.dir))
-	}
-	return err
+	_ = c.SignalAPIServer(syscall.SIGCONT) // one that is paused does not end
+	return errors.Join(c.env.Stop(), os.RemoveAll(c.dir))
 }
 
 // Kubectl is a kubectl command against this control plane.
