@@ -60,6 +60,9 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Ended is closed when the process is gone.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
+// ExitCode is that of a process that has ended; -1 if a signal ended it.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
 // Signal sends a signal. One that has ended does not mind.
 func (p *Process) Signal(s syscall.Signal) {
 	_ = p.cmd.Process.Signal(s) // it has ended
