@@ -1,13 +1,11 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -16,16 +14,10 @@ import (
 // The tests of this package run the real program, as a process, against a real
 // API server and a fake WeChat on loopback.
 
-var (
-	soak     = flag.Duration("soak", 75*time.Second, "how long TestSoak goes on")
-	soakSeed = flag.Uint64("soak-seed", 0, "what decides when TestSoak kills; 0 draws one and prints it")
-)
-
 // program is the path of the manager that all tests run.
 var program string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	os.Exit(testMain(m))
 }
 
