@@ -53,7 +53,7 @@ test: languages controlplane ## Run every test, with a real API server
 	echo "go test $$race ./... (the first time, compiling it takes 3 minutes on 2 cores)"; \
 	(while sleep 30 >/dev/null 2>&1; do echo "... compiling and testing since $$SECONDS s"; done) & \
 	trap "kill $$!" EXIT; \
-	KUBEBUILDER_ASSETS='$(ASSETS)' go test $$race ./...
+	KUBEBUILDER_ASSETS='$(ASSETS)' go test $$race -timeout 30m ./...
 
 # go test fuzzes one target of one package at a time. Before Go 1.27 it fails now
 # and then because the time is up (go.dev/issue/75804): that is no finding.
