@@ -34,9 +34,11 @@ Flags:
 		os.Exit(2)
 	}
 
-	// A closed terminal or pipe ends the demo as Ctrl-C does: what it has
-	// started must not be left behind.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	// A closed terminal ends the demo as Ctrl-C does, and one whose pipe nobody
+	// reads goes on to its end: what it has started must not be left behind. A
+	// SIGPIPE may as well come from a connection to the API server.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, *bin, *keep)
 	stop()
 	switch {
