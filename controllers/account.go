@@ -65,13 +65,13 @@ type checked struct {
 // user is what one WeChatToken has had of its account.
 type user struct {
 	uid        types.UID
-	asked      string    // see requested
-	inCall     string    // asked, when the call under way began
+	inCall     string    // the refresh that was asked for when the call under way began
 	handled    string    // the forced refresh that was handled last
 	keptFor    string    // the forced refresh for which a call gave the old token back
-	report     string    // see reported
 	reportedAt time.Time // when this process first saw the report
-	tried      attempt   // what the object looked like when WeChat was last called
+	seen       attempt   // what the object looks like
+	tried      attempt   // what it looked like when WeChat was last called for a token of the account
+	questioned attempt   // what it looked like when WeChat was last asked about one
 	wrote      string    // what its Secret was made to carry last, see written
 	repairedAt time.Time // when the same was last written once more
 }
@@ -80,10 +80,12 @@ type user struct {
 type attempt struct {
 	generation int64
 	request    string // see requested
+	report     string // see reported
 }
 
 func attemptOf(wt *v1alpha1.WeChatToken) attempt {
-	return attempt{generation: wt.Generation, request: requested(wt)}
+	report, _ := reported(wt)
+	return attempt{generation: wt.Generation, request: requested(wt), report: report}
 }
 
 // failure is a call that brought no token, or the old one where a new one was
@@ -102,7 +104,6 @@ type call struct {
 	check    bool    // ask whether previous lives, and for nothing else
 	force    bool    // a new token is wanted though the present one is not due
 	previous *issued // the token in use, of the same appid and mode; nil if there is none
-	tried    attempt
 }
 
 // look notes that the WeChatToken at key uses the account, and returns what is
@@ -118,7 +119,7 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 	acc := a.account(id, now)
 	u := acc.users[key]
 	if u == nil {
-		u = &user{uid: wt.UID, tried: attemptOf(wt)}
+		u = &user{uid: wt.UID, tried: attemptOf(wt), questioned: attemptOf(wt)}
 		acc.users[key], a.of[key] = u, id
 		if acc.forcedSince(found) {
 			u.handled = requested(wt)
@@ -126,9 +127,10 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 			acc.settled = false
 		}
 	}
-	u.asked = requested(wt)
-	if report, _ := reported(wt); report != u.report {
-		u.report, u.reportedAt = report, now
+	if seen := attemptOf(wt); seen.report != u.seen.report {
+		u.seen, u.reportedAt = seen, now
+	} else {
+		u.seen = seen
 	}
 	if found == nil {
 		return acc.known, *u, nil
@@ -229,12 +231,12 @@ func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 		return false
 	}
 	acc.calling = true
-	if c.check {
-		return true
-	}
-	acc.users[key].tried = c.tried
 	for _, u := range acc.users {
-		u.inCall = u.asked
+		if c.check {
+			u.questioned = u.seen
+		} else {
+			u.tried, u.inCall = u.seen, u.seen.request
+		}
 	}
 	return true
 }

@@ -119,7 +119,7 @@ func (o observed) checkWish(t *issued, now time.Time) (wish, bool) {
 		return wish{}, false
 	}
 	if f := o.checked.failure; f != nil {
-		if again := retryAt(o.wt.UID, f, t); again.After(w.at) {
+		if again := o.askAfter(f, t); again.After(w.at) {
 			w.at = again
 		}
 		if o.checked.fingerprint == t.fingerprint {
@@ -127,6 +127,18 @@ func (o observed) checkWish(t *issued, now time.Time) (wish, bool) {
 		}
 	}
 	return w, true
+}
+
+// askAfter is when to ask again after f. A change of the spec ends the wait, and
+// a new report shortens it.
+func (o observed) askAfter(f *failure, t *issued) time.Time {
+	again, seen := retryAt(o.wt.UID, f, t), attemptOf(o.wt)
+	if seen.generation != o.questioned.generation {
+		return f.at
+	} else if soon := f.at.Add(checkSpacing); seen.report != o.questioned.report && soon.Before(again) {
+		return soon
+	}
+	return again
 }
 
 // probeAt is when the probe is due. Whatever told of the token since the last

@@ -311,6 +311,35 @@ func TestReportOutlivesAFailedQuestion(t *testing.T) {
 	})
 }
 
+// WeChat may ask for patience, 5 minutes with 89503. A change of the spec ends
+// that wait, and another report shortens it to 30 s.
+func TestReportWaitEndsWithANewOne(t *testing.T) {
+	changes := map[string]func(*world){
+		"Spec":   func(w *world) { w.change(probing(3600)) },
+		"Report": func(w *world) { w.run(time.Second); w.change(reporting(w.report())) },
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken())
+				w.run(30 * time.Minute)
+				w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: 89503, Count: 1})
+				killed(w)
+				w.change(reporting(w.report()))
+				w.run(time.Minute)
+				if w.weChat.Alive(w.token()) || w.weChat.Counts(testAppID).Business.Calls != 1 {
+					t.Fatal("the operator does not wait")
+				}
+				change(w)
+				w.run(time.Second)
+				if !w.weChat.Alive(w.token()) {
+					t.Error("the token is still dead")
+				}
+			})
+		})
+	}
+}
+
 // Tokens that die all the time are replaced within the budget of forced calls,
 // and then the free call is made until it brings another token.
 func TestDeathsAreBudgeted(t *testing.T) {

@@ -169,8 +169,9 @@ func (d *dice) observed(now time.Time, window time.Duration) observed {
 		}
 	}
 	o.user = user{
-		asked: requested(wt), handled: fmt.Sprint(d.n(3)), keptFor: fmt.Sprint(d.n(3)),
+		seen: attemptOf(wt), handled: fmt.Sprint(d.n(3)), keptFor: fmt.Sprint(d.n(3)),
 		reportedAt: d.ago(now, time.Hour), tried: attempt{generation: int64(1 + d.n(2)), request: fmt.Sprint(d.n(3))},
+		questioned: attempt{generation: int64(1 + d.n(2)), report: fmt.Sprint(d.n(3))},
 		repairedAt: d.ago(now, time.Minute),
 	}
 	return o.judged(window)

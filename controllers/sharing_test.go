@@ -245,6 +245,41 @@ func TestNewcomerDoesNotHammer(t *testing.T) {
 	})
 }
 
+// A change of the spec ends the wait after a failed call once, not for each of
+// the calls that its siblings make later.
+func TestChangeOfASiblingEndsOneWait(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(named("a")), weChatToken(), weChatToken(named("z")))
+		w.run(30 * time.Minute)
+		for _, seconds := range []int32{60, 70} {
+			w.change(probing(seconds)) // long ago
+			w.run(time.Minute)
+		}
+		w.change(probing(0))
+		w.run(time.Minute)
+		w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: 89503})
+		for _, name := range []string{"a", "z"} { // whichever calls
+			calls := w.calls()
+			other := w.get(name)
+			bumped("1")(other)
+			if err := w.client.Update(t.Context(), other); err != nil {
+				t.Fatal(err)
+			}
+			w.seen(other)
+			w.run(time.Second)
+			if got := w.calls() - calls; got > 1 {
+				t.Errorf("%d calls for one request", got)
+			}
+		}
+		calls := w.calls()
+		w.change(bumped("1"))
+		w.run(20 * time.Second)
+		if got := w.calls() - calls; got > 0 {
+			t.Errorf("%d calls within 20 s of a refusal", got)
+		}
+	})
+}
+
 // The two modes of one appid are two accounts.
 func TestModesDoNotMix(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
