@@ -82,10 +82,10 @@ func (o observed) triedPlainly(t *issued) bool {
 	return t.mode == v1alpha1.ModeClassic || o.checked.givenBack
 }
 
-// handledDead is the report of t that WeChat has called wrong: the present one,
-// or the one that the Secret remembers.
+// handledDead is the report of t, which lives, that WeChat has called wrong: the
+// present one, or the one that the Secret remembers.
 func (o observed) handledDead(t *issued) string {
-	if report, named := reported(o.wt); named == t.fingerprint && o.asked(t) && !o.checked.dead && !o.checked.at.Before(o.reportedAt) {
+	if report, named := reported(o.wt); named == t.fingerprint && o.asked(t) && !o.checked.at.Before(o.reportedAt) {
 		return report
 	}
 	if o.inSecret != nil && o.inSecret.fingerprint == t.fingerprint {

@@ -114,6 +114,24 @@ func TestReportedDeadTokenIsReplaced(t *testing.T) {
 	}
 }
 
+// The free call comes first also when the last one was a moment ago.
+func TestNewbornDeadTokenIsAskedForPlainly(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(100 * time.Millisecond)
+		killed(w)
+		w.change(reporting(w.report()))
+		w.run(500 * time.Millisecond)
+		if got := w.weChat.Counts(testAppID).Forced; got != 0 {
+			t.Errorf("%d forced calls before the free one", got)
+		}
+		w.run(time.Second)
+		if got := w.weChat.Counts(testAppID); got.Forced != 1 || got.Stable.Calls != 3 || !w.weChat.Alive(w.token()) {
+			t.Errorf("%d calls, %d of them forced, alive %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Alive(w.token()))
+		}
+	})
+}
+
 // A reporter who is wrong costs one question and one write, also over restarts.
 func TestFalseReportCostsOneQuestion(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -165,6 +183,12 @@ func TestLiarCannotBurnTheBudget(t *testing.T) {
 				}
 				if w.token() != token || w.calls() != calls {
 					t.Errorf("%d calls for a token that lives", w.calls()-calls)
+				}
+				killed(w)
+				w.change(reporting(w.report()))
+				w.run(checkSpacing + time.Second)
+				if w.token() == token {
+					t.Error("the liar was right at last, and the token is still there")
 				}
 			})
 		})
