@@ -184,6 +184,7 @@ func TestLiarCannotBurnTheBudget(t *testing.T) {
 				if w.token() != token || w.calls() != calls {
 					t.Errorf("%d calls for a token that lives", w.calls()-calls)
 				}
+				w.run(500 * time.Millisecond) // in this world all that happens at one time happens at once
 				killed(w)
 				w.change(reporting(w.report()))
 				w.run(checkSpacing + time.Second)
