@@ -58,7 +58,7 @@ type checked struct {
 	fingerprint string    // of the token; empty before the first question
 	at          time.Time // when the question was asked
 	dead        bool
-	givenBack   bool     // a plain call has given the dead token once more
+	givenBack   bool     // a plain call since has given no other one
 	failure     *failure // nil if WeChat told
 }
 
@@ -347,7 +347,7 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 			u.handled = cmp.Or(u.inCall, u.handled)
 		}
 	} else {
-		acc.checked.givenBack = acc.checked.fingerprint == acc.token.fingerprint
+		acc.checked.givenBack = true
 		if u := acc.users[key]; u != nil {
 			u.keptFor = u.inCall
 		}

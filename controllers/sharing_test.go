@@ -245,6 +245,40 @@ func TestNewcomerDoesNotHammer(t *testing.T) {
 	})
 }
 
+// What a sibling with another AppSecret has spent counts after a restart: the
+// budget is the appid's.
+func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
+	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Minute)
+		for i := range forcedPerDay {
+			w.change(bumped(fmt.Sprint(i)))
+			w.run(time.Minute)
+		}
+		w.weChat.SetSecret(testAppID, wrongSecret)
+		reset := appSecret(wrongSecret)
+		reset.Name = "reset"
+		w.create(reset)
+		w.restart()
+		w.create(weChatToken(named("b"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "reset" }))
+		w.reconcile(client.ObjectKey{Namespace: "web", Name: "b"}) // before its sibling
+		w.run(time.Minute)
+		b := w.get("b")
+		bumped("1")(b)
+		if err := w.client.Update(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		w.seen(b)
+		w.run(10 * time.Minute)
+		if got := w.weChat.Counts(testAppID).Forced; got != forcedPerDay {
+			t.Errorf("%d forced calls, want %d", got, forcedPerDay)
+		}
+		if !w.weChat.Alive(string(w.secret("b").Data["access_token"])) {
+			t.Error("b has no live token")
+		}
+	})
+}
+
 // A change of the spec ends the wait after a failed call once, not for each of
 // the calls that its siblings make later.
 func TestChangeOfASiblingEndsOneWait(t *testing.T) {
