@@ -35,6 +35,7 @@ type account struct {
 // known is what this process knows of an account.
 type known struct {
 	calling bool      // a call is under way
+	ended   int       // calls that have ended
 	token   *issued   // the newest token that this process was given or has found in a Secret; nil before the first
 	askedAt time.Time // when the last call that brought a token began
 	failure *failure  // of the last call for a token; nil after a good one
@@ -104,6 +105,7 @@ type call struct {
 	check    bool    // ask whether previous lives, and for nothing else
 	force    bool    // a new token is wanted though the present one is not due
 	previous *issued // the token in use, of the same appid and mode; nil if there is none
+	after    int     // known.ended, when the call was decided on
 }
 
 // look notes that the WeChatToken at key uses the account, and returns what is
@@ -222,12 +224,13 @@ func (a *accounts) leave(key types.NamespacedName) {
 }
 
 // begin notes that a call is under way. It returns false if one is already: an
-// account has one call at a time.
+// account has one call at a time. It does so too if one has ended since this one
+// was decided on: what that one brought has woken key.
 func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[id]
-	if acc == nil || acc.calling || acc.users[key] == nil {
+	if acc == nil || acc.calling || acc.ended != c.after || acc.users[key] == nil {
 		return false
 	}
 	acc.calling = true
@@ -287,6 +290,7 @@ func (a *accounts) answered(id accountID, c call, start time.Time, lives bool, f
 func (a *accounts) callOver(id accountID) *account {
 	acc := a.byID[id]
 	acc.calling = false
+	acc.ended++
 	if len(acc.users) == 0 {
 		delete(a.byID, id)
 		return nil

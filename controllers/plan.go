@@ -172,7 +172,7 @@ func (p *plan) planCall(o observed, best *issued, window time.Duration, now time
 	case now.Before(next.at):
 		p.wakeAt(next.at)
 	default:
-		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), check: next.check, force: next.force, previous: best}
+		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), check: next.check, force: next.force, previous: best, after: o.ended}
 	}
 }
 

@@ -417,6 +417,13 @@ func TestBeginIsExclusive(t *testing.T) {
 	if !a.begin(key, "id", call{}) || a.begin(key, "id", call{}) {
 		t.Error("want one call at a time")
 	}
+	a.end(key, "id", call{}, noon, wechat.Token{Value: "t", Life: time.Hour}, nil)
+	if a.begin(key, "id", call{}) {
+		t.Error("a call was decided on before another one ended, and made after that")
+	}
+	if now, _, _ := a.look(key, "id", wt, nil, noon); !a.begin(key, "id", call{after: now.ended}) {
+		t.Error("want a call that was decided on since")
+	}
 }
 
 // A changed AppSecret leaves nothing of the old account behind.
