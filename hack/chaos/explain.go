@@ -14,6 +14,7 @@ const (
 	whyTime    = "the token was due"
 	whyEarly   = "asked a moment before WeChat had the next one"
 	whyRetry   = "the call before was in vain"
+	whyLost    = "the forced call before was in vain; a plain one, which is free, tells what became of it"
 	whyForce   = "a forced refresh was asked for"
 	whyOutside = "somebody outside had ended the token"
 	whySecret  = "the AppSecret was reset"
@@ -23,7 +24,7 @@ const (
 )
 
 // reasons are all of them, in the order of the report.
-var reasons = []string{whyFirst, whyTime, whyEarly, whyRetry, whyForce, whyOutside, whySecret, whyLeader, whyDeposed, whySurplus}
+var reasons = []string{whyFirst, whyTime, whyEarly, whyRetry, whyLost, whyForce, whyOutside, whySecret, whyLeader, whyDeposed, whySurplus}
 
 // explained is a call and its reason.
 type explained struct {
@@ -84,7 +85,9 @@ func (l *ledger) why(a account, c *call, before []*call, rotated *call) string {
 		return whyTime
 	case rotated != nil && c.At.Sub(l.asOf(rotated)) >= due-early:
 		return whyEarly
-	case !previous.good() && (c.begun.Sub(previous.ended) > shortestRetry || acted || c.process != previous.process):
+	case previous.Forced && !previous.good() && previous.Errcode == 0 && !c.Forced:
+		return whyLost
+	case (!previous.good() || l.unheard(previous)) && (c.begun.Sub(previous.ended) > shortestRetry || acted || c.process != previous.process):
 		return whyRetry
 	case l.asked(a, c, before):
 		return whyForce
@@ -101,6 +104,14 @@ func (l *ledger) why(a account, c *call, before []*call, rotated *call) string {
 	default:
 		return whySurplus
 	}
+}
+
+// unheard reports whether the process that made c was frozen when the answer came,
+// and for so long that the call had timed out when it went on.
+func (l *ledger) unheard(c *call) bool {
+	return slices.ContainsFunc(l.processes[c.process-1].paused, func(s span) bool {
+		return s.covers(c.ended) && s.to.Sub(c.begun) > requestTimeout
+	})
 }
 
 // asOf is from when the operator counts the life of the token that a call has

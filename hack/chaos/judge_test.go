@@ -227,6 +227,25 @@ func TestCallsAreExplained(t *testing.T) {
 			mod:  func(l *ledger, _ func(float64) time.Time, _ *call) { l.calls[l.targets[0].account][0].answered = false },
 			call: 10.1, want: whySurplus,
 		},
+		"ForcedInVain": {
+			mod: func(l *ledger, _ func(float64) time.Time, _ *call) {
+				forced := l.calls[l.targets[0].account][0]
+				forced.Forced, forced.answered = true, false
+			},
+			call: 10.1, want: whyLost,
+		},
+		"AnsweredWhileFrozen": {
+			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
+				l.processes[0].paused = []span{{from: at(9.9), to: at(25)}}
+			},
+			call: 26, want: whyRetry,
+		},
+		"AnsweredBeforeItFroze": {
+			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
+				l.processes[0].paused = []span{{from: at(11), to: at(25)}}
+			},
+			call: 26, want: whySurplus,
+		},
 		"Forced": {
 			mod: func(l *ledger, at func(float64) time.Time, c *call) {
 				c.Forced = true
