@@ -73,22 +73,10 @@ func (l *ledger) explain(a account) []explained {
 
 // why is the reason of c, after the calls before it.
 func (l *ledger) why(a account, c *call, before []*call, rotated *call) string {
-	previous := before[len(before)-1]
-	life := l.pace.life
-	due, early := life-l.pace.window, time.Second
-	if a.mode == v1alpha1.ModeClassic {
-		due, early = life/2-life/40-time.Second, 0
+	if why := l.whyByItself(a, c, before[len(before)-1], rotated); why != "" {
+		return why
 	}
-	acted := l.acted(a, previous.begun, c.At)
 	switch {
-	case rotated != nil && c.At.Sub(l.asOf(rotated)) >= due:
-		return whyTime
-	case rotated != nil && c.At.Sub(l.asOf(rotated)) >= due-early:
-		return whyEarly
-	case previous.Forced && !previous.good() && previous.Errcode == 0 && !c.Forced:
-		return whyLost
-	case (!previous.good() || l.unheard(previous)) && (c.begun.Sub(previous.ended) > shortestRetry || acted || c.process != previous.process):
-		return whyRetry
 	case l.asked(a, c, before):
 		return whyForce
 	case l.endedOutside(a, c, before):
@@ -97,12 +85,35 @@ func (l *ledger) why(a account, c *call, before []*call, rotated *call) string {
 		return r.appID == a.appID && r.from.Before(c.At) && !l.settled(r.to, before)
 	}):
 		return whySecret
-	case c.process != previous.process && !l.foundBy(a, c, rotated):
+	case c.process != before[len(before)-1].process && !l.foundBy(a, c, rotated):
 		return whyLeader
 	case l.deposed(c.process, c.At):
 		return whyDeposed
 	default:
 		return whySurplus
+	}
+}
+
+// whyByItself is the reason of c that lies in the calls before it, and not in what
+// somebody has done: the time that has passed since, or their failure.
+func (l *ledger) whyByItself(a account, c, previous, rotated *call) string {
+	life := l.pace.life
+	due, early := life-l.pace.window, time.Second
+	if a.mode == v1alpha1.ModeClassic {
+		due, early = life/2-life/40-time.Second, 0
+	}
+	waited := c.begun.Sub(previous.ended) > shortestRetry || c.process != previous.process || l.acted(a, previous.begun, c.At)
+	switch {
+	case rotated != nil && c.At.Sub(l.asOf(rotated)) >= due:
+		return whyTime
+	case rotated != nil && c.At.Sub(l.asOf(rotated)) >= due-early:
+		return whyEarly
+	case previous.Forced && !previous.good() && previous.Errcode == 0 && !c.Forced:
+		return whyLost
+	case waited && (!previous.good() || l.unheard(previous)):
+		return whyRetry
+	default:
+		return ""
 	}
 }
 
