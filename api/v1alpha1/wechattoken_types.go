@@ -68,7 +68,9 @@ type WeChatTokenSpec struct {
 	Probe Probe `json:"probe,omitzero"`
 
 	// suspend keeps the operator from calling WeChat and from writing the
-	// Secret. The Secret stays as it is, and its token dies in its time.
+	// Secret. The Secret stays as it is, and its token dies in its time, or
+	// within 5 minutes of a call that ends it for another WeChatToken of the
+	// account.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
