@@ -50,7 +50,8 @@ type known struct {
 
 	// settled says that there is no forced call of which only WeChat knows:
 	// none has lost its answer, and no earlier process can have died between a
-	// forced call and the write of its token. A plain call tells, and is free.
+	// forced call and the write of its token. Any call that brings a token tells,
+	// and a plain one is free.
 	settled bool
 }
 
@@ -125,7 +126,7 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 		acc.users[key], a.of[key] = u, id
 		if acc.forcedSince(found) {
 			u.handled = requested(wt)
-		} else if pending(wt, found) != "" {
+		} else if pending(wt, found) != "" && acc.askedAt.IsZero() {
 			acc.settled = false
 		}
 	}

@@ -296,3 +296,23 @@ func TestOutageLeavesNoTrace(t *testing.T) {
 		}
 	})
 }
+
+// However often WeChat failed while the token lived: once it is dead, the waits
+// begin anew, and are no longer than it has been dead.
+func TestWaitsAreShortAfterTheTokensDeath(t *testing.T) {
+	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1})
+				w.run(time.Until(w.get("shop").Status.ExpirationTime.Time) + 10*time.Second)
+				w.weChat.ClearFaults()
+				w.run(13 * time.Second) // with the tenth that spreads the calls
+				if !w.weChat.Alive(w.token()) {
+					t.Error("WeChat has been back for longer than the token was dead, and was not asked")
+				}
+			})
+		})
+	}
+}

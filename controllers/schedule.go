@@ -50,8 +50,8 @@ const (
 	blockedDay    = day              // errcode 89506
 )
 
-// retryAt is when to call WeChat again after f. The token in use is t; nil when
-// none lives.
+// retryAt is when to call WeChat again after f. The token in use is t, dead or
+// alive; nil when there is none.
 func retryAt(uid types.UID, f *failure, t *issued) time.Time {
 	wait := waitAfter(f, t)
 	return f.at.Add(wait + offset(uid, min(wait/10, time.Minute)))
@@ -78,8 +78,11 @@ func waitAfter(f *failure, t *issued) time.Duration {
 		return double(refusedWait, f.count, refusedLonger)
 	default:
 		longest := longestWait
-		if t.alive(f.at) { // so that several tries fit into what is left
-			longest = min(longest, max(t.expires.Sub(f.at)/4, shortestWait))
+		switch {
+		case t.alive(f.at): // so that several tries fit into what is left
+			longest = min(longest, max(t.end().Sub(f.at)/4, shortestWait))
+		case t != nil: // however many failures there were while it lived
+			longest = min(longest, max(f.at.Sub(t.end()), shortestWait))
 		}
 		return double(shortestWait, f.count, longest)
 	}

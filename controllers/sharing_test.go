@@ -231,6 +231,40 @@ func TestCrashWithTwoUsersIsCountedOnce(t *testing.T) {
 	})
 }
 
+// A process that starts and finds refreshes pending asks plainly whether another
+// has carried them out: once for the account.
+func TestPendingRefreshesCostOnePlainCallAfterARestart(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		names := []string{"shop", "b", "c", "d"}
+		w.create(appSecret(testAppSecret))
+		for _, name := range names {
+			w.create(weChatToken(named(name)))
+		}
+		w.run(time.Hour)
+		for _, value := range []string{"1", "2"} { // the second ones wait for 30 s
+			for _, name := range names {
+				wt := w.get(name)
+				bumped(value)(wt)
+				if err := w.client.Update(t.Context(), wt); err != nil {
+					t.Fatal(err)
+				}
+				w.seen(wt)
+			}
+			w.run(time.Second)
+		}
+		before := w.weChat.Counts(testAppID)
+		w.restart()
+		w.run(10 * time.Second)
+		if got := w.weChat.Counts(testAppID); got.Stable.Calls-before.Stable.Calls > 1 || got.Forced != before.Forced {
+			t.Errorf("%d calls, %d of them forced, want a plain one at most", got.Stable.Calls-before.Stable.Calls, got.Forced-before.Forced)
+		}
+		w.run(time.Minute)
+		if got := w.get("d").Status.LastHandledRefreshAt; got != "2" {
+			t.Errorf("echo %q, want 2", got)
+		}
+	})
+}
+
 // A newcomer to an account that WeChat refuses waits as the others do.
 func TestNewcomerDoesNotHammer(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
