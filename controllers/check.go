@@ -77,9 +77,10 @@ func (o observed) foundDead(t *issued, now time.Time) bool {
 }
 
 // triedPlainly reports whether a plain call has given the dead t back, so that
-// only a forced one brings another. In Classic mode there are no plain ones.
+// only a forced one brings another: also since a forced one has lost its answer.
+// In Classic mode there are no plain ones.
 func (o observed) triedPlainly(t *issued) bool {
-	return t.mode == v1alpha1.ModeClassic || o.checked.givenBack
+	return t.mode == v1alpha1.ModeClassic || (o.checked.givenBack && o.settled)
 }
 
 // handledDead is the report of t, which lives, that WeChat has called wrong: the

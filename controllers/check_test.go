@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,33 @@ func TestNewbornDeadTokenIsAskedForPlainly(t *testing.T) {
 		w.run(time.Second)
 		if got := w.weChat.Counts(testAppID); got.Forced != 1 || got.Stable.Calls != 3 || !w.weChat.Alive(w.token()) {
 			t.Errorf("%d calls, %d of them forced, alive %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Alive(w.token()))
+		}
+	})
+}
+
+// The forced call has worked, and its answer is lost: a plain one brings what it
+// has made.
+func TestLostAnswerForADeadTokenIsAskedForPlainly(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		n := 0
+		wire := gateway{w, func(req *http.Request) bool {
+			if strings.HasSuffix(req.URL.Path, "/stable_token") {
+				n++
+			}
+			return n == 3 // the first, the plain one, the forced one
+		}}
+		w.r.WeChat = wechat.NewClientWithTransports("https://wechat", 10*time.Second, wire, wire)
+		w.create(appSecret(testAppSecret), weChatToken())
+		w.run(time.Hour)
+		killed(w)
+		w.change(reporting(w.report()))
+		w.run(10 * time.Second)
+		c := w.weChat.Counts(testAppID)
+		if c.Forced != 1 || c.Stable.Calls != 4 || !w.weChat.Alive(w.token()) {
+			t.Errorf("%d calls, %d of them forced, alive %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Alive(w.token()))
+		}
+		if got := len(tokenIn(w.secret("shop")).forced); got != 1 {
+			t.Errorf("the Secret counts %d forced calls, want 1", got)
 		}
 	})
 }
