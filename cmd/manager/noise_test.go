@@ -40,13 +40,13 @@ func TestNoiseDelaysNobody(t *testing.T) {
 
 	// measure starts a new manager, and returns how late the refreshes are at
 	// first and later.
-	measure := func(what, namespaces string) [2]lateness {
+	measure := func(what, namespaces string) measured {
 		t.Helper()
 		m.kill()
 		begun := time.Now()
 		m = start(namespaces)
 		time.Sleep(2 * half)
-		var late [2]lateness
+		var late measured
 		for i, part := range []string{"at first", "later"} {
 			late[i] = dues.lateness(fake, good, begun.Add(time.Duration(i)*half), begun.Add(time.Duration(i+1)*half))
 			if len(late[i]) < len(good) {
@@ -74,13 +74,20 @@ func TestNoiseDelaysNobody(t *testing.T) {
 		}
 		others.createAtOnce(apps) // the manager at work does not watch them
 		before := fake.Counts("")
-		late := measure(what, ns.name+","+others.name)
-		for part := range late {
-			for _, share := range []float64{0.5, 0.99} {
-				if more := late[part].share(share) - alone[part].share(share); more > allowed {
-					t.Errorf("%s refreshes are %s later than alone (share %v)", what, more, share)
-				}
+		// The machine may have had more to do than before, for others: what holds
+		// up refreshes does so each time.
+		const tries = 3
+		for try := 1; ; try++ {
+			worst := measure(what, ns.name+","+others.name).later(alone)
+			if worst <= allowed {
+				break
 			}
+			if try == tries {
+				t.Errorf("%s refreshes are %s later than alone, %d times in a row", what, worst, tries)
+				break
+			}
+			t.Logf("%s refreshes are %s later than alone; once more", what, worst)
+			alone = measure("alone", ns.name)
 		}
 		after := fake.Counts("")
 		failed := func(e wechattest.EndpointCounts) int { return e.Calls - e.OK }
@@ -176,4 +183,18 @@ func (d *dues) lateness(fake *wechattest.Server, apps []app, from, until time.Ti
 	}
 	slices.Sort(late)
 	return late
+}
+
+// measured is the lateness at first and later.
+type measured [2]lateness
+
+// later is by how much m is later than alone, in the median or in 99 of 100.
+func (m measured) later(alone measured) time.Duration {
+	var worst time.Duration
+	for part := range m {
+		for _, share := range []float64{0.5, 0.99} {
+			worst = max(worst, m[part].share(share)-alone[part].share(share))
+		}
+	}
+	return worst
 }
