@@ -8,7 +8,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat"
@@ -259,9 +258,9 @@ func TestReportsOfOneAccountCoalesce(t *testing.T) {
 				forcedOutside(w)
 				before, report := w.weChat.Counts(testAppID), w.report()
 				for i := range n - 1 {
-					w.report1(fmt.Sprint("shop", i), fmt.Sprintf("%s.%d", report, i))
+					w.changeOf(fmt.Sprint("shop", i), reporting(fmt.Sprintf("%s.%d", report, i)))
 				}
-				w.report1("shop", report)
+				w.changeOf("shop", reporting(report))
 				w.run(time.Second)
 				after := w.weChat.Counts(testAppID)
 				if got := after.Business.Calls - before.Business.Calls; got != 1 {
@@ -282,17 +281,6 @@ func TestReportsOfOneAccountCoalesce(t *testing.T) {
 			})
 		})
 	}
-}
-
-// report1 puts a report on the WeChatToken of the given name.
-func (w *world) report1(name, value string) {
-	w.t.Helper()
-	wt := w.get(name)
-	reporting(value)(wt)
-	if err := w.client.Update(w.t.Context(), wt); err != nil {
-		w.t.Fatal(err)
-	}
-	w.seen(wt)
 }
 
 // What does not look like a report may be a token, and is not repeated.
@@ -520,12 +508,7 @@ func TestSuspendedTellsTheEndOfItsToken(t *testing.T) {
 		w.change(suspendedSpec)
 		w.run(time.Second)
 		token := w.token()
-		b := w.get("b")
-		bumped("1")(b)
-		if err := w.client.Update(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-		w.wake(client.ObjectKeyFromObject(b))
+		w.changeOf("b", bumped("1"))
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
 		w.run(5 * time.Minute)

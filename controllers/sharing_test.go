@@ -80,12 +80,7 @@ func TestResumedTakesTheNewestToken(t *testing.T) {
 		w.run(time.Hour)
 		w.change(suspendedSpec)
 		w.run(time.Second)
-		other := w.get("other")
-		bumped("1")(other)
-		if err := w.client.Update(t.Context(), other); err != nil {
-			t.Fatal(err)
-		}
-		w.seen(other)
+		w.changeOf("other", bumped("1"))
 		w.run(10 * time.Minute)
 		w.restart()
 		w.run(time.Second)
@@ -181,12 +176,7 @@ func TestBumpsOfOneAccountCoalesce(t *testing.T) {
 		}
 		w.run(time.Hour)
 		for i := range 25 {
-			wt := w.get(fmt.Sprint("shop", i))
-			bumped("now")(wt)
-			if err := w.client.Update(t.Context(), wt); err != nil {
-				t.Fatal(err)
-			}
-			w.seen(wt)
+			w.changeOf(fmt.Sprint("shop", i), bumped("now"))
 		}
 		w.run(time.Hour)
 		if got := w.weChat.Counts("").Forced; got > 2 {
@@ -211,12 +201,7 @@ func TestCrashWithTwoUsersIsCountedOnce(t *testing.T) {
 		w.create(weChatToken(named("b")))
 		w.run(time.Hour)
 		w.refuse = func() error { return apierrors.NewServiceUnavailable("crash") }
-		b := w.get("b")
-		bumped("1")(b)
-		if err := w.client.Update(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-		w.seen(b)
+		w.changeOf("b", bumped("1"))
 		w.run(100 * time.Millisecond)
 		w.restart()
 		w.refuse = nil
@@ -243,12 +228,7 @@ func TestPendingRefreshesCostOnePlainCallAfterARestart(t *testing.T) {
 		w.run(time.Hour)
 		for _, value := range []string{"1", "2"} { // the second ones wait for 30 s
 			for _, name := range names {
-				wt := w.get(name)
-				bumped(value)(wt)
-				if err := w.client.Update(t.Context(), wt); err != nil {
-					t.Fatal(err)
-				}
-				w.seen(wt)
+				w.changeOf(name, bumped(value))
 			}
 			w.run(time.Second)
 		}
@@ -297,12 +277,7 @@ func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
 		w.create(weChatToken(named("b"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "reset" }))
 		w.reconcile(client.ObjectKey{Namespace: "web", Name: "b"}) // before its sibling
 		w.run(time.Minute)
-		b := w.get("b")
-		bumped("1")(b)
-		if err := w.client.Update(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
-		w.seen(b)
+		w.changeOf("b", bumped("1"))
 		w.run(10 * time.Minute)
 		if got := w.weChat.Counts(testAppID).Forced; got != forcedPerDay {
 			t.Errorf("%d forced calls, want %d", got, forcedPerDay)
@@ -328,12 +303,7 @@ func TestChangeOfASiblingEndsOneWait(t *testing.T) {
 		w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: 89503})
 		for _, name := range []string{"a", "z"} { // whichever calls
 			calls := w.calls()
-			other := w.get(name)
-			bumped("1")(other)
-			if err := w.client.Update(t.Context(), other); err != nil {
-				t.Fatal(err)
-			}
-			w.seen(other)
+			w.changeOf(name, bumped("1"))
 			w.run(time.Second)
 			if got := w.calls() - calls; got > 1 {
 				t.Errorf("%d calls for one request", got)

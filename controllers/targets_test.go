@@ -282,13 +282,7 @@ func TestOlderHasTheTarget(t *testing.T) {
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 
-		older := w.get("older")
-		older.Spec.Secret = &v1alpha1.TokenSecret{Name: "shop"}
-		older.Generation++
-		if err := w.client.Update(t.Context(), older); err != nil {
-			t.Fatal(err)
-		}
-		w.seen(older)
+		w.changeOf("older", func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: "shop"} })
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
 		s := w.secret("shop")
@@ -296,13 +290,7 @@ func TestOlderHasTheTarget(t *testing.T) {
 			t.Errorf("Secret of appid %s with owners %v, want the older one's", s.Data["appid"], s.OwnerReferences)
 		}
 
-		older = w.get("older")
-		older.Spec.Secret = nil
-		older.Generation++
-		if err := w.client.Update(t.Context(), older); err != nil {
-			t.Fatal(err)
-		}
-		w.seen(older)
+		w.changeOf("older", func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
 		w.run(time.Minute)
 		w.seen(w.get("shop"))
 		w.run(time.Minute)

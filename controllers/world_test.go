@@ -331,10 +331,17 @@ func (w *world) seen(obj client.Object) {
 	}
 }
 
-// change edits the WeChatToken "shop"; a changed spec is a new generation.
+// change edits the WeChatToken "shop".
 func (w *world) change(mods ...func(*v1alpha1.WeChatToken)) {
 	w.t.Helper()
-	wt := w.get("shop")
+	w.changeOf("shop", mods...)
+}
+
+// changeOf edits the WeChatToken of the given name; a changed spec is a new
+// generation.
+func (w *world) changeOf(name string, mods ...func(*v1alpha1.WeChatToken)) {
+	w.t.Helper()
+	wt := w.get(name)
 	before := wt.DeepCopy()
 	for _, mod := range mods {
 		mod(wt)
