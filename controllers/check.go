@@ -120,26 +120,12 @@ func (o observed) checkWish(t *issued, now time.Time) (wish, bool) {
 		return wish{}, false
 	}
 	if f := o.checked.failure; f != nil {
-		if again := o.askAfter(f, t); again.After(w.at) {
-			w.at = again
-		}
+		w.at = o.afterWait(w.at, f, t, o.questioned, func(a attempt) string { return a.report })
 		if o.checked.fingerprint == t.fingerprint {
 			w.verdict = checkFailed(f, open)
 		}
 	}
 	return w, true
-}
-
-// askAfter is when to ask again after f. A change of the spec ends the wait, and
-// a new report shortens it.
-func (o observed) askAfter(f *failure, t *issued) time.Time {
-	again, seen := retryAt(o.wt.UID, f, t), attemptOf(o.wt)
-	if seen.generation != o.questioned.generation {
-		return f.at
-	} else if soon := f.at.Add(checkSpacing); seen.report != o.questioned.report && soon.Before(again) {
-		return soon
-	}
-	return again
 }
 
 // probeAt is when the probe is due. Whatever told of the token since the last

@@ -247,13 +247,21 @@ func (o observed) plainAt(best *issued, need bool, window time.Duration, now tim
 	return at
 }
 
-// afterFailure is at, or the end of the wait after the last failure if that is
-// later. A person's change of the spec ends that wait; a bump shortens it.
+// afterFailure is at, or the end of the wait after the last failed call for a
+// token if that is later. A bump shortens that wait.
 func (o observed) afterFailure(at time.Time, best *issued) time.Time {
-	again := retryAt(o.wt.UID, o.failure, best)
-	if tried := attemptOf(o.wt); tried.generation != o.tried.generation {
+	return o.afterWait(at, o.failure, best, o.tried, func(a attempt) string { return a.request })
+}
+
+// afterWait is at, or the end of the wait after f if that is later. A person's
+// change of the spec since then ends the wait; what was asked for anew shortens
+// it to what must lie between two calls.
+func (o observed) afterWait(at time.Time, f *failure, t *issued, then attempt, asked func(attempt) string) time.Time {
+	now, again := attemptOf(o.wt), retryAt(o.wt.UID, f, t)
+	if now.generation != then.generation {
 		return at
-	} else if soon := o.failure.at.Add(forcedSpacing); tried.request != o.tried.request && soon.Before(again) {
+	}
+	if soon := f.at.Add(forcedSpacing); asked(now) != asked(then) && soon.Before(again) {
 		again = soon
 	}
 	if again.After(at) {
