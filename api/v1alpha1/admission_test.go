@@ -103,6 +103,19 @@ func TestBadInputIsRefused(t *testing.T) {
 		"BeforeNegative":     {shop(goodID, goodRef, "mode: Classic", "refreshBefore: -10m"), "refreshBefore must be a duration from 1m to 60m"},
 		"BeforeNoDuration":   {shop(goodID, goodRef, "mode: Classic", "refreshBefore: soon"), "refreshBefore must be a duration from 1m to 60m"},
 		"BeforeNoUnit":       {shop(goodID, goodRef, "mode: Classic", `refreshBefore: "600"`), "refreshBefore must be a duration from 1m to 60m"},
+		"PropagationUnknown": {shop(goodID, goodRef, "propagation: Push"), `Unsupported value: "Push"`},
+		"RestartEmpty":       {shop(goodID, goodRef, "restart: {}"), "spec.restart.workloads: Required value"},
+		"RestartOfNothing":   {shop(goodID, goodRef, "restart: {workloads: []}"), "spec.restart.workloads"},
+		"RestartOfTooMany":   {shop(goodID, goodRef, "restart: {workloads: ["+strings.Repeat("{kind: Deployment}, ", 17)+"]}"), "must have at most 16 items"},
+		"RestartNoKind":      {shop(goodID, goodRef, "restart: {workloads: [{name: shop}]}"), "kind: Required value"},
+		"RestartOtherKind":   {shop(goodID, goodRef, "restart: {workloads: [{kind: Job}]}"), `Unsupported value: "Job"`},
+		"RestartBadName":     {shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, name: Shop_A}]}"), "name must be a valid name of a workload"},
+		"RestartNameAndAll":  {shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, name: shop, selector: {matchLabels: {app: shop}}}]}"), "name and selector exclude each other"},
+		"RestartNoLabels":    {shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, selector: {}}]}"), "matchLabels: Required value"},
+		"RestartEmptyLabels": {shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, selector: {matchLabels: {}}}]}"), "should have at least 1 properties"},
+		"RestartBadLabel":    {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchLabels: {"a b": x}}}]}`), "each label key must be a valid one"},
+		"RestartBadValue":    {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchLabels: {app: "a b"}}}]}`), "each label value must be empty or letters"},
+		"RestartExpressions": {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchExpressions: []}}]}`), "unknown field"},
 		"UnknownField":       {shop(goodID, goodRef, "appSecret: oops"), `unknown field "spec.appSecret"`},
 	}
 	for name, tc := range cases {
@@ -128,6 +141,9 @@ func TestGoodInputIsAccepted(t *testing.T) {
 		"BeforeCompound":  shop(goodID, goodRef, "mode: Classic", "refreshBefore: 10m30s"),
 		"AllOfTheSecret":  shop(goodID, "appSecretRef: {name: shop-app, key: APP_SECRET}", `secret: {name: shop.token, keys: {accessToken: WECHAT_TOKEN, expiresAt: WECHAT_EXPIRES, obtainedAt: at, appID: id}, labels: {example.com/team: shop, empty: ""}, annotations: {example.com/note: "a note, with spaces"}}`),
 		"SwappedKeys":     shop(goodID, goodRef, "secret: {keys: {accessToken: expires_at, expiresAt: access_token}}"),
+		"Touch":           shop(goodID, goodRef, "propagation: Touch"),
+		"Watch":           shop(goodID, goodRef, "propagation: Watch"),
+		"Restart":         shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, name: shop}, {kind: StatefulSet, selector: {matchLabels: {app: shop, empty: \"\"}}}, {kind: DaemonSet}]}"),
 		"Suspended":       shop(goodID, goodRef, "suspend: true"),
 		"FreedDefaultKey": shop(goodID, goodRef, "secret: {keys: {accessToken: token, appID: access_token}}"),
 	}
@@ -173,6 +189,9 @@ func TestEveryFieldIsExplained(t *testing.T) {
 		"spec.secret.keys.appID", "spec.secret.labels", "spec.secret.annotations", "spec.refreshBefore", "spec.suspend",
 		"status", "status.observedGeneration", "status.conditions", "status.secretName", "status.expirationTime", "status.refreshTime",
 		"status.lastRefreshTime", "status.tokenFingerprint", "status.lastHandledRefreshAt", "status.lastError", "status.lastError.code",
+		"spec.propagation", "spec.restart", "spec.restart.workloads", "spec.restart.workloads.kind", "spec.restart.workloads.name",
+		"spec.restart.workloads.selector", "spec.restart.workloads.selector.matchLabels",
+		"status.consumers", "status.consumers.kind", "status.consumers.name", "status.consumers.uses", "status.consumers.restartedBy",
 		"status.lastError.message", "status.lastError.callerIP",
 	} {
 		out, err := plane.Kubectl("explain", "wechattoken."+path).CombinedOutput()

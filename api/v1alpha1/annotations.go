@@ -20,3 +20,13 @@ const AnnotationRefreshRequestedAt = "wechattoken.io/refresh-requested-at"
 // dealt with. A value of another form is ignored, and never echoed: it may be a
 // token.
 const AnnotationDeadToken = "wechattoken.io/dead-token"
+
+// AnnotationTouchedFor is on pods that mount the Secret of a WeChatToken with
+// propagation Touch: the fingerprint of what the Secret holds. The operator
+// writes it, and the kubelet looks at the Secret when it changes.
+const AnnotationTouchedFor = "wechattoken.io/touched-for"
+
+// AnnotationRestartPrefix, with the name of a WeChatToken behind it, is on the pod
+// templates of the workloads that were restarted for its token: the fingerprint
+// of what the Secret held then.
+const AnnotationRestartPrefix = "restart.wechattoken.io/"

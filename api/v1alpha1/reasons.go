@@ -3,6 +3,7 @@ package v1alpha1
 // Types of the conditions in status. Ready is always there once the operator
 // has seen the object. The other two are there only while True, as kstatus
 // asks: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus.
+// ConsumersCurrent is there when the manager runs with --consumers, or should.
 const (
 	// ConditionReady is True while the Secret carries a token that works and
 	// belongs to the spec. It follows the token, not the last attempt to
@@ -13,6 +14,9 @@ const (
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is True while nothing will change until a person acts.
 	ConditionStalled = "Stalled"
+	// ConditionConsumersCurrent is True while each new token reaches the
+	// workloads that use the Secret. It says nothing of the token itself.
+	ConditionConsumersCurrent = "ConsumersCurrent"
 )
 
 // Reasons of the conditions. They are API: scripts and alerts match on them,
@@ -75,4 +79,32 @@ const (
 	ReasonIPBlocked = "IPBlocked"
 	// ReasonAccountRestricted is errcode 48004, 50002, 50004 or 50007.
 	ReasonAccountRestricted = "AccountRestricted"
+
+	// ReasonConsumersFollow says that the workloads have the token, or get it by
+	// themselves.
+	ReasonConsumersFollow = "ConsumersFollow"
+	// ReasonConsumersUnwatched says that the spec asks for Touch or restart, and
+	// that the manager runs without --consumers.
+	ReasonConsumersUnwatched = "ConsumersUnwatched"
+	// ReasonConsumersStale says that workloads use the Secret as env or through
+	// subPath, and that nobody restarts them.
+	ReasonConsumersStale = "ConsumersStale"
+	// ReasonTouchRefused says that the API server refused the touch of pods.
+	ReasonTouchRefused = "TouchRefused"
+	// ReasonRestarting says that workloads are being restarted for the token.
+	ReasonRestarting = "Restarting"
+	// ReasonRestartWaits says that a restart waits for the end of an earlier
+	// roll, or of a pause.
+	ReasonRestartWaits = "RestartWaits"
+	// ReasonRestartLate says that the old token was dead before all pods had the
+	// new one.
+	ReasonRestartLate = "RestartLate"
+	// ReasonRestartRefused says that the API server refused a restart.
+	ReasonRestartRefused = "RestartRefused"
+	// ReasonRestartByHand says that a workload to restart does not replace all of
+	// its pods by itself: its update strategy is OnDelete or has a partition.
+	ReasonRestartByHand = "RestartByHand"
+	// ReasonRestartTargetMissing says that spec.restart names a workload that is
+	// not there.
+	ReasonRestartTargetMissing = "RestartTargetMissing"
 )
