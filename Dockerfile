@@ -1,27 +1,40 @@
-# syntax=docker/dockerfile:1
-FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
+# `make image` builds this with docker, podman or buildah. There is no syntax
+# line, for that would be one more image to pull.
+ARG BASE=docker.io/library/golang:1.26.8-bookworm
+FROM --platform=$BUILDPLATFORM $BASE AS build
 WORKDIR /src
+# Empty is Go's own; https://goproxy.cn in mainland China.
+ARG GOPROXY=
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG TARGETOS TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags='-s -w' -o /manager ./cmd/manager
+    GOOS=$TARGETOS GOARCH=$TARGETARCH hack/image/compile.sh /out/ ./cmd/...
 
 # No shell, no package manager, no libc: nothing to attack and nothing to patch
-# but the manager itself.
-FROM scratch
-ARG VERSION=dev
-ARG REVISION=
-LABEL org.opencontainers.image.title="wechat-token-operator" \
-      org.opencontainers.image.description="Every pod that needs a WeChat access_token always has a live one" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="$VERSION" \
-      org.opencontainers.image.revision="$REVISION"
+# but the program itself. `go run ./hack/image` makes the same without a builder.
+FROM scratch AS base
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # The time zones come with Go, so they need no package in either stage.
 COPY --from=build /usr/local/go/lib/time/zoneinfo.zip /zoneinfo.zip
 ENV ZONEINFO=/zoneinfo.zip
-COPY --from=build /manager /manager
 USER 65532:65532
+ARG VERSION=dev
+ARG REVISION=
+LABEL org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+
+# For tests in a cluster: --target fake-wechat.
+FROM base AS fake-wechat
+LABEL org.opencontainers.image.title="fake-wechat" \
+      org.opencontainers.image.description="The WeChat API for tests and demonstrations"
+COPY --from=build /out/fake-wechat /fake-wechat
+ENTRYPOINT ["/fake-wechat"]
+
+FROM base AS manager
+LABEL org.opencontainers.image.title="wechat-token-operator" \
+      org.opencontainers.image.description="Every pod that needs a WeChat access_token always has a live one"
+COPY --from=build /out/manager /manager
 ENTRYPOINT ["/manager"]

@@ -107,6 +107,32 @@ verify: generate ## Fail when something generated is not committed, a go.mod is 
 vuln: ## Look for known vulnerabilities that the code reaches
 	$(TOOL) govulncheck ./...
 
+##@ Ship
+
+# What `make image` builds: PROGRAM=fake-wechat is the other one.
+PROGRAM ?= manager
+IMAGE ?= $(if $(filter manager,$(PROGRAM)),wechat-token-operator,$(PROGRAM)):dev
+VERSION ?= dev
+REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+# As linux/arm64; empty is that of this machine.
+PLATFORM ?=
+# The image with Go to build in; empty is the Dockerfile's.
+BASE ?=
+# docker, podman or buildah, with flags; empty is the first that works.
+BUILDER ?=
+# Flags for its build.
+BUILDFLAGS ?=
+
+.PHONY: image
+image: ## Build the container image IMAGE=wechat-token-operator:dev with docker, podman or buildah
+	@PROGRAM='$(PROGRAM)' IMAGE='$(IMAGE)' VERSION='$(VERSION)' REVISION='$(REVISION)' PLATFORM='$(PLATFORM)' \
+	  BASE='$(BASE)' BUILDER='$(BUILDER)' BUILDFLAGS='$(BUILDFLAGS)' hack/image/build.sh
+
+# Not part of test: it needs root, and compiles everything once more.
+.PHONY: image-test
+image-test: ## Build the images without a registry, compare them with those of hack/image, and run them: 5 minutes, as root
+	@hack/image/test.sh
+
 ##@ Use
 
 .PHONY: demo
