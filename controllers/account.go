@@ -76,6 +76,7 @@ type user struct {
 	questioned attempt   // what it looked like when WeChat was last asked about one
 	wrote      string    // what its Secret was made to carry last, see written
 	repairedAt time.Time // when the same was last written once more
+	carried    *issued   // what its Secret was made to carry last
 }
 
 // attempt is what of a WeChatToken tells that a person has acted on it.
@@ -401,14 +402,14 @@ func newToken(id accountID, c call, start time.Time, got wechat.Token) *issued {
 }
 
 // wrote notes what the Secret of the WeChatToken at key was made to carry.
-func (a *accounts) wrote(key types.NamespacedName, what string, repair bool) {
+func (a *accounts) wrote(key types.NamespacedName, what string, t *issued, repair bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[a.of[key]]
 	if acc == nil || acc.users[key] == nil {
 		return
 	}
-	acc.users[key].wrote = what
+	acc.users[key].wrote, acc.users[key].carried = what, t
 	if repair {
 		acc.users[key].repairedAt = time.Now()
 	}

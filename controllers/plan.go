@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -110,6 +111,7 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	}
 	want := *best
 	want.handled, want.handledDead = o.user.handled, o.handledDead(best)
+	want.replaced = best.replacedAt(cmp.Or(o.inSecret, o.carried), now)
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
 	}

@@ -31,6 +31,7 @@ const (
 	annotationHandled     = "wechattoken.io/handled-refresh-at" // the forced refresh this token answers
 	annotationDeadToken   = "wechattoken.io/handled-dead-token" // the report of this token that WeChat has called wrong
 	annotationDiedEarly   = "wechattoken.io/died-early-at"      // when the token before was found dead before its time; RFC 3339, UTC
+	annotationReplacedAt  = "wechattoken.io/replaced-at"        // when this token replaced another one in this Secret; RFC 3339, UTC; absent if it did not
 	annotationForced      = "wechattoken.io/forced-calls"       // budget: times of forced calls, Unix seconds
 	annotationClassic     = "wechattoken.io/classic-calls"      // budget: day and number of /cgi-bin/token calls
 	annotationSeal        = "wechattoken.io/seal"               // tells an edited annotation of those above
@@ -78,12 +79,30 @@ type issued struct {
 	handled     string    // the forced refresh it answers
 	handledDead string    // the report of it that WeChat has called wrong
 	diedEarly   time.Time // when the token before was found dead before its time; zero if it was not
+	replaced    time.Time // when it replaced another one in its Secret; zero if it did not
 	forced      []time.Time
 	classic     dayCount
 
 	// ended is an earlier end than expires, which was learned later; zero if
 	// there is none. It is not on the Secret. See observed.judged.
 	ended time.Time
+}
+
+// holds tells apart what a Secret holds at different times, without showing it;
+// empty if it holds nothing.
+func (t *issued) holds() string { return fingerprintIn(t) }
+
+// replacedAt is when t, which a Secret is to carry now, replaced another token
+// there. before is the one that it carried last; nil if there was none.
+func (t *issued) replacedAt(before *issued, now time.Time) time.Time {
+	switch {
+	case before == nil:
+		return time.Time{}
+	case before.fingerprint == t.fingerprint:
+		return before.replaced
+	default:
+		return now.Truncate(time.Second)
+	}
 }
 
 // end is when the token dies, or has died.
@@ -130,6 +149,9 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 	}
 	if !t.diedEarly.IsZero() {
 		annotations[annotationDiedEarly] = stamp(t.diedEarly)
+	}
+	if !t.replaced.IsZero() {
+		annotations[annotationReplacedAt] = stamp(t.replaced)
 	}
 	annotations[annotationSeal] = seal(annotations)
 	if s := wt.Spec.Secret; s != nil {
@@ -214,6 +236,11 @@ func tokenIn(s *corev1.Secret) *issued {
 			return nil
 		}
 	}
+	if at := a[annotationReplacedAt]; at != "" {
+		if t.replaced, err = time.Parse(time.RFC3339, at); err != nil {
+			return nil
+		}
+	}
 	// By its fingerprint the token is found under whatever key the spec named
 	// when it was written.
 	for _, v := range s.Data {
@@ -227,9 +254,18 @@ func tokenIn(s *corev1.Secret) *issued {
 
 // seal is a checksum of what is remembered. A person who edits, say, the expiry
 // does not edit it too, and the operator asks WeChat rather than believe them.
+//
+// What came later counts only where it is, so that a newer operator finds the
+// seals of an older one whole.
 func seal(a map[string]string) string {
-	return hash(a[annotationAccount], a[annotationAppID], a[annotationMode], a[annotationObtainedAt], a[annotationExpiresAt],
-		a[annotationFingerprint], a[annotationHandled], a[annotationDeadToken], a[annotationDiedEarly], a[annotationForced], a[annotationClassic])[:16]
+	parts := []string{
+		a[annotationAccount], a[annotationAppID], a[annotationMode], a[annotationObtainedAt], a[annotationExpiresAt],
+		a[annotationFingerprint], a[annotationHandled], a[annotationDeadToken], a[annotationDiedEarly], a[annotationForced], a[annotationClassic],
+	}
+	if at, ok := a[annotationReplacedAt]; ok {
+		parts = append(parts, annotationReplacedAt, at)
+	}
+	return hash(parts...)[:16]
 }
 
 // layout changes with what a spec wants of the Secret beside the token. Without

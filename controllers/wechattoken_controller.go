@@ -116,8 +116,8 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	err := r.write(ctx, o, p.write)
 	switch {
 	case err == nil:
-		r.accounts.wrote(key, written(o.wt, p.write), p.repair)
-		if p.write.fingerprint != fingerprintIn(o.inSecret) {
+		r.accounts.wrote(key, written(o.wt, p.write), p.write, p.repair)
+		if p.write.holds() != o.inSecret.holds() {
 			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
 		}
 		return r.removeOld(ctx, p.remove)
