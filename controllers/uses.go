@@ -1,0 +1,124 @@
+package controllers
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// usesIn lists the Secrets that the containers of a pod use, and how: as a
+// volume that is mounted as a whole, which follows a change; or through subPath
+// or as env, which do not
+// (https://kubernetes.io/docs/concepts/configuration/secret/#using-secrets).
+//
+// A plain init container ends before the token changes, so what it uses does
+// not count. One that lives on beside the others (restartPolicy Always) is one
+// of them. A volume that nobody mounts counts as little.
+func usesIn(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
+	volumes := map[string][]string{} // names of Secrets by volume
+	for i := range pod.Volumes {
+		volumes[pod.Volumes[i].Name] = secretsOfVolume(&pod.Volumes[i])
+	}
+	uses := map[string][]v1alpha1.SecretUse{}
+	use := func(secret string, how v1alpha1.SecretUse) {
+		if secret != "" && !slices.Contains(uses[secret], how) {
+			uses[secret] = append(uses[secret], how)
+		}
+	}
+	for _, c := range lasting(pod) {
+		for _, m := range c.VolumeMounts {
+			how := v1alpha1.UseFile
+			if m.SubPath != "" || m.SubPathExpr != "" {
+				how = v1alpha1.UseSubPath
+			}
+			for _, secret := range volumes[m.Name] {
+				use(secret, how)
+			}
+		}
+		for _, e := range c.Env {
+			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+				use(e.ValueFrom.SecretKeyRef.Name, v1alpha1.UseEnv)
+			}
+		}
+		for _, e := range c.EnvFrom {
+			if e.SecretRef != nil {
+				use(e.SecretRef.Name, v1alpha1.UseEnv)
+			}
+		}
+	}
+	order := []v1alpha1.SecretUse{v1alpha1.UseFile, v1alpha1.UseSubPath, v1alpha1.UseEnv}
+	for _, hows := range uses {
+		slices.SortFunc(hows, func(a, b v1alpha1.SecretUse) int { return slices.Index(order, a) - slices.Index(order, b) })
+	}
+	return uses
+}
+
+// lasting are the containers that live as long as the pod.
+func lasting(pod *corev1.PodSpec) []corev1.Container {
+	all := slices.Clone(pod.Containers)
+	for _, c := range pod.InitContainers {
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func secretsOfVolume(v *corev1.Volume) []string {
+	var names []string
+	if v.Secret != nil {
+		names = append(names, v.Secret.SecretName)
+	}
+	if v.Projected != nil {
+		for _, source := range v.Projected.Sources {
+			if source.Secret != nil {
+				names = append(names, source.Secret.Name)
+			}
+		}
+	}
+	return names
+}
+
+// stale reports whether a running container with these uses never sees a new
+// token.
+func stale(uses []v1alpha1.SecretUse) bool {
+	return slices.Contains(uses, v1alpha1.UseEnv) || slices.Contains(uses, v1alpha1.UseSubPath)
+}
+
+// onlyUses is what usesIn reads of a pod.
+func onlyUses(pod corev1.PodSpec) corev1.PodSpec {
+	var kept corev1.PodSpec
+	mounted := map[string]bool{}
+	for _, v := range pod.Volumes {
+		var sources []corev1.VolumeProjection
+		for _, name := range secretsOfVolume(&v) {
+			mounted[v.Name] = true
+			sources = append(sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: name}}})
+		}
+		if mounted[v.Name] {
+			kept.Volumes = append(kept.Volumes, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources}}})
+		}
+	}
+	for _, c := range lasting(&pod) {
+		var k corev1.Container
+		for _, m := range c.VolumeMounts {
+			if mounted[m.Name] {
+				k.VolumeMounts = append(k.VolumeMounts, corev1.VolumeMount{Name: m.Name, SubPath: m.SubPath, SubPathExpr: m.SubPathExpr})
+			}
+		}
+		for _, e := range c.Env {
+			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+				k.Env = append(k.Env, corev1.EnvVar{ValueFrom: &corev1.EnvVarSource{SecretKeyRef: e.ValueFrom.SecretKeyRef}})
+			}
+		}
+		for _, e := range c.EnvFrom {
+			if e.SecretRef != nil {
+				k.EnvFrom = append(k.EnvFrom, corev1.EnvFromSource{SecretRef: e.SecretRef})
+			}
+		}
+		kept.Containers = append(kept.Containers, k)
+	}
+	return kept
+}

@@ -1,0 +1,112 @@
+package controllers
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// initContainer makes the one container of a pod spec an init container.
+func initContainer(policy *corev1.ContainerRestartPolicy) func(*corev1.PodSpec) {
+	return func(pod *corev1.PodSpec) {
+		c := pod.Containers[0]
+		c.RestartPolicy = policy
+		pod.InitContainers, pod.Containers = []corev1.Container{c}, []corev1.Container{{Name: "other"}}
+	}
+}
+
+func asEnvFrom(secret string) func(*corev1.PodSpec) {
+	return func(pod *corev1.PodSpec) {
+		pod.Containers[0].EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}}
+	}
+}
+
+// projected mounts a volume of several sources.
+func projected(secrets ...string) func(*corev1.PodSpec) {
+	return func(pod *corev1.PodSpec) {
+		sources := []corev1.VolumeProjection{{ConfigMap: &corev1.ConfigMapProjection{}}, {ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "t"}}}
+		for _, name := range secrets {
+			sources = append(sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: name}}})
+		}
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources}}})
+		pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "all", MountPath: "/all"})
+	}
+}
+
+func optional(pod *corev1.PodSpec) {
+	for _, v := range pod.Volumes {
+		if v.Secret != nil {
+			v.Secret.Optional = new(true)
+		}
+	}
+	for _, e := range pod.Containers[0].Env {
+		e.ValueFrom.SecretKeyRef.Optional = new(true)
+	}
+	for _, e := range pod.Containers[0].EnvFrom {
+		e.SecretRef.Optional = new(true)
+	}
+}
+
+func TestUsesInAPod(t *testing.T) {
+	const file, subPath, env = v1alpha1.UseFile, v1alpha1.UseSubPath, v1alpha1.UseEnv
+	type uses map[string][]v1alpha1.SecretUse
+	cases := map[string]struct {
+		reason string
+		pod    corev1.PodSpec
+		want   uses
+	}{
+		"None":    {"There is nothing to find.", podOf(), nil},
+		"File":    {"A volume that is mounted as a whole follows.", podOf(asFile("shop")), uses{"shop": {file}}},
+		"SubPath": {"A part of a volume does not.", podOf(asSubPath("shop")), uses{"shop": {subPath}}},
+		"SubPathExpr": {"Nor does one whose name is computed.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
+			pod.Containers[0].VolumeMounts[0].SubPathExpr = "$(KEY)"
+		}), uses{"shop": {subPath}}},
+		"Unmounted": {"A volume that nobody mounts is no use.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
+			pod.Containers[0].VolumeMounts = nil
+		}), nil},
+		"BothWays": {"One volume may be mounted twice.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
+			pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "shop", SubPath: "access_token"})
+		}), uses{"shop": {file, subPath}}},
+		"Projected":        {"A projected volume may hold several Secrets.", podOf(projected("shop", "other")), uses{"shop": {file}, "other": {file}}},
+		"ProjectedNoOther": {"And ones without any.", podOf(projected()), nil},
+		"ProjectedSubPath": {"Its parts do not follow either.", podOf(projected("shop"), func(pod *corev1.PodSpec) {
+			pod.Containers[0].VolumeMounts[0].SubPath = "access_token"
+		}), uses{"shop": {subPath}}},
+		"Env":      {"An environment variable does not change.", podOf(asEnv("shop")), uses{"shop": {env}}},
+		"EnvFrom":  {"Nor do all of them.", podOf(asEnvFrom("shop")), uses{"shop": {env}}},
+		"EnvTwice": {"A use counts once.", podOf(asEnv("shop"), asEnv("shop"), asEnvFrom("shop")), uses{"shop": {env}}},
+		"EnvOfOthers": {"Other variables do not count.", podOf(func(pod *corev1.PodSpec) {
+			pod.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: "shop"}, {Name: "B", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "shop"}}}}
+			pod.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "shop"}}}}
+		}), nil},
+		"All":           {"The uses come in one order.", podOf(asEnv("shop"), asFile("shop"), projected("shop"), asEnvFrom("other")), uses{"shop": {file, env}, "other": {env}}},
+		"Optional":      {"An optional reference is one.", podOf(asFile("shop"), asEnv("shop"), asEnvFrom("other"), optional), uses{"shop": {file, env}, "other": {env}}},
+		"Sidecar":       {"An init container that lives on is a container.", podOf(asEnv("shop"), asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), uses{"shop": {env}, "other": {file}}},
+		"InitContainer": {"A plain one ends before the token changes.", podOf(asEnv("shop"), asFile("shop"), initContainer(nil)), nil},
+		"InitOnFailure": {"Also one that is tried again.", podOf(asEnv("shop"), initContainer(new(corev1.ContainerRestartPolicyOnFailure))), nil},
+		"SecondContainer": {"Each container counts.", podOf(asEnv("shop"), func(pod *corev1.PodSpec) {
+			pod.Containers = append([]corev1.Container{{Name: "first"}}, pod.Containers...)
+		}), uses{"shop": {env}}},
+		"ImagePullSecrets": {"They hold no token.", podOf(func(pod *corev1.PodSpec) { pod.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "shop"}} }), nil},
+		"NoName":           {"The API server refuses a reference without a name.", podOf(asEnvFrom("")), nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, uses(usesIn(&tc.pod)), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			kept := onlyUses(tc.pod)
+			if diff := cmp.Diff(tc.want, uses(usesIn(&kept)), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s In the cache (-want +got):\n%s", tc.reason, diff)
+			}
+			again := onlyUses(kept)
+			if diff := cmp.Diff(kept, again); diff != "" {
+				t.Errorf("stripped twice (-once +twice):\n%s", diff)
+			}
+		})
+	}
+}
