@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -105,6 +106,9 @@ type operation struct {
 	cluster *rest.Config
 	window  time.Duration // see WeChatTokenReconciler.StableWindow
 	options ctrl.Options
+
+	consumers bool // see WeChatTokenReconciler.Consumers
+	workers   int
 }
 
 // operate runs the operator for this namespace until the test, or the returned
@@ -112,13 +116,18 @@ type operation struct {
 func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) {
 	n.t.Helper()
 	ctx, cancel := context.WithCancel(n.t.Context())
-	o := operation{cluster: n.Config, window: testWindow, options: ctrl.Options{
+	o := operation{cluster: n.Config, window: testWindow, workers: 8, options: ctrl.Options{
 		Scheme:  n.Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{
 			DefaultNamespaces: map[string]cache.Config{n.name: {}},
 			DefaultTransform:  cache.TransformStripManagedFields(),
-			ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Transform: StripSecretMetadata}},
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.Secret{}:      {Transform: StripSecretMetadata},
+				&appsv1.Deployment{}:  {Transform: StripWorkload},
+				&appsv1.StatefulSet{}: {Transform: StripWorkload},
+				&appsv1.DaemonSet{}:   {Transform: StripWorkload},
+			},
 		},
 		Client:     client.Options{FieldOwner: managedBy},
 		Controller: config.Controller{SkipNameValidation: new(true)},
@@ -136,8 +145,10 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 		Events:       mgr.GetEventRecorder(managedBy),
 		WeChat:       wechat.NewClient(url, 2*time.Second),
 		StableWindow: o.window,
+		Consumers:    o.consumers,
+		Pods:         mgr.GetAPIReader(),
 	}
-	if err := r.SetupWithManager(ctx, mgr, 8); err != nil {
+	if err := r.SetupWithManager(ctx, mgr, o.workers); err != nil {
 		n.t.Fatal(err)
 	}
 	done := make(chan struct{})

@@ -40,6 +40,8 @@ type plan struct {
 	token   *issued // what the target carries in the end, if it serves the spec
 	due     time.Time
 	verdict verdict
+
+	following *following // of the workloads that use the target; nil says nothing new
 }
 
 // decide says what to do with what was observed. It is the whole policy:

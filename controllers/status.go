@@ -188,6 +188,9 @@ func refused(err *wechat.Error) verdict {
 	return v
 }
 
+// conditions are the types of those that the operator sets.
+var conditions = []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionConsumersCurrent}
+
 // statusOf is the status that p leads to. It returns the old one, with Ready
 // brought up to date, as long as p has nothing new to say.
 func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTokenStatus {
@@ -202,9 +205,7 @@ func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTo
 		return s
 	}
 
-	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool {
-		return c.Type != v1alpha1.ConditionReady && c.Type != v1alpha1.ConditionReconciling && c.Type != v1alpha1.ConditionStalled
-	})
+	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return !slices.Contains(conditions, c.Type) })
 	s.ObservedGeneration = wt.Generation
 	s.SecretName, s.TokenFingerprint = "", ""
 	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil
@@ -239,7 +240,29 @@ func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTo
 			meta.RemoveStatusCondition(&s.Conditions, kind)
 		}
 	}
+	p.following.describe(&s, wt.Generation, now)
 	return s
+}
+
+// describe puts into s what is told of the workloads that use the Secret.
+func (f *following) describe(s *v1alpha1.WeChatTokenStatus, generation int64, now time.Time) {
+	if f == nil {
+		return
+	}
+	s.Consumers = f.consumers
+	if f.reason == "" {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionConsumersCurrent)
+		return
+	}
+	is := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionConsumersCurrent)
+	if f.untouched && f.status == metav1.ConditionTrue && is != nil && is.Reason == v1alpha1.ReasonTouchRefused && is.ObservedGeneration == generation {
+		return // as an earlier process found it
+	}
+	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionConsumersCurrent, Status: f.status, ObservedGeneration: generation,
+		Reason: f.reason, Message: short(f.message),
+		LastTransitionTime: metav1.NewTime(now),
+	})
 }
 
 // maxText bounds what is told of an error, in bytes: an event's note holds

@@ -3,6 +3,9 @@ package controllers
 import (
 	"context"
 	"errors"
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +31,8 @@ const (
 	indexSecrets = "secrets" // WeChatTokens by the names of the Secrets they read or write
 	indexOwner   = "owner"   // Secrets by the UID of the WeChatToken that controls them
 	indexAppID   = "appid"   // WeChatTokens by appid and mode, see accountName
+	indexRestart = "restart" // WeChatTokens by the kinds of workloads that they want restarted
+	indexUses    = "uses"    // workloads by the names of the Secrets that their pods use
 )
 
 // Backoff of a reconcile that the cluster has failed.
@@ -36,13 +41,23 @@ const (
 	longestBackoff  = 10 * time.Second
 )
 
-// SetupWithManager watches the WeChatTokens and the metadata of all Secrets.
+// SetupWithManager watches the WeChatTokens and the metadata of all Secrets, and,
+// if it is to look after consumers, the workloads; never pods.
 // workers is how many objects are reconciled at once.
 func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int) error {
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr)
+	if r.Consumers {
+		for _, kind := range workloadKinds() {
+			if err := mgr.GetFieldIndexer().IndexField(ctx, kind, indexUses, usedBy); err != nil {
+				return err
+			}
+			b.Watches(kind, handler.EnqueueRequestsFromMapFunc(r.followersOf), builder.WithPredicates(workloadChanged))
+		}
+	}
+	return b.
 		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
 		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf)).
@@ -61,6 +76,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		return err
 	}
 	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppID, accountNames); err != nil {
+		return err
+	}
+	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy); err != nil {
 		return err
 	}
 	return indexer.IndexField(ctx, secretMetadata(), indexOwner, ownerOf)
@@ -94,6 +112,18 @@ func ownerOf(obj client.Object) []string {
 	}
 	return []string{string(owner.UID)}
 }
+
+func kindsRestartedBy(obj client.Object) []string {
+	var kinds []string
+	for _, target := range obj.(*v1alpha1.WeChatToken).Spec.Restart.Workloads { //nolint:forcetypeassert // the index is on this kind
+		if !slices.Contains(kinds, string(target.Kind)) {
+			kinds = append(kinds, string(target.Kind))
+		}
+	}
+	return kinds
+}
+
+func usedBy(obj client.Object) []string { return slices.Sorted(maps.Keys(workloadOf(obj).uses)) }
 
 // start is called with the queue before the first reconcile.
 func (r *WeChatTokenReconciler) start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
@@ -161,6 +191,43 @@ func (r *WeChatTokenReconciler) requestsFor(ctx context.Context, namespace, secr
 			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 		}
 	}
+	return requests
+}
+
+// workloadChanged lets pass what matters of a workload: what its pods use, its
+// labels and annotations, and whether a roll has begun or ended; not each pod on
+// the way.
+var workloadChanged = predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := workloadOf(e.ObjectOld), workloadOf(e.ObjectNew)
+		before.version = after.version
+		return !reflect.DeepEqual(before, after)
+	},
+}
+
+// followersOf lists the WeChatTokens whose Secret a workload uses, or that want
+// it restarted.
+func (r *WeChatTokenReconciler) followersOf(ctx context.Context, obj client.Object) []reconcile.Request {
+	w := workloadOf(obj)
+	var requests []reconcile.Request
+	add := func(field, value string, wanted func(*v1alpha1.WeChatToken) bool) {
+		var some v1alpha1.WeChatTokenList
+		if err := r.Client.List(ctx, &some, client.InNamespace(obj.GetNamespace()), client.MatchingFields{field: value}); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens of a workload", "kind", w.kind, "name", w.name)
+			return
+		}
+		for i := range some.Items {
+			if wanted(&some.Items[i]) {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&some.Items[i])})
+			}
+		}
+	}
+	for secret := range w.uses {
+		add(indexSecrets, secret, func(wt *v1alpha1.WeChatToken) bool { return wt.TokenSecretName() == secret })
+	}
+	add(indexRestart, string(w.kind), func(wt *v1alpha1.WeChatToken) bool {
+		return slices.ContainsFunc(wt.Spec.Restart.Workloads, func(t v1alpha1.RestartTarget) bool { return selects(t, w, wt.TokenSecretName()) })
+	})
 	return requests
 }
 

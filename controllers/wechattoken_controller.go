@@ -10,15 +10,18 @@ package controllers
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
@@ -41,9 +44,16 @@ type WeChatTokenReconciler struct {
 	// StableWindow is how long before its end WeChat replaces a stable token:
 	// 300 s ("getStableAccessToken").
 	StableWindow time.Duration
+	// Consumers makes the reconciler look after the pods that use the Secrets.
+	// Without it, it neither watches workloads nor asks for pods.
+	Consumers bool
+	// Pods reads pods, live: no cache holds them.
+	Pods client.Reader
 
 	accounts accounts
 	written  sync.Map // types.NamespacedName to statusWrite
+	restarts restarts
+	touches  touches
 
 	// wake queues an object again, and calls is the life of the calls to
 	// WeChat. Both come with the queue, when the controller starts.
@@ -68,16 +78,20 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if wt.UID == "" || !wt.DeletionTimestamp.IsZero() {
 		r.accounts.forget(req.NamespacedName)
 		r.written.Delete(req.NamespacedName)
+		r.restarts.byToken.Delete(req.NamespacedName)
+		r.touches.forget(req.NamespacedName)
 		return ctrl.Result{}, nil // the garbage collector takes the Secret
 	}
 	cached := wt.ResourceVersion
 	r.catchUp(&wt)
 
-	p, err := r.step(ctx, &wt)
+	o, p, err := r.step(ctx, &wt)
 	if err != nil {
 		// The cluster failed us, and the queue tries again with backoff. All
 		// there is to tell is that a token may have died meanwhile.
 		p = plan{verdict: verdict{pending: true}}
+	} else {
+		err = r.follow(ctx, o, &p)
 	}
 	err = errors.Join(err, r.record(ctx, &wt, cached, p))
 	switch {
@@ -94,13 +108,13 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 const conflictWait = 200 * time.Millisecond
 
 // step observes, decides and acts.
-func (r *WeChatTokenReconciler) step(ctx context.Context, wt *v1alpha1.WeChatToken) (plan, error) {
+func (r *WeChatTokenReconciler) step(ctx context.Context, wt *v1alpha1.WeChatToken) (observed, plan, error) {
 	o, err := r.observe(ctx, wt)
 	if err != nil {
-		return plan{}, err
+		return o, plan{}, err
 	}
 	p := decide(o, r.StableWindow, time.Now())
-	return p, r.act(ctx, o, &p)
+	return o, p, r.act(ctx, o, &p)
 }
 
 // act does what p says. An error means that the cluster failed us; a refusal of
@@ -118,6 +132,7 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	case err == nil:
 		r.accounts.wrote(key, written(o.wt, p.write), p.write, p.repair)
 		if p.write.holds() != o.inSecret.holds() {
+			r.touch(ctx, o.wt, p.write)
 			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
 		}
 		return r.removeOld(ctx, p.remove)
@@ -206,6 +221,87 @@ func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Sec
 		errs = append(errs, client.IgnoreNotFound(r.Client.Delete(ctx, s, asSeen)))
 	}
 	return errors.Join(errs...)
+}
+
+// restart brings the restart of w a step on, notes in known what was done, and
+// says what there is to tell of it: a reason, if any, and why.
+func (r *WeChatTokenReconciler) restart(ctx context.Context, o observed, p *plan, w *workload, known map[types.UID]rolled) (reason, why string, err error) {
+	t, annotation, now := p.token, restartAnnotation(o.wt.Name), time.Now()
+	switch w.restart(t, annotation, known[w.uid], r.StableWindow, now) {
+	case restartDone:
+		return "", "", nil
+	case restartWaits:
+		p.wakeAt(t.oldDies(r.StableWindow))
+		return v1alpha1.ReasonRestartWaits, "an earlier roll is not finished", nil
+	case restartRuns:
+		p.wakeAt(t.oldDies(r.StableWindow))
+		return v1alpha1.ReasonRestarting, "", nil
+	case restartIsLate:
+		return v1alpha1.ReasonRestartLate, "", nil
+	}
+
+	older, err := r.hasOlderPod(ctx, o.wt.Namespace, w, t)
+	switch {
+	case err != nil:
+	case !older:
+		known[w.uid] = rolled{holds: t.holds(), fresh: true}
+		return "", "", nil
+	case o.wt.Spec.Suspend:
+		return v1alpha1.ReasonRestartWaits, "spec.suspend is true", nil
+	case w.paused:
+		return v1alpha1.ReasonRestartWaits, "it is paused", nil
+	default:
+		var generation int64
+		if generation, err = r.roll(ctx, o.wt.Namespace, w, annotation, t.holds()); err == nil {
+			known[w.uid] = rolled{holds: t.holds(), generation: generation}
+			ctrl.LoggerFrom(ctx).Info("restarted a workload for a new token", "kind", w.kind, "name", w.name, "tokenFingerprint", t.holds())
+			if end := t.oldDies(r.StableWindow); now.Before(end) {
+				p.wakeAt(end)
+				return v1alpha1.ReasonRestarting, "", nil
+			}
+			return v1alpha1.ReasonRestartLate, "", nil
+		}
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", "", nil // it is gone, and its event tells
+	case isRefusal(err):
+		p.wakeAt(now.Add(refusedRestartWait))
+		return v1alpha1.ReasonRestartRefused, short(redacted(err, o, t)), nil
+	default:
+		return "", "", err
+	}
+}
+
+// hasOlderPod reports whether w has a pod that may have the token that t has
+// replaced.
+func (r *WeChatTokenReconciler) hasOlderPod(ctx context.Context, namespace string, w *workload, t *issued) (bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(w.selector)
+	if err != nil {
+		return false, nil //nolint:nilerr // the API server refuses such a workload
+	}
+	found := false
+	err = r.eachPod(ctx, namespace, selector, func(pod *corev1.Pod) bool {
+		found = w.olderPod(pod, t)
+		return !found
+	})
+	return found, err
+}
+
+// roll restarts w as kubectl rollout restart does. It insists on the w that was
+// seen: the template may be another one by now.
+func (r *WeChatTokenReconciler) roll(ctx context.Context, namespace string, w *workload, annotation, value string) (generation int64, err error) {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": w.version, "uid": w.uid},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]string{annotation: value}}}},
+	})
+	if err != nil {
+		return 0, err
+	}
+	obj := metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: w.name}}
+	obj.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind(string(w.kind)))
+	err = r.Client.Patch(ctx, &obj, client.RawPatch(types.MergePatchType, patch))
+	return obj.Generation, err
 }
 
 // call asks WeChat beside the workers. It ends by its own timeout, or when the
@@ -300,15 +396,10 @@ func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatT
 	return nil
 }
 
-// announce logs and tells by an event what has changed: the Ready condition's
-// status or reason, or a forced refresh that was handled.
+// announce logs and tells by an event what has changed: the status or reason of
+// Ready or of ConsumersCurrent, or a forced refresh that was handled.
 func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1alpha1.WeChatToken) {
-	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
-	if is == nil {
-		return
-	}
-	if was == nil || was.Status != is.Status || was.Reason != is.Reason {
+	if is := changed(before, after, v1alpha1.ConditionReady); is != nil {
 		kind := corev1.EventTypeNormal
 		if is.Reason != v1alpha1.ReasonTokenLive && is.Reason != v1alpha1.ReasonSuspended && is.Reason != v1alpha1.ReasonRefreshDeferred {
 			kind = corev1.EventTypeWarning
@@ -316,9 +407,28 @@ func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1a
 		ctrl.LoggerFrom(ctx).Info(is.Message, "ready", is.Status, "reason", is.Reason)
 		r.Events.Eventf(after, nil, kind, is.Reason, "Refresh", "%s", short(is.Message))
 	}
+	if is := changed(before, after, v1alpha1.ConditionConsumersCurrent); is != nil {
+		kind := corev1.EventTypeNormal
+		if is.Reason != v1alpha1.ReasonConsumersFollow && is.Reason != v1alpha1.ReasonRestarting && is.Reason != v1alpha1.ReasonRestartWaits {
+			kind = corev1.EventTypeWarning
+		}
+		ctrl.LoggerFrom(ctx).Info(is.Message, "consumersCurrent", is.Status, "reason", is.Reason)
+		r.Events.Eventf(after, nil, kind, is.Reason, "Follow", "%s", short(is.Message))
+	}
 	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
 		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", short(fmt.Sprintf("The refresh requested as %q is done", h)))
 	}
+}
+
+// changed is a condition whose status or reason has changed; nil if they have
+// not.
+func changed(before, after *v1alpha1.WeChatToken, kind string) *metav1.Condition {
+	was := meta.FindStatusCondition(before.Status.Conditions, kind)
+	is := meta.FindStatusCondition(after.Status.Conditions, kind)
+	if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		return nil
+	}
+	return is
 }
 
 // result is when to look at the object again. Its priority is said each time:

@@ -81,6 +81,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithIndex(&v1alpha1.WeChatToken{}, indexSecrets, secretsOf).
 			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
+			WithIndex(&v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy).
 			WithIndex(secretMetadata(), indexOwner, ownerOf).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {

@@ -18,6 +18,7 @@ type options struct {
 	stableWindow   time.Duration
 	namespaces     string
 	workers        int
+	consumers      bool
 
 	leaderElect          bool
 	leaderElectNamespace string
@@ -39,6 +40,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 		"namespaces to work in, with commas between; empty for all")
 	fs.IntVar(&o.workers, "workers", 32,
 		"how many WeChatTokens are worked on at once; calls to WeChat do not count")
+	fs.BoolVar(&o.consumers, "consumers", false,
+		"look after the workloads that use the Secrets: report them, and touch and restart their pods where a WeChatToken asks for it; needs the roles of config/consumers")
 	fs.BoolVar(&o.leaderElect, "leader-elect", true,
 		"let one replica of many work; false only where there is one, for WeChat wants one caller")
 	fs.StringVar(&o.leaderElectNamespace, "leader-election-namespace", "",

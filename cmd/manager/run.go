@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -73,6 +74,8 @@ func run(ctx context.Context, o options) error {
 		Events:       mgr.GetEventRecorder(name),
 		WeChat:       wechat.NewClient(o.weChatURL, o.requestTimeout),
 		StableWindow: o.stableWindow,
+		Consumers:    o.consumers,
+		Pods:         mgr.GetAPIReader(),
 	}
 	if err := r.SetupWithManager(ctx, mgr, o.workers); meta.IsNoMatchError(err) {
 		return fmt.Errorf("the cluster does not know the kind WeChatToken; install it with `kubectl apply -k config/crd`: %w", err)
@@ -125,7 +128,10 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 			DefaultNamespaces: namespaces,
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Secret{}: {Transform: controllers.StripSecretMetadata},
+				&corev1.Secret{}:      {Transform: controllers.StripSecretMetadata},
+				&appsv1.Deployment{}:  {Transform: controllers.StripWorkload},
+				&appsv1.StatefulSet{}: {Transform: controllers.StripWorkload},
+				&appsv1.DaemonSet{}:   {Transform: controllers.StripWorkload},
 			},
 		},
 		Client: client.Options{FieldOwner: name},

@@ -1,0 +1,598 @@
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// These tests run on a real API server without any of Kubernetes' controllers:
+// what those do to workloads and pods, the tests do.
+
+func watchingConsumers(o *operation) { o.consumers = true }
+
+// restarting makes a WeChatToken restart workloads.
+func restarting(targets ...v1alpha1.RestartTarget) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Restart.Workloads = targets }
+}
+
+func touchingPods(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.PropagationTouch }
+
+// rollout is how far the controller of a workload has come: how many of its two
+// pods are of the present template, and available.
+type rollout struct{ updated, available int32 }
+
+// rollTo writes the status of a workload as its controller does.
+func (n *namespace) rollTo(obj client.Object, r rollout) {
+	n.t.Helper()
+	if err := n.Get(n.t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
+		n.t.Fatal(err)
+	}
+	const total = 2
+	switch o := obj.(type) {
+	case *appsv1.Deployment:
+		o.Status = appsv1.DeploymentStatus{ObservedGeneration: o.Generation, Replicas: total, UpdatedReplicas: r.updated, ReadyReplicas: r.available, AvailableReplicas: r.available}
+	case *appsv1.StatefulSet:
+		o.Status = appsv1.StatefulSetStatus{ObservedGeneration: o.Generation, Replicas: total, UpdatedReplicas: r.updated, ReadyReplicas: r.available, AvailableReplicas: r.available, CurrentRevision: "a", UpdateRevision: "b"}
+		if r.updated == total {
+			o.Status.CurrentRevision = "b"
+		}
+	case *appsv1.DaemonSet:
+		o.Status = appsv1.DaemonSetStatus{ObservedGeneration: o.Generation, CurrentNumberScheduled: total, DesiredNumberScheduled: total, UpdatedNumberScheduled: r.updated, NumberReady: r.available, NumberAvailable: r.available}
+	}
+	if err := n.Status().Update(n.t.Context(), obj); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+var finished = rollout{updated: 2, available: 2}
+
+// pods creates two pods of a workload, as its controller does, that run.
+func (n *namespace) pods(obj client.Object, generation string) []*corev1.Pod {
+	n.t.Helper()
+	w := workloadOf(obj)
+	owner := metav1.OwnerReference{APIVersion: "apps/v1", Kind: string(w.kind), Name: w.name, UID: w.uid, Controller: new(true)}
+	labels := map[string]string{"app": w.name}
+	if w.kind == v1alpha1.KindDeployment {
+		owner.Kind, owner.Name, owner.UID = "ReplicaSet", w.name+"-"+generation, types.UID(generation)
+		labels[appsv1.DefaultDeploymentUniqueLabelKey] = generation
+	}
+	var pods []*corev1.Pod
+	for i := range 2 {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%s-%d", strings.ToLower(w.name), generation, i), Labels: labels, OwnerReferences: []metav1.OwnerReference{owner}},
+			Spec:       templateOf(obj).Spec,
+		}
+		n.create(pod)
+		pod.Status.Phase = corev1.PodRunning
+		if err := n.Status().Update(n.t.Context(), pod); err != nil {
+			n.t.Fatal(err)
+		}
+		pods = append(pods, pod)
+	}
+	return pods
+}
+
+func (n *namespace) removePods(pods []*corev1.Pod) {
+	n.t.Helper()
+	for _, pod := range pods {
+		if err := n.Delete(n.t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+func templateOf(obj client.Object) corev1.PodTemplateSpec {
+	switch o := obj.(type) {
+	case *appsv1.Deployment:
+		return o.Spec.Template
+	case *appsv1.StatefulSet:
+		return o.Spec.Template
+	default:
+		return obj.(*appsv1.DaemonSet).Spec.Template
+	}
+}
+
+// run is a workload that runs with two pods.
+func (n *namespace) run(obj client.Object) []*corev1.Pod {
+	n.t.Helper()
+	n.create(obj)
+	n.rollTo(obj, finished)
+	return n.pods(obj, "a")
+}
+
+// rolledFor is the token for which a workload was restarted last.
+func (n *namespace) rolledFor(obj client.Object) string {
+	n.t.Helper()
+	if err := n.Get(n.t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
+		n.t.Fatal(err)
+	}
+	return templateOf(obj).Annotations[restartAnnotation("shop")]
+}
+
+// isRolled waits until a workload was restarted for what the Secret holds.
+func (n *namespace) isRolled(obj client.Object) {
+	n.t.Helper()
+	eventually(n.t, obj.GetName()+" is restarted", func() error {
+		if got, want := n.rolledFor(obj), fingerprint(string(n.secret("shop").Data["access_token"])); got != want {
+			return fmt.Errorf("restarted for %q, the Secret holds %q", got, want)
+		}
+		return nil
+	})
+}
+
+// current is the condition ConsumersCurrent of "shop".
+func (n *namespace) current() metav1.Condition {
+	n.t.Helper()
+	if c := meta.FindStatusCondition(n.token("shop").Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+// isCurrent waits until ConsumersCurrent has the status and the reason, and
+// returns its message.
+func (n *namespace) isCurrent(status metav1.ConditionStatus, reason string) (message string) {
+	n.t.Helper()
+	eventually(n.t, fmt.Sprintf("ConsumersCurrent=%s %s", status, reason), func() error {
+		c := n.current()
+		if c.Status != status || c.Reason != reason || c.ObservedGeneration != n.token("shop").Generation {
+			return fmt.Errorf("condition %+v", c)
+		}
+		message = c.Message
+		return nil
+	})
+	return message
+}
+
+// rotate makes the Secret hold another token.
+func (n *namespace) rotate() {
+	n.t.Helper()
+	before := string(n.secret("shop").Data["access_token"])
+	update(n, n.token("shop"), bumped(fmt.Sprint("after ", fingerprint(before))))
+	eventually(n.t, "another token", func() error {
+		if string(n.secret("shop").Data["access_token"]) == before {
+			return errors.New("it is the same")
+		}
+		return nil
+	})
+}
+
+// wire counts what the operator asks of the API server.
+type wire struct {
+	mu       sync.Mutex
+	requests []string                           // such as "PATCH deployments/shop"
+	before   func(*http.Request)                // may hold a request up
+	answer   func(*http.Request) *http.Response // may answer in the place of the API server
+}
+
+func (w *wire) tap(o *operation) {
+	o.cluster = rest.CopyConfig(o.cluster)
+	o.cluster.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(req *http.Request) (*http.Response, error) {
+			w.mu.Lock()
+			w.requests = append(w.requests, summary(req))
+			w.mu.Unlock()
+			if w.before != nil {
+				w.before(req)
+			}
+			if w.answer != nil {
+				if answer := w.answer(req); answer != nil {
+					return answer, nil
+				}
+			}
+			return next.RoundTrip(req)
+		})
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
+
+// summary is the method and the path of a request, from the resource on.
+func summary(req *http.Request) string {
+	path := req.URL.Path
+	if i := strings.Index(path, "/namespaces/"); i >= 0 {
+		if _, rest, ok := strings.Cut(path[i+len("/namespaces/"):], "/"); ok {
+			path = rest
+		}
+	}
+	if req.URL.Query().Get("watch") == "true" {
+		return "WATCH " + path
+	}
+	return req.Method + " " + path
+}
+
+// seen are the requests so far for which one of the words stands in their
+// summary.
+func (w *wire) seen(words ...string) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.requests), func(r string) bool {
+		return !slices.ContainsFunc(words, func(word string) bool { return strings.Contains(r, word) })
+	})
+}
+
+// settle waits until the operator has nothing more to do for now.
+func (w *wire) settle(t *testing.T) {
+	t.Helper()
+	last, since := -1, time.Now()
+	eventually(t, "the operator is quiet", func() error {
+		if count := len(w.seen("PATCH", "GET secrets", "POST")); count != last {
+			last, since = count, time.Now()
+		}
+		if time.Since(since) < 1500*time.Millisecond {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+func (w *wire) writes() []string { return w.seen("PATCH ", "PUT ", "POST ", "DELETE ") }
+
+// A token that replaces another one restarts each kind of workload once, right
+// away; neither a restart of the operator nor anything else does so again.
+func TestARestartComesOncePerToken(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []v1alpha1.WorkloadKind{v1alpha1.KindDeployment, v1alpha1.KindStatefulSet, v1alpha1.KindDaemonSet} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			n, tap := newNamespace(t), &wire{}
+			fake, url := fakeWeChat(t, wechattest.Config{})
+			fake.AddAccount(testAppID, testAppSecret)
+			shop := workloadFor(kind, "shop", podOf(asEnv("shop")))
+			old := n.run(shop)
+			n.create(appSecret(testAppSecret), weChatToken(restarting(v1alpha1.RestartTarget{Kind: kind})))
+			stop := n.operate(url, watchingConsumers, tap.tap)
+			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+			if got := n.rolledFor(shop); got != "" {
+				t.Errorf("restarted for the first token, %s", got)
+			}
+
+			n.rotate()
+			n.isRolled(shop)
+			n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestarting)
+			n.rollTo(shop, rollout{updated: 1, available: 2})
+			fresh := n.pods(shop, "b")
+			n.removePods(old)
+			n.rollTo(shop, finished)
+			n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+
+			generation := shop.GetGeneration()
+			once := func(what string) {
+				t.Helper()
+				tap.settle(t)
+				if n.rolledFor(shop); shop.GetGeneration() != generation {
+					t.Fatalf("%s restarts the workload", what)
+				}
+			}
+			stop()
+			before := len(tap.writes())
+			n.operate(url, watchingConsumers, tap.tap)
+			once("a restart of the operator")
+			if wrote := tap.writes()[before:]; len(wrote) > 0 {
+				t.Errorf("a restart of the operator writes %s", wrote)
+			}
+			if err := n.Delete(t.Context(), n.secret("shop")); err != nil {
+				t.Fatal(err)
+			}
+			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			once("a repair of the Secret")
+			update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) {
+				wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"a": "b"}}
+			})
+			once("another label on the Secret")
+			n.removePods(fresh)
+			n.pods(shop, "c")
+			n.rollTo(shop, rollout{updated: 2, available: 1})
+			once("a pod that is not available")
+			n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+
+			want := []v1alpha1.Consumer{{Kind: kind, Name: "shop", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}, RestartedBy: v1alpha1.RestarterOperator}}
+			if diff := cmp.Diff(want, n.token("shop").Status.Consumers); diff != "" {
+				t.Errorf("consumers (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// shopOf is a WeChatToken "shop" at work in a namespace of its own, with an
+// operator that looks after consumers.
+func shopOf(t *testing.T, mods ...func(*v1alpha1.WeChatToken)) (*namespace, *wire, *wechattest.Server, string) {
+	t.Helper()
+	n, tap := newNamespace(t), &wire{}
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.create(appSecret(testAppSecret), weChatToken(mods...))
+	n.operate(url, watchingConsumers, tap.tap)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	return n, tap, fake, url
+}
+
+func deploymentOf(name string, pod corev1.PodSpec, mods ...func(*appsv1.Deployment)) *appsv1.Deployment {
+	d := workloadFor(v1alpha1.KindDeployment, name, pod).(*appsv1.Deployment)
+	for _, mod := range mods {
+		mod(d)
+	}
+	return d
+}
+
+func theDeployment(name string) v1alpha1.RestartTarget {
+	return v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment, Name: name}
+}
+
+// A restart waits for the end of an earlier roll and of a pause, says so, and
+// goes on by itself.
+func TestARestartWaitsForAnEarlierRoll(t *testing.T) {
+	t.Parallel()
+	n, tap, _, _ := shopOf(t, restarting(theDeployment("shop")))
+	shop := deploymentOf("shop", podOf(asEnv("shop")))
+	n.run(shop)
+	n.rollTo(shop, rollout{updated: 1, available: 2})
+	n.rotate()
+	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartWaits); !strings.Contains(got, `Deployment "shop"`) {
+		t.Errorf("the message names no workload: %s", got)
+	}
+	tap.settle(t)
+	if got := n.rolledFor(shop); got != "" {
+		t.Error("it was restarted in the middle of a roll")
+	}
+	update(n, shop, func(d *appsv1.Deployment) { d.Spec.Paused = true })
+	n.rollTo(shop, finished)
+	eventually(t, "the pause is told", func() error {
+		if c := n.current(); c.Reason != v1alpha1.ReasonRestartWaits || !strings.Contains(c.Message, "paused") {
+			return fmt.Errorf("condition %+v", c)
+		}
+		return nil
+	})
+	update(n, shop, func(d *appsv1.Deployment) { d.Spec.Paused = false })
+	n.rollTo(shop, finished)
+	n.isRolled(shop)
+}
+
+// A process that died between the write of the Secret and the restart leaves the
+// restart to the next one.
+func TestTheNextProcessRestartsWhatTheLastOneDidNot(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	shop := deploymentOf("shop", podOf(asEnv("shop")))
+	n.run(shop)
+	n.create(appSecret(testAppSecret), weChatToken(restarting(theDeployment("shop"))))
+	stop := n.operate(url) // one that restarts nothing
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.rotate()
+	stop()
+	if got := n.rolledFor(shop); got != "" {
+		t.Fatal("it was restarted already")
+	}
+	n.operate(url, watchingConsumers)
+	n.isRolled(shop)
+}
+
+// What has only pods from after the rotation is left alone: it is new, or
+// somebody else has rolled it.
+func TestFreshPodsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	n, tap, _, _ := shopOf(t, restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}))
+	shop, idle := deploymentOf("shop", podOf(asEnv("shop"))), deploymentOf("idle", podOf(asSubPath("shop")))
+	old := n.run(shop)
+	n.create(idle) // without pods
+	n.rollTo(idle, finished)
+	n.rollTo(shop, rollout{updated: 1, available: 2}) // somebody else's roll
+	n.rotate()
+	n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartWaits)
+	time.Sleep(createdSlack + 1500*time.Millisecond) // creation times have whole seconds
+	n.removePods(old)
+	n.pods(shop, "b")
+	n.rollTo(shop, finished)
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	n.run(deploymentOf("new", podOf(asEnv("shop"))))
+	tap.settle(t)
+	if got := tap.seen("PATCH deployments"); len(got) > 0 {
+		t.Errorf("restarted all the same: %s", got)
+	}
+}
+
+// Who cannot see a new token is told of, unless somebody restarts it; what spec
+// names and is not there, and what no roll would replace, too.
+func TestConsumersAreTold(t *testing.T) {
+	t.Parallel()
+	n, tap, _, _ := shopOf(t)
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	n.run(deploymentOf("file", podOf(asFile("shop"))))
+	n.run(deploymentOf("stranger", podOf(asEnv("another"))))
+	n.run(deploymentOf("reloaded", podOf(asEnv("shop")), func(d *appsv1.Deployment) { d.Annotations = map[string]string{reloaderAuto: "true"} }))
+	env := workloadFor(v1alpha1.KindStatefulSet, "env", podOf(asEnv("shop"), asFile("shop")))
+	n.run(env)
+	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonConsumersStale); !strings.Contains(got, `StatefulSet "env"`) || strings.Contains(got, "file") || strings.Contains(got, "reloaded") {
+		t.Errorf("message %s", got)
+	}
+	const file, onlyEnv = v1alpha1.UseFile, v1alpha1.UseEnv
+	wantList := func(want ...v1alpha1.Consumer) {
+		t.Helper()
+		eventually(t, "the list of consumers", func() error {
+			if diff := cmp.Diff(want, n.token("shop").Status.Consumers); diff != "" {
+				return errors.New(diff)
+			}
+			return nil
+		})
+	}
+	wantList(
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "file", Uses: []v1alpha1.SecretUse{file}},
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "reloaded", Uses: []v1alpha1.SecretUse{onlyEnv}, RestartedBy: v1alpha1.RestarterReloader},
+		v1alpha1.Consumer{Kind: v1alpha1.KindStatefulSet, Name: "env", Uses: []v1alpha1.SecretUse{file, onlyEnv}},
+	)
+
+	// What is implied is left to Reloader; what is named is ours.
+	update(n, n.token("shop"), restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}, v1alpha1.RestartTarget{Kind: v1alpha1.KindStatefulSet, Selector: &v1alpha1.WorkloadSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "env"}}}))
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	wantList(
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "file", Uses: []v1alpha1.SecretUse{file}},
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "reloaded", Uses: []v1alpha1.SecretUse{onlyEnv}, RestartedBy: v1alpha1.RestarterReloader},
+		v1alpha1.Consumer{Kind: v1alpha1.KindStatefulSet, Name: "env", Uses: []v1alpha1.SecretUse{file, onlyEnv}, RestartedBy: v1alpha1.RestarterOperator},
+	)
+	update(n, n.token("shop"), restarting(theDeployment("reloaded"), theDeployment("stranger"), theDeployment("missing"), v1alpha1.RestartTarget{Kind: v1alpha1.KindStatefulSet, Name: "env"}))
+	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartTargetMissing); !strings.Contains(got, `Deployment "missing"`) {
+		t.Errorf("message %s", got)
+	}
+	wantList(
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "file", Uses: []v1alpha1.SecretUse{file}},
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "reloaded", Uses: []v1alpha1.SecretUse{onlyEnv}, RestartedBy: v1alpha1.RestarterOperator},
+		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "stranger", RestartedBy: v1alpha1.RestarterOperator},
+		v1alpha1.Consumer{Kind: v1alpha1.KindStatefulSet, Name: "env", Uses: []v1alpha1.SecretUse{file, onlyEnv}, RestartedBy: v1alpha1.RestarterOperator},
+	)
+	n.run(deploymentOf("missing", podOf()))
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	update(n, env.(*appsv1.StatefulSet), func(s *appsv1.StatefulSet) {
+		s.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
+	})
+	n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartByHand)
+	if err := n.Delete(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartTargetMissing)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	tap.settle(t)
+	if got := tap.seen("PATCH deployments", "PATCH statefulsets", "pods"); len(got) > 0 {
+		t.Errorf("there was no rotation, but %s", got)
+	}
+}
+
+// More workloads than a status holds.
+func TestManyConsumersAreBounded(t *testing.T) {
+	t.Parallel()
+	n, _, _, _ := shopOf(t)
+	for i := range maxConsumers + 6 {
+		n.create(deploymentOf(fmt.Sprintf("d%02d", i), podOf(asEnv("shop"))))
+	}
+	eventually(t, "all are counted", func() error {
+		wt := n.token("shop")
+		if c := n.current(); len(wt.Status.Consumers) != maxConsumers || !strings.Contains(c.Message, "and 65 more") || !strings.Contains(c.Message, "first 64 of 70") {
+			return fmt.Errorf("%d listed, message %s", len(wt.Status.Consumers), c.Message)
+		}
+		return nil
+	})
+}
+
+// Without the flag nothing is asked of workloads and pods, and who wants
+// something of it is told.
+func TestWithoutTheFlagNobodyAsksForPods(t *testing.T) {
+	t.Parallel()
+	n, tap := newNamespace(t), &wire{}
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	shop := deploymentOf("shop", podOf(asEnv("shop"), asFile("shop")))
+	n.run(shop)
+	n.create(appSecret(testAppSecret), weChatToken())
+	n.operate(url, tap.tap)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	if wt := n.token("shop"); n.current().Type != "" || wt.Status.Consumers != nil {
+		t.Errorf("told of consumers: %+v", wt.Status)
+	}
+	update(n, n.token("shop"), touchingPods)
+	n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonConsumersUnwatched)
+	update(n, n.token("shop"), restarting(theDeployment("shop")))
+	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonConsumersUnwatched); !strings.Contains(got, "kubectl apply -k config/consumers") {
+		t.Errorf("the message has no remedy: %s", got)
+	}
+	n.rotate()
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation, wt.Spec.Restart = "", v1alpha1.Restart{} })
+	eventually(t, "the condition goes", func() error {
+		if c := n.current(); c.Type != "" {
+			return fmt.Errorf("condition %+v", c)
+		}
+		return nil
+	})
+	tap.settle(t)
+	if got := tap.seen("pods", "deployments", "statefulsets", "daemonsets"); len(got) > 0 {
+		t.Errorf("asked for %s", got)
+	}
+}
+
+// A rotation with a restart costs the write of the Secret, one restart, and the
+// status before and after; one list of pods tells that it is wanted.
+func TestWhatARotationWithARestartCosts(t *testing.T) {
+	t.Parallel()
+	n, tap, _, _ := shopOf(t, restarting(theDeployment("shop")), touchingPods)
+	shop := deploymentOf("shop", podOf(asEnv("shop"), asFile("shop")))
+	old := n.run(shop)
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	tap.settle(t)
+	before := len(tap.seen(""))
+	n.rotate()
+	n.isRolled(shop)
+	n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestarting)
+	n.pods(shop, "b")
+	n.removePods(old)
+	n.rollTo(shop, finished)
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	tap.settle(t)
+	got := map[string]int{}
+	for _, request := range tap.seen("")[before:] {
+		if !strings.Contains(request, "GET secrets") && !strings.Contains(request, "events") && !strings.Contains(request, "WATCH") {
+			got[strings.Split(request, "/shop-a-")[0]]++
+		}
+	}
+	want := map[string]int{
+		"PATCH secrets/shop":             1,
+		"PATCH deployments/shop":         1,
+		"PATCH pods":                     2, // touched
+		"GET pods":                       2, // for the touch and for the restart
+		"PATCH wechattokens/shop/status": 2, // the new token and the restart, and its end
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests of a rotation (-want +got):\n%s", diff)
+	}
+}
+
+// Reloader restarts a workload when the data of the Secret changes: that is once
+// for each token, and not for an echo or a report.
+func TestTheDataChangesOncePerToken(t *testing.T) {
+	for _, mode := range []func(*v1alpha1.WeChatToken){func(*v1alpha1.WeChatToken) {}, classic} {
+		inWorld(t, wechattest.Config{}, func(w *world) {
+			var seen []string
+			look := func(d time.Duration) {
+				for end := time.Now().Add(d); time.Now().Before(end); {
+					w.run(time.Second)
+					if data := fmt.Sprint(w.secret("shop").Data); len(seen) == 0 || seen[len(seen)-1] != data {
+						seen = append(seen, data)
+					}
+				}
+			}
+			w.create(appSecret(testAppSecret), weChatToken(mode))
+			w.run(time.Second)
+			look(time.Minute)
+			w.change(reporting(w.report())) // which is wrong, and is noted on the Secret
+			look(time.Minute)
+			w.change(bumped("1"))
+			look(time.Minute)
+			w.restart()
+			look(3 * time.Hour)
+			if got := len(w.issued); len(slices.Compact(w.issued)) != len(seen) || got < 3 {
+				t.Errorf("the data has changed %d times for %d tokens", len(seen), got)
+			}
+		})
+	}
+}
