@@ -1,0 +1,346 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// installConsumers is what the user does who wants the operator to look after
+// pods. It is undone with the test: the others meet an operator without.
+func installConsumers(t *testing.T) {
+	t.Helper()
+	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "consumers")
+	t.Cleanup(func() {
+		var names []string
+		for _, o := range added(t) {
+			names = append(names, strings.ToLower(o))
+		}
+		kubectl(t, append([]string{"delete"}, names...)...)
+		install(t)
+	})
+	// The API server takes a second or two to take notice of a policy.
+	operator, admin, ns := clientFor(t, serviceAccount(t, name, name)), clientFor(t, cluster.Config), newNamespace(t)
+	pod, shop := consumerPod(ns), consumerDeployment(ns)
+	for _, o := range []client.Object{pod, shop} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the policy binds", func() error {
+			err := operator.Patch(t.Context(), o, merge(`{"metadata":{"labels":{"a":"b"}}}`), client.DryRunAll)
+			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+				return fmt.Errorf("got %w, want a refusal", err)
+			}
+			return nil
+		})
+	}
+}
+
+// added are the objects that config/consumers has beside those of
+// config/default, as "Kind/name".
+func added(t *testing.T) []string {
+	t.Helper()
+	set := func(dir string) map[string]bool {
+		set := map[string]bool{}
+		for _, o := range objects(t, dir) {
+			set[o.GetKind()+"/"+o.GetName()] = true
+		}
+		return set
+	}
+	base, all := set("default"), set("consumers")
+	maps.DeleteFunc(all, func(name string, _ bool) bool { return base[name] })
+	return slices.Sorted(maps.Keys(all))
+}
+
+func consumerPodSpec() corev1.PodSpec {
+	return corev1.PodSpec{
+		SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+		Containers: []corev1.Container{{
+			Name: "app", Image: "app:1",
+			SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
+			Env: []corev1.EnvVar{{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{
+				SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "shop-token"}, Key: "access_token"},
+			}}},
+			VolumeMounts: []corev1.VolumeMount{{Name: "token", MountPath: "/etc/wechat"}},
+		}},
+		Volumes: []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "shop-token"}}}},
+	}
+}
+
+// consumerDeployment has something of everything.
+func consumerDeployment(namespace string) *appsv1.Deployment {
+	labels := map[string]string{"app": "shop"}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: namespace, Labels: labels, Annotations: map[string]string{"owner": "web"}},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"owner": "web"}},
+				Spec:       consumerPodSpec(),
+			},
+		},
+	}
+}
+
+// consumerPod is a pod of that Deployment.
+func consumerPod(namespace string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "shop-6d4b-x", Namespace: namespace, Labels: map[string]string{"app": "shop", "pod-template-hash": "6d4b"}, Annotations: map[string]string{"owner": "web"},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "shop-6d4b", UID: "u", Controller: new(true)}},
+		},
+		Spec: consumerPodSpec(),
+	}
+}
+
+// The operator looks after pods with the rights of config/consumers and no
+// others, from kubectl apply -k on.
+func TestConsumersNeedNothingButTheirRoles(t *testing.T) {
+	installConsumers(t)
+	weChat, ns, admin := newWeChat(t), newNamespace(t), clientFor(t, cluster.Config)
+	args := container(only(t, deployments(t, "consumers"))).Args
+	operate(t, serviceAccount(t, name, name), append(args, "--wechat-url="+weChat.url, "--leader-election-namespace="+name)...)
+	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+
+	deployment, pod := consumerDeployment(ns), consumerPod(ns)
+	for _, o := range []client.Object{deployment, pod} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: deployment.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
+	pod.Status.Phase = corev1.PodRunning
+	for _, o := range []client.Object{deployment, pod} {
+		if err := admin.Status().Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.conditions[?(@.type==\"ConsumersCurrent\")].reason}="+v1alpha1.ReasonConsumersStale, "--timeout=60s", "wxt/"+shop)
+	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"propagation":"Touch","restart":{"workloads":[{"kind":"Deployment"}]}}}`)
+	kubectl(t, "wait", "-n", ns, "--for=condition=ConsumersCurrent", "--timeout=60s", "wxt/"+shop)
+	kubectl(t, "annotate", "-n", ns, "wxt/"+shop, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
+	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout=60s", "wxt/"+shop)
+	held := kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", "jsonpath={.status.tokenFingerprint}")
+	eventually(t, "the pod is touched and the Deployment restarted", func() error {
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(deployment), deployment); err != nil {
+			return err
+		}
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
+			return err
+		}
+		touched, restarted := pod.Annotations[v1alpha1.AnnotationTouchedFor], deployment.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+shop]
+		if touched != held || restarted != held {
+			return fmt.Errorf("touched for %q, restarted for %q, the Secret holds %q", touched, restarted, held)
+		}
+		return nil
+	})
+	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.conditions[?(@.type==\"ConsumersCurrent\")].reason}="+v1alpha1.ReasonRestarting, "--timeout=60s", "wxt/"+shop)
+}
+
+// What RBAC cannot say the policies do.
+func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
+	installConsumers(t)
+	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
+	operator := serviceAccount(t, name, name)
+	// The same rights elsewhere: who may do more by RBAC is stopped all the same.
+	elsewhere := rest.CopyConfig(cluster.Config)
+	elsewhere.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:another:" + name, Groups: []string{"system:masters"}}
+	pod, deployment := consumerPod(ns), consumerDeployment(ns)
+	stateful := &appsv1.StatefulSet{ObjectMeta: *deployment.ObjectMeta.DeepCopy(), Spec: appsv1.StatefulSetSpec{Selector: deployment.Spec.Selector, Template: *deployment.Spec.Template.DeepCopy()}}
+	daemon := &appsv1.DaemonSet{ObjectMeta: *deployment.ObjectMeta.DeepCopy(), Spec: appsv1.DaemonSetSpec{Selector: deployment.Spec.Selector, Template: *deployment.Spec.Template.DeepCopy()}}
+	workloads := map[string]client.Object{"Deployment": deployment, "StatefulSet": stateful, "DaemonSet": daemon}
+	for _, o := range []client.Object{pod, deployment, stateful, daemon} {
+		if err := admin.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	template := func(body string) string { return `{"spec":{"template":` + body + `}}` }
+	const image = `"spec":{"containers":[{"name":"app","image":"evil"}]}`
+	bad := map[string]string{
+		"Image":              template(`{` + image + `}`),
+		"ImageWithRestart":   template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}},` + image + `}`),
+		"Volume":             template(`{"spec":{"volumes":[{"name":"token","secret":{"secretName":"admin"}}]}}`),
+		"ServiceAccount":     template(`{"spec":{"serviceAccountName":"admin"}}`),
+		"TemplateLabel":      template(`{"metadata":{"labels":{"more":"1"}}}`),
+		"TemplateAnnotation": template(`{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"1"}}}`),
+		"AnnotationChanged":  template(`{"metadata":{"annotations":{"owner":"me"}}}`),
+		"AnnotationRemoved":  template(`{"metadata":{"annotations":{"owner":null}}}`),
+		"AnnotationAlike":    template(`{"metadata":{"annotations":{"restart.wechattoken.io.example.com/shop":"1"}}}`),
+		"Strategy":           `{"spec":{"minReadySeconds":7}}`,
+		"Label":              `{"metadata":{"labels":{"more":"1"}}}`,
+		"Annotation":         `{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`,
+		"Finalizer":          `{"metadata":{"finalizers":["example.com/keep"]}}`,
+		"Owner":              `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"5b1ad7a1-8a39-4dbd-a7b6-92dbb3a8e2b7"}]}}`,
+	}
+	badForPods := map[string]string{
+		"Image":             `[{"op":"replace","path":"/spec/containers/0/image","value":"evil"}]`,
+		"ImageWithTouch":    `[{"op":"replace","path":"/spec/containers/0/image","value":"evil"},{"op":"add","path":"/metadata/annotations/wechattoken.io~1touched-for","value":"1"}]`,
+		"Label":             `{"metadata":{"labels":{"more":"1"}}}`,
+		"LabelRemoved":      `{"metadata":{"labels":null}}`,
+		"Annotation":        `{"metadata":{"annotations":{"wechattoken.io/other":"1"}}}`,
+		"AnnotationChanged": `{"metadata":{"annotations":{"owner":"me"}}}`,
+		"AnnotationRemoved": `{"metadata":{"annotations":{"owner":null}}}`,
+		"AnnotationsGone":   `{"metadata":{"annotations":null}}`,
+		"Finalizer":         `{"metadata":{"finalizers":["example.com/keep"]}}`,
+		"OwnerGone":         `{"metadata":{"ownerReferences":null}}`,
+	}
+	try := func(c client.Client, o client.Object, body string) error {
+		patch := merge(body)
+		if body[0] == '[' {
+			patch = jsonPatch(body)
+		}
+		return c.Patch(t.Context(), o.DeepCopyObject().(client.Object), patch, client.DryRunAll, client.FieldOwner(name))
+	}
+	for who, cfg := range map[string]*rest.Config{"Operator": operator, "Elsewhere": elsewhere} {
+		c := clientFor(t, cfg)
+		refuses := func(what string, o client.Object, body string) {
+			t.Run(who+"/"+what, func(t *testing.T) {
+				if err := try(c, o, body); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+name) || !strings.Contains(err.Error(), "nothing of them but") && !strings.Contains(err.Error(), "no annotation") {
+					t.Errorf("got %v, want a refusal by the policy", err)
+				}
+			})
+		}
+		for kind, o := range workloads {
+			for what, body := range bad {
+				refuses(kind+"/"+what, o, body)
+			}
+			if kind != "DaemonSet" {
+				refuses(kind+"/Replicas", o, `{"spec":{"replicas":0}}`)
+			}
+			for _, body := range []string{template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`), `{}`} {
+				if err := try(c, o, body); err != nil {
+					t.Errorf("%s: %s with %s: %v", who, kind, body, err)
+				}
+			}
+		}
+		for what, body := range badForPods {
+			refuses("Pod/"+what, pod, body)
+		}
+		for _, body := range []string{`{"metadata":{"annotations":{"wechattoken.io/touched-for":"1"}}}`, `{}`} {
+			if err := try(c, pod, body); err != nil {
+				t.Errorf("%s: a pod with %s: %v", who, body, err)
+			}
+		}
+	}
+
+	// A template that has no annotations yet, and everybody else.
+	bare := consumerDeployment(ns)
+	bare.Name, bare.Spec.Template.Annotations = "bare", nil
+	if err := admin.Create(t.Context(), bare); err != nil {
+		t.Fatal(err)
+	}
+	if err := try(clientFor(t, operator), bare, template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`)); err != nil {
+		t.Error(err)
+	}
+	for kind, o := range workloads {
+		for what, body := range bad {
+			if err := try(admin, o, body); err != nil {
+				t.Errorf("an administrator may not %s of a %s: %v", what, kind, err)
+			}
+		}
+	}
+	for what, body := range badForPods {
+		if err := try(admin, pod, body); err != nil {
+			t.Errorf("an administrator may not %s of a pod: %v", what, err)
+		}
+	}
+}
+
+// Each component gives what it says, and the default gives none of it.
+func TestTheRolesForConsumersAreLeast(t *testing.T) {
+	install(t)
+	operator := clientFor(t, serviceAccount(t, name, name))
+	type access = authorizationv1.ResourceAttributes
+	var allowed, denied []access
+	for _, kind := range []string{"deployments", "statefulsets", "daemonsets"} {
+		for _, verb := range []string{"list", "watch", "patch"} {
+			allowed = append(allowed, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
+		}
+		for _, verb := range []string{"get", "create", "update", "delete", "deletecollection"} {
+			denied = append(denied, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
+		}
+		denied = append(denied, access{Verb: "patch", Group: "apps", Resource: kind, Subresource: "status", Namespace: "web"}, access{Verb: "patch", Group: "apps", Resource: kind, Subresource: "scale", Namespace: "web"})
+	}
+	for _, verb := range []string{"list", "patch"} {
+		allowed = append(allowed, access{Verb: verb, Resource: "pods", Namespace: "web"})
+	}
+	for _, verb := range []string{"get", "watch", "create", "update", "delete", "deletecollection"} {
+		denied = append(denied, access{Verb: verb, Resource: "pods", Namespace: "web"})
+	}
+	for _, sub := range []string{"status", "exec", "ephemeralcontainers", "eviction", "log"} {
+		denied = append(denied, access{Verb: "patch", Resource: "pods", Subresource: sub, Namespace: "web"}, access{Verb: "create", Resource: "pods", Subresource: sub, Namespace: "web"})
+	}
+	denied = append(denied, access{Verb: "list", Group: "apps", Resource: "replicasets", Namespace: "web"}, access{Verb: "*", Group: "apps", Resource: "*"})
+	for _, a := range allowed {
+		if may(t, operator, a) {
+			t.Errorf("by default the operator may %s", sentence(a))
+		}
+	}
+	if args := container(only(t, deployments(t, "default"))).Args; slices.Contains(args, "--consumers") {
+		t.Error("by default the manager looks after consumers")
+	}
+
+	installConsumers(t)
+	eventually(t, "the roles are bound", func() error {
+		for _, a := range allowed {
+			if !may(t, operator, a) {
+				return fmt.Errorf("the operator may not %s", sentence(a))
+			}
+		}
+		return nil
+	})
+	for _, a := range denied {
+		if may(t, operator, a) {
+			t.Errorf("the operator may %s", sentence(a))
+		}
+	}
+	want := []string{
+		"ClusterRole/" + name + "-restart", "ClusterRole/" + name + "-touch", "ClusterRole/" + name + "-watch",
+		"ClusterRoleBinding/" + name + "-restart", "ClusterRoleBinding/" + name + "-touch", "ClusterRoleBinding/" + name + "-watch",
+		"ValidatingAdmissionPolicy/" + name + "-restart", "ValidatingAdmissionPolicy/" + name + "-touch",
+		"ValidatingAdmissionPolicyBinding/" + name + "-restart", "ValidatingAdmissionPolicyBinding/" + name + "-touch",
+	}
+	if diff := cmp.Diff(want, added(t)); diff != "" {
+		t.Errorf("beside the default (-want +got):\n%s", diff)
+	}
+	kubectl(t, "diff", "--server-side", "-k", "consumers")
+}
+
+// A cluster that is full of pods, and a pod that is full of annotations: CEL has
+// a budget.
+func TestAPodFullOfAnnotationsCanBeTouched(t *testing.T) {
+	installConsumers(t)
+	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
+	pod := consumerPod(ns)
+	for i := range 250_000 / 20 {
+		pod.Annotations[fmt.Sprintf("a/%08d", i)] = "0123456789"
+	}
+	if err := admin.Create(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.AnnotationTouchedFor: "3f1c9a0b55d2e871"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := clientFor(t, serviceAccount(t, name, name)).Patch(t.Context(), pod, merge(string(body))); err != nil {
+		t.Error(err)
+	}
+	t.Logf("took %s", time.Since(start))
+}
