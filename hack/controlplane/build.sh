@@ -1,13 +1,31 @@
 #!/usr/bin/env bash
-# Builds etcd, kube-apiserver and kubectl from the Go module proxy into
-# bin/controlplane: the versions are those of the go.mod beside this file.
-# A second run does nothing. KUBEBUILDER_ASSETS, where set, wins.
+# Builds Kubernetes from the Go module proxy into bin/controlplane: the versions
+# are those of the go.mod beside this file. A second run does nothing.
+#
+#   build.sh         etcd, kube-apiserver and kubectl. KUBEBUILDER_ASSETS, where
+#                    set, wins.
+#   build.sh node    what a node needs besides: kubelet and others
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(cd "$here/../.." && pwd)/bin
 out=$bin/controlplane
-binaries=(etcd kube-apiserver kubectl)
+kubernetes_cmd=k8s.io/kubernetes/cmd
+case ${1:-} in
+node)
+	binaries=(kube-controller-manager kube-proxy kube-scheduler kubelet)
+	targets=("${binaries[@]/#/$kubernetes_cmd/}")
+	stampfile=$out/.stamp-node
+	first_time="5 minutes" # the packages of kube-apiserver are compiled already
+	unset KUBEBUILDER_ASSETS
+	;;
+*)
+	binaries=(etcd kube-apiserver kubectl)
+	targets=(go.etcd.io/etcd/server/v3 "$kubernetes_cmd/kube-apiserver" "$kubernetes_cmd/kubectl")
+	stampfile=$out/.stamp
+	first_time="7 minutes"
+	;;
+esac
 
 say() { printf 'controlplane: %s\n' "$*"; }
 fail() {
@@ -43,9 +61,9 @@ etcd=$(version go.etcd.io/etcd/server/v3)
 # What the binaries were made of. It is written last, so an interrupted build
 # has none.
 stamp=$(go env GOVERSION GOOS GOARCH && cksum go.mod go.sum build.sh)
-fresh() { complete "$out" && [[ $(cat "$out/.stamp" 2>/dev/null) == "$stamp" ]]; }
+fresh() { complete "$out" && [[ $(cat "$stampfile" 2>/dev/null) == "$stamp" ]]; }
 done_already() {
-	say "up to date: Kubernetes $kubernetes and etcd $etcd in $out."
+	say "up to date: ${binaries[*]} in $out."
 	exit
 }
 if fresh; then done_already; fi
@@ -73,8 +91,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-say "building etcd $etcd, kube-apiserver and kubectl $kubernetes into $out."
-say "the first time takes about 7 minutes on 2 cores and 4 GB of disk, less on more cores; the next, seconds."
+say "building ${binaries[*]} into $out, of Kubernetes $kubernetes and etcd $etcd."
+say "the first time takes about $first_time on 2 cores and 4 GB of disk, less on more cores; the next, seconds."
 
 # start COMMAND: as the child. It leads a process group, which ends as one.
 start() {
@@ -122,7 +140,7 @@ downloading() {
 }
 # Stale is what Go's build cache does not have; main packages always are.
 start go list -trimpath -deps -f '{{if and .Stale (ne .Name "main") (ne .ImportPath "unsafe")}}{{.ImportPath}}{{end}}' \
-	tool >"$new/packages" 2>"$log"
+	"${targets[@]}" >"$new/packages" 2>"$log"
 follow downloading
 
 packages=$(wc -l <"$new/packages")
@@ -140,12 +158,12 @@ flags="-s -w"
 for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	flags+=" -X $package.gitVersion=$kubernetes -X $package.gitMajor=$major -X $package.gitMinor=$minor"
 done
-start go build -v -trimpath -buildvcs=false -ldflags="$flags" -o "$new/" tool >"$log" 2>&1
+start go build -v -trimpath -buildvcs=false -ldflags="$flags" -o "$new/" "${targets[@]}" >"$log" 2>&1
 follow compiling
 
-mv "$new/server" "$new/etcd" # the module's last element names the binary
-rm -f "$out/.stamp"
+if [[ -f $new/server ]]; then mv "$new/server" "$new/etcd"; fi # the module's last element names the binary
+rm -f "$stampfile"
 for b in "${binaries[@]}"; do mv -f "$new/$b" "$out/$b"; done
 printf '%s\n' "$stamp" >"$new/stamp"
-mv -f "$new/stamp" "$out/.stamp"
+mv -f "$new/stamp" "$stampfile"
 say "done in $SECONDS s."
