@@ -86,6 +86,10 @@ func TestBadInputIsRefused(t *testing.T) {
 		"KeysEqual":          {shop(goodID, goodRef, "secret: {keys: {accessToken: x, expiresAt: x}}"), "keys must differ from each other"},
 		"KeyEqualsDefault":   {shop(goodID, goodRef, "secret: {keys: {expiresAt: access_token}}"), "keys must differ from each other"},
 		"KeyEqualsAppID":     {shop(goodID, goodRef, "secret: {keys: {accessToken: appid}}"), "keys must differ from each other"},
+		"KeyEqualsTicket":    {shop(goodID, goodRef, "secret: {keys: {accessToken: jsapi_ticket}}"), "keys must differ from each other"},
+		"TicketKeysEqual":    {shop(goodID, goodRef, "tickets: [JSAPI, WxCard]", "secret: {keys: {jsapiTicket: x, wxCardTicketExpiresAt: x}}"), "keys must differ from each other"},
+		"TicketUnknown":      {shop(goodID, goodRef, "tickets: [jsapi]"), `Unsupported value: "jsapi"`},
+		"TicketTwice":        {shop(goodID, goodRef, "tickets: [JSAPI, JSAPI]"), "Duplicate value"},
 		"OurLabel":           {shop(goodID, goodRef, `secret: {labels: {wechattoken.io/x: "1"}}`), "labels with the prefix wechattoken.io/"},
 		"OurManagedBy":       {shop(goodID, goodRef, "secret: {labels: {app.kubernetes.io/managed-by: me}}"), "app.kubernetes.io/managed-by belong to the operator"},
 		"OurAnnotation":      {shop(goodID, goodRef, `secret: {annotations: {wechattoken.io/expires-at: "2100-01-01T00:00:00Z"}}`), "annotations with the prefix wechattoken.io/"},
@@ -132,6 +136,11 @@ func TestBadInputIsRefused(t *testing.T) {
 }
 
 func TestGoodInputIsAccepted(t *testing.T) {
+	// The keys that cost most to compare.
+	var longest []string
+	for i, key := range []string{"accessToken", "expiresAt", "obtainedAt", "appID", "jsapiTicket", "jsapiTicketExpiresAt", "wxCardTicket", "wxCardTicketExpiresAt"} {
+		longest = append(longest, fmt.Sprintf("%s: %s%d", key, strings.Repeat("k", 252), i))
+	}
 	cases := map[string]string{
 		"Least":           shop(goodID, goodRef),
 		"Stable":          shop(goodID, goodRef, "mode: Stable"),
@@ -144,6 +153,10 @@ func TestGoodInputIsAccepted(t *testing.T) {
 		"Touch":           shop(goodID, goodRef, "propagation: Touch"),
 		"Watch":           shop(goodID, goodRef, "propagation: Watch"),
 		"Restart":         shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, name: shop}, {kind: StatefulSet, selector: {matchLabels: {app: shop, empty: \"\"}}}, {kind: DaemonSet}]}"),
+		"Tickets":         shop(goodID, goodRef, "tickets: [WxCard, JSAPI]"),
+		"NoTickets":       shop(goodID, goodRef, "tickets: []"),
+		"TicketKeys":      shop(goodID, goodRef, "tickets: [JSAPI]", "secret: {keys: {jsapiTicket: jsapi, jsapiTicketExpiresAt: jsapi-until, wxCardTicket: jsapi_ticket, wxCardTicketExpiresAt: card}}"),
+		"LongestKeys":     shop(goodID, goodRef, "secret: {keys: {"+strings.Join(longest, ", ")+"}}"),
 		"Suspended":       shop(goodID, goodRef, "suspend: true"),
 		"FreedDefaultKey": shop(goodID, goodRef, "secret: {keys: {accessToken: token, appID: access_token}}"),
 	}
@@ -186,7 +199,10 @@ func TestEveryFieldIsExplained(t *testing.T) {
 	for _, path := range []string{
 		"spec", "spec.appID", "spec.appSecretRef", "spec.appSecretRef.name", "spec.appSecretRef.key", "spec.mode", "spec.secret",
 		"spec.secret.name", "spec.secret.keys", "spec.secret.keys.accessToken", "spec.secret.keys.expiresAt", "spec.secret.keys.obtainedAt",
-		"spec.secret.keys.appID", "spec.secret.labels", "spec.secret.annotations", "spec.refreshBefore", "spec.suspend",
+		"spec.secret.keys.appID", "spec.secret.keys.jsapiTicket", "spec.secret.keys.jsapiTicketExpiresAt", "spec.secret.keys.wxCardTicket",
+		"spec.secret.keys.wxCardTicketExpiresAt", "spec.tickets", "status.tickets", "status.tickets.type", "status.tickets.expirationTime",
+		"status.tickets.lastRefreshTime", "status.tickets.fingerprint", "status.tickets.lastError",
+		"spec.secret.labels", "spec.secret.annotations", "spec.refreshBefore", "spec.suspend",
 		"status", "status.observedGeneration", "status.conditions", "status.secretName", "status.expirationTime", "status.refreshTime",
 		"status.lastRefreshTime", "status.tokenFingerprint", "status.lastHandledRefreshAt", "status.lastError", "status.lastError.code",
 		"spec.propagation", "spec.restart", "spec.restart.workloads", "spec.restart.workloads.kind", "spec.restart.workloads.name",

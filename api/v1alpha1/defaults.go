@@ -16,18 +16,22 @@ func (wt *WeChatToken) TokenSecretName() string {
 	return cmp.Or(wt.Spec.Secret.Name, wt.Name)
 }
 
-// TokenSecretKeys are the keys under which the Secret holds the token and what
-// belongs to it. None is empty.
+// TokenSecretKeys are the keys under which the Secret holds the token, what
+// belongs to it, and the tickets. None is empty.
 func (wt *WeChatToken) TokenSecretKeys() SecretKeys {
 	var keys SecretKeys
 	if wt.Spec.Secret != nil && wt.Spec.Secret.Keys != nil {
 		keys = *wt.Spec.Secret.Keys
 	}
 	return SecretKeys{
-		AccessToken: cmp.Or(keys.AccessToken, "access_token"),
-		ExpiresAt:   cmp.Or(keys.ExpiresAt, "expires_at"),
-		ObtainedAt:  cmp.Or(keys.ObtainedAt, "obtained_at"),
-		AppID:       cmp.Or(keys.AppID, "appid"),
+		AccessToken:           cmp.Or(keys.AccessToken, "access_token"),
+		ExpiresAt:             cmp.Or(keys.ExpiresAt, "expires_at"),
+		ObtainedAt:            cmp.Or(keys.ObtainedAt, "obtained_at"),
+		AppID:                 cmp.Or(keys.AppID, "appid"),
+		JSAPITicket:           cmp.Or(keys.JSAPITicket, "jsapi_ticket"),
+		JSAPITicketExpiresAt:  cmp.Or(keys.JSAPITicketExpiresAt, "jsapi_ticket_expires_at"),
+		WxCardTicket:          cmp.Or(keys.WxCardTicket, "wx_card_ticket"),
+		WxCardTicketExpiresAt: cmp.Or(keys.WxCardTicketExpiresAt, "wx_card_ticket_expires_at"),
 	}
 }
 

@@ -1,7 +1,7 @@
 package v1alpha1
 
 // Types of the conditions in status. Ready is always there once the operator
-// has seen the object. The other two are there only while True, as kstatus
+// has seen the object. The next two are there only while True, as kstatus
 // asks: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus.
 // ConsumersCurrent is there when the manager runs with --consumers, or should.
 const (
@@ -17,6 +17,9 @@ const (
 	// ConditionConsumersCurrent is True while each new token reaches the
 	// workloads that use the Secret. It says nothing of the token itself.
 	ConditionConsumersCurrent = "ConsumersCurrent"
+	// ConditionTicketsReady is there with spec.tickets, and True while the Secret
+	// carries a ticket of each type that is within its trusted life.
+	ConditionTicketsReady = "TicketsReady"
 )
 
 // Reasons of the conditions. They are API: scripts and alerts match on them,
@@ -107,4 +110,15 @@ const (
 	// ReasonRestartTargetMissing says that spec.restart names a workload that is
 	// not there.
 	ReasonRestartTargetMissing = "RestartTargetMissing"
+	// ReasonTicketsLive says that all is well with the tickets.
+	ReasonTicketsLive = "TicketsLive"
+	// ReasonTicketPending says that a ticket was not there yet, or that WeChat
+	// took the token of the call for dead, and is asked about it first.
+	ReasonTicketPending = "TicketPending"
+	// ReasonTicketExpired says that nothing has confirmed a ticket for too long.
+	// The Secret still holds it.
+	ReasonTicketExpired = "TicketExpired"
+	// ReasonTicketUnauthorized says that WeChat gives this account no such
+	// ticket: errcode 48001 and the like.
+	ReasonTicketUnauthorized = "TicketUnauthorized"
 )

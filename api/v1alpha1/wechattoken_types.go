@@ -14,6 +14,20 @@ const (
 	ModeClassic Mode = "Classic"
 )
 
+// TicketType is a ticket that WeChat gives for an access_token.
+// +kubebuilder:validation:Enum=JSAPI;WxCard
+type TicketType string
+
+// The types of tickets.
+const (
+	// TicketJSAPI is the jsapi_ticket, which signs the calls of the JS-SDK in web
+	// pages.
+	TicketJSAPI TicketType = "JSAPI"
+	// TicketWxCard is the api_ticket of type wx_card, which signs cards and
+	// coupons.
+	TicketWxCard TicketType = "WxCard"
+)
+
 // WeChatTokenSpec says whose token to keep, and where to put it.
 // +kubebuilder:validation:XValidation:rule="!has(self.refreshBefore) || self.mode == 'Classic'",fieldPath=".refreshBefore",message="refreshBefore is for mode Classic only: in mode Stable WeChat itself fixes the moment, 5 minutes before the end"
 type WeChatTokenSpec struct {
@@ -83,6 +97,14 @@ type WeChatTokenSpec struct {
 	// --consumers.
 	// +optional
 	Restart Restart `json:"restart,omitzero"`
+
+	// tickets are kept in the Secret beside the token: JSAPI (jsapi_ticket) and
+	// WxCard (api_ticket of type wx_card). WeChat is asked for each every 10
+	// minutes, once for all WeChatTokens that share the token.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=2
+	Tickets []TicketType `json:"tickets,omitempty"`
 
 	// suspend keeps the operator from calling WeChat, from writing the Secret
 	// and from restarting workloads. The Secret stays as it is, and its token
@@ -233,8 +255,8 @@ type LabelValue string
 type AnnotationValue string
 
 // SecretKeys names the keys of the Secret. Each has a default; no two may be
-// equal.
-// +kubebuilder:validation:XValidation:rule="[has(self.accessToken) ? self.accessToken : 'access_token', has(self.expiresAt) ? self.expiresAt : 'expires_at', has(self.obtainedAt) ? self.obtainedAt : 'obtained_at', has(self.appID) ? self.appID : 'appid'].all(k, [has(self.accessToken) ? self.accessToken : 'access_token', has(self.expiresAt) ? self.expiresAt : 'expires_at', has(self.obtainedAt) ? self.obtainedAt : 'obtained_at', has(self.appID) ? self.appID : 'appid'].exists_one(other, other == k))",message="keys must differ from each other; those left out are access_token, expires_at, obtained_at and appid"
+// equal, also of those that are not written.
+// +kubebuilder:validation:XValidation:rule="[[has(self.accessToken) ? self.accessToken : 'access_token', has(self.expiresAt) ? self.expiresAt : 'expires_at', has(self.obtainedAt) ? self.obtainedAt : 'obtained_at', has(self.appID) ? self.appID : 'appid', has(self.jsapiTicket) ? self.jsapiTicket : 'jsapi_ticket', has(self.jsapiTicketExpiresAt) ? self.jsapiTicketExpiresAt : 'jsapi_ticket_expires_at', has(self.wxCardTicket) ? self.wxCardTicket : 'wx_card_ticket', has(self.wxCardTicketExpiresAt) ? self.wxCardTicketExpiresAt : 'wx_card_ticket_expires_at']].all(keys, keys.all(k, keys.exists_one(other, other == k)))",message="keys must differ from each other; those left out are access_token, expires_at, obtained_at, appid, jsapi_ticket, jsapi_ticket_expires_at, wx_card_ticket and wx_card_ticket_expires_at"
 type SecretKeys struct {
 	// accessToken is the key of the token; access_token when left out.
 	// +optional
@@ -253,6 +275,26 @@ type SecretKeys struct {
 	// appID is the key of the appid; appid when left out.
 	// +optional
 	AppID SecretKey `json:"appID,omitempty"`
+
+	// jsapiTicket is the key of the jsapi_ticket, which is there if spec.tickets
+	// has JSAPI; jsapi_ticket when left out.
+	// +optional
+	JSAPITicket SecretKey `json:"jsapiTicket,omitempty"`
+
+	// jsapiTicketExpiresAt is the key of the time until which the jsapi_ticket is
+	// trusted, as RFC 3339 in UTC; jsapi_ticket_expires_at when left out.
+	// +optional
+	JSAPITicketExpiresAt SecretKey `json:"jsapiTicketExpiresAt,omitempty"`
+
+	// wxCardTicket is the key of the api_ticket of type wx_card, which is there
+	// if spec.tickets has WxCard; wx_card_ticket when left out.
+	// +optional
+	WxCardTicket SecretKey `json:"wxCardTicket,omitempty"`
+
+	// wxCardTicketExpiresAt is the key of the time until which that ticket is
+	// trusted, as RFC 3339 in UTC; wx_card_ticket_expires_at when left out.
+	// +optional
+	WxCardTicketExpiresAt SecretKey `json:"wxCardTicketExpiresAt,omitempty"`
 }
 
 // SecretKey is a key in the data of a Secret.
@@ -272,7 +314,9 @@ type WeChatTokenStatus struct {
 	// conditions say how things stand. Ready is True while the Secret carries a token that works and
 	// belongs to the spec. Reconciling is there while the operator waits for
 	// something that passes by itself, Stalled while nothing will change until
-	// a person acts. The reasons and their remedies are in the README.
+	// a person acts. TicketsReady is there with spec.tickets, and True while the
+	// Secret carries a ticket of each type that is trusted. The reasons and their
+	// remedies are in the README.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -335,6 +379,13 @@ type WeChatTokenStatus struct {
 	// all is well.
 	// +optional
 	LastError *WeChatError `json:"lastError,omitempty"`
+
+	// tickets are those that spec.tickets asks for.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=2
+	Tickets []TicketStatus `json:"tickets,omitempty"`
 }
 
 // Consumer is a workload that uses the Secret, or that spec.restart names.
@@ -388,7 +439,34 @@ const (
 	RestarterReloader Restarter = "Reloader"
 )
 
-// WeChatError is an answer of WeChat that carried no token.
+// TicketStatus is a ticket in the Secret.
+type TicketStatus struct {
+	// type of the ticket.
+	// +required
+	Type TicketType `json:"type,omitempty"`
+
+	// expirationTime is until when the ticket is trusted. WeChat does not tell
+	// how long it works: its expires_in is always that of a new one.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// lastRefreshTime is when WeChat was first seen to give this ticket.
+	// +optional
+	LastRefreshTime *metav1.Time `json:"lastRefreshTime,omitempty"`
+
+	// fingerprint is the first 16 hex digits of the SHA-256 of the ticket.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	// lastError is why the last call for this ticket brought none. It is absent
+	// when all is well.
+	// +optional
+	LastError *WeChatError `json:"lastError,omitempty"`
+}
+
+// WeChatError is an answer of WeChat that carried no token, or no ticket.
 type WeChatError struct {
 	// code is WeChat's errcode; absent when no errcode came, as with a timeout.
 	// +optional
