@@ -62,6 +62,18 @@ func TestParse(t *testing.T) {
 				c.ForcedPerDay, c.ForceRefusedCode, c.ClassicPerDay, c.StablePerMinute, c.StablePerDay, c.TokenLength = 1, 45009, 2, 3, 4, 512
 			},
 		},
+		"Tickets": {
+			reason: "Tickets have a time of their own.",
+			args:   []string{"--ticket-life=40s", "--ticket-overlap=20s", "--tickets-per-day=5"},
+			change: func(o *options) {
+				o.config.TicketLife, o.config.TicketOverlap, o.config.TicketsPerDay = 40*time.Second, 20*time.Second, 5
+			},
+		},
+		"NoTicketOverlap": {
+			reason: "An overlap of 0 is none, and not WeChat's.",
+			args:   []string{"--ticket-overlap=0s", "--tickets-per-day=0"},
+			change: func(o *options) { o.config.TicketOverlap, o.config.TicketsPerDay = -1, -1 },
+		},
 		"None": {
 			reason: "A limit of 0 is none, and not WeChat's.",
 			args:   []string{"--classic-per-day", "0", "--window", "0s"},
@@ -87,6 +99,7 @@ func TestParse(t *testing.T) {
 		"EmptyFile":          {reason: "The file must hold something.", args: []string{"--account", appID + "=" + empty}, err: "holds no AppSecret"},
 		"BadIP":              {reason: "An address is checked.", args: []string{"--allow-ip", "x"}, err: "must be an address"},
 		"BadConfig":          {reason: "What can not work is refused.", args: []string{"--life", "40s"}, err: "window is 5m0s"},
+		"NoTicketLife":       {reason: "So is that of a ticket.", args: []string{"--ticket-life", "0s"}, err: "ticket life"},
 		"NoLife":             {reason: "A life of 0 is not WeChat's.", args: []string{"--life", "0s"}, err: "life"},
 		"Argument":           {reason: "There are no arguments.", args: []string{"x"}, err: `unexpected argument "x"`},
 		"Flag":               {reason: "An unknown flag is refused.", args: []string{"--x"}, err: "-x"},

@@ -13,8 +13,8 @@ import (
 )
 
 const usage = `fake-wechat is the WeChat API in one process: POST /cgi-bin/stable_token,
-GET /cgi-bin/token and GET /cgi-bin/get_api_domain_ip, with WeChat's rotation, overlap,
-quotas and errors. The page /fake/ explains how to add accounts and to make calls fail.
+GET /cgi-bin/token, GET /cgi-bin/ticket/getticket and GET /cgi-bin/get_api_domain_ip, with
+WeChat's rotation, overlap, quotas and errors. The page /fake/ explains how to add accounts and to make calls fail.
 
 A token's life of 40 seconds, the last 10 of them with the next token at hand:
 
@@ -57,7 +57,10 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&c.ClassicPerDay, "classic-per-day", d.ClassicPerDay, "classic calls of an account in a day (UTC+8)")
 	fs.IntVar(&c.StablePerMinute, "stable-per-minute", d.StablePerMinute, "stable calls of an account in a minute")
 	fs.IntVar(&c.StablePerDay, "stable-per-day", d.StablePerDay, "stable calls of an account in a day (UTC+8)")
-	fs.IntVar(&c.TokenLength, "token-length", d.TokenLength, "length of a token in bytes")
+	fs.DurationVar(&c.TicketLife, "ticket-life", d.TicketLife, "how long a ticket is given out, in whole seconds, and its expires_in at all times; the next comes at a multiple of it since 1970")
+	fs.DurationVar(&c.TicketOverlap, "ticket-overlap", d.TicketOverlap, "how long a ticket works on after the next has replaced it")
+	fs.IntVar(&c.TicketsPerDay, "tickets-per-day", d.TicketsPerDay, "calls of an account for tickets in a day (UTC+8); WeChat's own limit is unknown")
+	fs.IntVar(&c.TokenLength, "token-length", d.TokenLength, "length of a token, and of a ticket, in bytes")
 	fs.DurationVar(&c.Latency, "latency", 0, "time that is added to each answer")
 	fs.BoolVar(&c.OpenAccounts, "open-accounts", false, "accept every appid of the form wx and 16 hex digits; its first secret becomes its secret")
 	fs.Func("account", "an account, as `APPID=FILE` with the file that holds its AppSecret; repeatable", o.addAccount)
@@ -86,6 +89,7 @@ func (o *options) complete(rest []string) error {
 	c.Window, c.Overlap, c.ForceSpacing = noneIfZero(c.Window), noneIfZero(c.Overlap), noneIfZero(c.ForceSpacing)
 	c.ForcedPerDay, c.ClassicPerDay = noneIfZero(c.ForcedPerDay), noneIfZero(c.ClassicPerDay)
 	c.StablePerMinute, c.StablePerDay = noneIfZero(c.StablePerMinute), noneIfZero(c.StablePerDay)
+	c.TicketLife, c.TicketOverlap, c.TicketsPerDay = noneIfZero(c.TicketLife), noneIfZero(c.TicketOverlap), noneIfZero(c.TicketsPerDay)
 	return c.Check()
 }
 

@@ -66,6 +66,9 @@ func logCall(log *slog.Logger, c wechattest.Call) {
 		slog.Int("status", c.Status),
 		slog.Int("errcode", c.Errcode),
 	}
+	if c.Ticket != "" {
+		attrs = append(attrs, slog.String("ticket", string(c.Ticket)))
+	}
 	if c.Forced {
 		attrs = append(attrs, slog.Bool("forced", true))
 	}

@@ -20,6 +20,9 @@ type account struct {
 	stable, classic                             lineage
 	stableMinute, stableDay, classicDay, forced quota
 	lastForced                                  time.Time
+
+	tickets   map[TicketKind][]*ticket // the present one last
+	ticketDay quota
 }
 
 // lineage is the tokens of one endpoint, past ones oldest first.

@@ -21,6 +21,7 @@ const adminHelp = `This is a fake of the WeChat API. It answers
   POST /cgi-bin/stable_token                  endpoint "stable"
   GET  /cgi-bin/token                         endpoint "classic"
        /cgi-bin/get_api_domain_ip             endpoint "business"
+  GET  /cgi-bin/ticket/getticket              endpoint "ticket"
 
 and is governed by
 
@@ -31,12 +32,14 @@ and is governed by
                                               what is given; "allowIPs":[] follows the server's list
   POST   /fake/accounts/A/rotate              as if somebody outside called /cgi-bin/token
   POST   /fake/kill                           {"token":"T"} ends a token before its time
+  POST   /fake/ticket                         {"ticket":"T"} answers {"alive":true} if what is
+                                              signed with it now is taken
   GET    /fake/faults                         the faults that can still take a call
   POST   /fake/faults                         sets a fault, answers {"id":N}
   DELETE /fake/faults[?id=N]                  clears one fault, or all
 
 A fault is {"kind":K} and optionally
-  "appid":"A", "endpoint":"stable"            whose calls fail; all if left out. A business
+  "appid":"A", "endpoint":"stable"            whose calls fail; all if left out. A business or ticket
                                               call is of the account of its token
   "count":3, "for":"30s"                      for how many calls, for how long; no end if left out
 Kinds. Before the call is processed:
@@ -46,7 +49,7 @@ Kinds. Before the call is processed:
   reset                                       the TCP connection is reset
   garbage                                     something that is not JSON
   null                                        errcode -1000 beside a null token
-  empty                                       a success whose token is empty; of a business call, its list
+  empty                                       a success whose token or ticket is empty; of a business call, its list
   huge       "bytes":4194304                  a success with a token of that length; the same
   echo                                        an HTML page that quotes the request, AppSecret included
 After the call is processed, new token and all:
@@ -64,6 +67,7 @@ func (s *Server) routeAdmin() {
 		"PUT /fake/accounts/{appid}":         s.putAccount,
 		"POST /fake/accounts/{appid}/rotate": s.postRotate,
 		"POST /fake/kill":                    s.postKill,
+		"POST /fake/ticket":                  s.postTicket,
 		"GET /fake/faults":                   s.getFaults,
 		"POST /fake/faults":                  s.postFault,
 		"DELETE /fake/faults":                s.deleteFaults,
@@ -215,6 +219,18 @@ func (s *Server) postKill(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("token that is alive: %w", errNotFound)
 	}
 	return nil, nil
+}
+
+func (s *Server) postTicket(r *http.Request) (any, error) {
+	var in struct {
+		Ticket string `json:"ticket"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	return struct {
+		Alive bool `json:"alive"`
+	}{s.TicketAlive(in.Ticket)}, nil
 }
 
 // faultJSON is a [Fault] with durations as people write them.

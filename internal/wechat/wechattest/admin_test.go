@@ -70,6 +70,14 @@ func TestAdminGoverns(t *testing.T) {
 				return token.Errcode == 0 && c.classic().Errcode == 0 && c.business(token.AccessToken).Errcode == -1
 			},
 		},
+		"TicketFault": {
+			reason: "A call for a ticket can fail alone.",
+			method: "POST", path: "/fake/faults", body: `{"kind":"errcode","code":48001,"endpoint":"ticket"}`, status: 200,
+			check: func(_ *wechattest.Server, c client) bool {
+				token := c.stable()
+				return c.business(token.AccessToken).Errcode == 0 && c.ticket(token.AccessToken, "jsapi").Errcode == 48001
+			},
+		},
 		"ImpossibleFault": {
 			reason: "An impossible fault is refused.",
 			method: "POST", path: "/fake/faults", body: `{"kind":"x"}`, status: 400,
@@ -112,6 +120,17 @@ func TestAdminKillsATokenEarly(t *testing.T) {
 	}
 	if s.Alive(token) {
 		t.Error("the token is alive")
+	}
+}
+
+func TestAdminTellsWhetherATicketIsAlive(t *testing.T) {
+	_, c := inMemory(t, wechattest.Config{})
+	ticket := c.ticket(c.stable().AccessToken, "jsapi").Ticket
+	for asked, want := range map[string]string{ticket: `{"alive":true}` + "\n", "x": `{"alive":false}` + "\n"} {
+		got, err := c.try(t.Context(), "POST", "/fake/ticket", strings.NewReader(`{"ticket":"`+asked+`"}`))
+		if err != nil || got.raw != want {
+			t.Errorf("got %s, %v, want %s", got.raw, err, want)
+		}
 	}
 }
 
@@ -179,6 +198,7 @@ func read(t *testing.T, c client, path string, v any) {
 func TestAdminTellsNoSecretAndNoToken(t *testing.T) {
 	s, c := inMemory(t, wechattest.Config{})
 	tokens := []string{c.stable().AccessToken, c.classic().AccessToken}
+	tokens = append(tokens, c.ticket(tokens[0], "jsapi").Ticket)
 	c.classicOf(grant, secret, appID) // swapped
 	s.SetFault(wechattest.Fault{Kind: wechattest.FaultEcho})
 	c.classic()

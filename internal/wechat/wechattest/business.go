@@ -15,22 +15,31 @@ func readBusiness(r *http.Request, req *request) {
 	req.readBody(r)
 }
 
-// resolve finds the account of a business call by its token.
+// resolve finds the account of a call by its token.
 func (s *Server) resolve(req *request) {
 	if t, ok := s.find(req.token); ok {
 		req.known, req.appID = t, t.account.appID
 	}
 }
 
-// business answers a call that needs a token. The list of allowed callers does
+// business answers a call that needs a token.
+func (s *Server) business(req *request) reply {
+	if rep, ok := refuseToken(req); !ok {
+		return rep
+	}
+	return reply{body: domainBody{domainIPs}}
+}
+
+// refuseToken is the answer to a call whose token is not alive; otherwise it
+// reports true. The list of allowed callers does
 // not hold here, as for mini programs; for official accounts WeChat looks at it
 // too ("IP whitelist").
-func (s *Server) business(req *request) reply {
+func refuseToken(req *request) (rep reply, alive bool) {
 	if req.token == "" {
-		return refuse(41001, req)
+		return refuse(41001, req), false
 	}
 	if req.known == nil {
-		return dead(40001, req)
+		return dead(40001, req), false
 	}
 
 	req.known.account.mu.Lock()
@@ -38,11 +47,11 @@ func (s *Server) business(req *request) reply {
 	req.known.account.mu.Unlock()
 	switch {
 	case t.alive(req.at):
-		return reply{body: domainBody{domainIPs}}
+		return reply{}, true
 	case t.ends.Equal(t.expires):
-		return dead(42001, req)
+		return dead(42001, req), false
 	default:
-		return dead(40001, req)
+		return dead(40001, req), false
 	}
 }
 

@@ -43,7 +43,19 @@ type Config struct {
 	// WeChat: 500,000 (getStableAccessToken).
 	StablePerDay int
 
-	// TokenLength is the length of a token in bytes, 32 or more. WeChat asks
+	// TicketLife is how long a ticket is given out, in whole seconds, and its
+	// expires_in, whenever it is asked for. New ones come at its multiples since
+	// 1970. WeChat: 7200 s; that expires_in never shrinks, and that new ones come
+	// on the hour, has been observed.
+	TicketLife time.Duration
+	// TicketOverlap is how long a ticket works on after the next has replaced it.
+	// WeChat: undocumented; an hour has been observed, once.
+	TicketOverlap time.Duration
+	// TicketsPerDay is how many calls for tickets an account has in a day. WeChat
+	// says "very limited" and no number; 1,000 is a guess.
+	TicketsPerDay int
+
+	// TokenLength is the length of a token, and of a ticket, in bytes, 32 or more. WeChat asks
 	// to keep room for at least 512 (getAccessToken); 136 has been observed.
 	TokenLength int
 
@@ -76,6 +88,9 @@ func Defaults() Config {
 		ClassicPerDay:   2000,
 		StablePerMinute: 10_000,
 		StablePerDay:    500_000,
+		TicketLife:      7200 * time.Second,
+		TicketOverlap:   time.Hour,
+		TicketsPerDay:   1000,
 		TokenLength:     136,
 	}
 }
@@ -88,6 +103,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("life is %v, must be whole seconds and at least one", c.Life)
 	case c.Window >= c.Life:
 		return fmt.Errorf("window is %v, must be shorter than the life of %v", c.Window, c.Life)
+	case c.TicketLife < time.Second || c.TicketLife%time.Second != 0:
+		return fmt.Errorf("ticket life is %v, must be whole seconds and at least one", c.TicketLife)
 	case c.TokenLength < minTokenLength:
 		return fmt.Errorf("token length is %d, must be at least %d", c.TokenLength, minTokenLength)
 	}
@@ -105,6 +122,9 @@ func (c Config) complete() Config {
 	c.ClassicPerDay = limitOr(c.ClassicPerDay, d.ClassicPerDay)
 	c.StablePerMinute = limitOr(c.StablePerMinute, d.StablePerMinute)
 	c.StablePerDay = limitOr(c.StablePerDay, d.StablePerDay)
+	c.TicketLife = durationOr(c.TicketLife, d.TicketLife)
+	c.TicketOverlap = durationOr(c.TicketOverlap, d.TicketOverlap)
+	c.TicketsPerDay = limitOr(c.TicketsPerDay, d.TicketsPerDay)
 	if c.TokenLength == 0 {
 		c.TokenLength = d.TokenLength
 	}

@@ -1,5 +1,5 @@
-// Package wechattest is the WeChat API in memory: it hands out access_tokens,
-// rotates them, lets the old one live on for a while, counts quotas and fails
+// Package wechattest is the WeChat API in memory: it hands out access_tokens
+// and tickets, rotates them, lets the old one live on for a while, counts quotas and fails
 // in all the ways that WeChat and the network before it have been seen to fail.
 //
 // A [Server] is an [net/http.Handler]. Serve it with [net/http/httptest] or a
@@ -11,7 +11,8 @@
 //
 //	POST /cgi-bin/stable_token       getStableAccessToken, the endpoint [Stable]
 //	GET  /cgi-bin/token              getAccessToken, the endpoint [Classic]
-//	     /cgi-bin/get_api_domain_ip  any call that needs a token, the endpoint [Business]
+//	GET  /cgi-bin/ticket/getticket   jsapi_ticket and wx_card api_ticket, the endpoint [Ticket]
+//	     /cgi-bin/get_api_domain_ip  any other call that needs a token, the endpoint [Business]
 //	     /fake/                      its own administration; GET /fake/ explains it
 //
 // Facts about WeChat carry the name of the page on developers.weixin.qq.com

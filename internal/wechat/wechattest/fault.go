@@ -30,10 +30,10 @@ const (
 	FaultGarbage FaultKind = "garbage"
 	// FaultNull answers errcode -1000 beside a null token, as observed.
 	FaultNull FaultKind = "null"
-	// FaultEmpty answers a success whose token is empty; to a business call,
-	// one whose list is.
+	// FaultEmpty answers a success whose token or ticket is empty; to a business
+	// call, one whose list is.
 	FaultEmpty FaultKind = "empty"
-	// FaultHuge answers a success whose token, or the one address in its list,
+	// FaultHuge answers a success whose token or ticket, or the one address in its list,
 	// is Bytes long (4 MiB if zero).
 	FaultHuge FaultKind = "huge"
 	// FaultEcho answers 502 with an HTML page that quotes the request's URL
@@ -45,7 +45,7 @@ const (
 const (
 	// FaultTruncated closes the connection after half of the body.
 	FaultTruncated FaultKind = "truncated"
-	// FaultBadTTL answers ExpiresIn in place of the life of the token.
+	// FaultBadTTL answers ExpiresIn in place of the life of the token or ticket.
 	FaultBadTTL FaultKind = "badttl"
 	// FaultLost resets the TCP connection in place of an answer.
 	FaultLost FaultKind = "lost"
@@ -68,7 +68,7 @@ type Fault struct {
 	// ID is given by [Server.SetFault].
 	ID int
 
-	// AppID whose calls fail; empty: all. A business call belongs to the
+	// AppID whose calls fail; empty: all. A call with a token belongs to the
 	// account of its token.
 	AppID string
 	// Endpoint whose calls fail; empty: all.
@@ -102,8 +102,8 @@ func (f Fault) Check() error {
 	if _, ok := kinds[f.Kind]; !ok {
 		return fmt.Errorf("kind is %q, must be one of %q", f.Kind, allKinds())
 	}
-	if !slices.Contains([]Endpoint{"", Stable, Classic, Business}, f.Endpoint) {
-		return fmt.Errorf("endpoint is %q, must be %q, %q, %q or empty for all", f.Endpoint, Stable, Classic, Business)
+	if !slices.Contains([]Endpoint{"", Stable, Classic, Business, Ticket}, f.Endpoint) {
+		return fmt.Errorf("endpoint is %q, must be %q, %q, %q, %q or empty for all", f.Endpoint, Stable, Classic, Business, Ticket)
 	}
 	switch {
 	case f.Kind == FaultErrcode && f.Code == 0:
@@ -259,6 +259,9 @@ func (s *Server) success(req *request, values ...string) any {
 	if req.endpoint == Business {
 		return domainBody{append([]string{}, values...)} // written [], not null
 	}
+	if req.endpoint == Ticket {
+		return s.ticketBody(strings.Join(values, ""))
+	}
 	return tokenBody{AccessToken: strings.Join(values, ""), ExpiresIn: int64(s.cfg.Life / time.Second)}
 }
 
@@ -271,9 +274,15 @@ func echo(req *request) answer {
 
 // spoil is the answer to a call that was processed.
 func (f Fault) spoil(rep reply, render func(reply) answer) answer {
-	if body, ok := rep.body.(tokenBody); ok && f.Kind == FaultBadTTL {
-		body.ExpiresIn = f.ExpiresIn
-		rep.body = body
+	if f.Kind == FaultBadTTL {
+		switch body := rep.body.(type) {
+		case tokenBody:
+			body.ExpiresIn = f.ExpiresIn
+			rep.body = body
+		case ticketBody:
+			body.ExpiresIn = f.ExpiresIn
+			rep.body = body
+		}
 	}
 	ans := render(rep)
 	switch f.Kind {

@@ -40,6 +40,7 @@ type answer struct {
 	Errcode     int      `json:"errcode"`
 	Errmsg      string   `json:"errmsg"`
 	IPList      []string `json:"ip_list"`
+	Ticket      string   `json:"ticket"`
 
 	status      int
 	contentType string
@@ -79,6 +80,11 @@ func (c client) classicOf(grant, appID, secret string) answer {
 func (c client) business(token string) answer {
 	c.t.Helper()
 	return c.must(http.MethodGet, "/cgi-bin/get_api_domain_ip?access_token="+url.QueryEscape(token), nil)
+}
+
+func (c client) ticket(token, kind string) answer {
+	c.t.Helper()
+	return c.must(http.MethodGet, "/cgi-bin/ticket/getticket?access_token="+url.QueryEscape(token)+"&type="+kind, nil)
 }
 
 // must sends a request that has to be answered with JSON.

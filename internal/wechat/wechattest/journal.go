@@ -13,14 +13,14 @@ type Call struct {
 	At time.Time
 	// Endpoint it went to.
 	Endpoint Endpoint
-	// AppID it names or, on Business, whose token it brings. Empty if that is
+	// AppID it names or, on Business and Ticket, whose token it brings. Empty if that is
 	// no account and not of WeChat's form.
 	AppID string
 	// From is the address of the caller.
 	From netip.Addr
 	// Forced is a stable call with force_refresh.
 	Forced bool
-	// Rotated is a call that made a new token.
+	// Rotated is a call that made a new token or ticket.
 	Rotated bool
 	// Errcode that was answered; zero: none.
 	Errcode int
@@ -29,8 +29,11 @@ type Call struct {
 	Status int
 	// Fault that took the call; empty: none.
 	Fault FaultKind
-	// DeadToken is a business call with a token that is not alive.
+	// DeadToken is a business call, or one for a ticket, with a token that is not
+	// alive.
 	DeadToken bool
+	// Ticket is the type that a call on Ticket asks for.
+	Ticket TicketKind
 
 	forceRefused bool
 }
@@ -41,12 +44,14 @@ type Counts struct {
 	Stable   EndpointCounts `json:"stable"`
 	Classic  EndpointCounts `json:"classic"`
 	Business EndpointCounts `json:"business"`
+	Ticket   EndpointCounts `json:"ticket"`
 
 	// Forced are the stable calls with force_refresh.
 	Forced int `json:"forced"`
 	// ForceRefused are those of them that came too soon or too often.
 	ForceRefused int `json:"forceRefused"`
-	// DeadTokens are the business calls with a token that was not alive.
+	// DeadTokens are the business calls, and those for a ticket, with a token
+	// that was not alive.
 	DeadTokens int `json:"deadTokens"`
 	// OutsideRotations are the calls of [Server.Rotate].
 	OutsideRotations int `json:"outsideRotations"`
@@ -56,7 +61,7 @@ type Counts struct {
 // OK, Errcodes, Statuses and Faults.
 type EndpointCounts struct {
 	Calls int `json:"calls"`
-	// Rotations are the calls that made a new token.
+	// Rotations are the calls that made a new token or ticket.
 	Rotations int `json:"rotations"`
 
 	OK int `json:"ok"`
@@ -155,6 +160,8 @@ func (c *Counts) add(call Call) {
 		c.Classic.add(call)
 	case Business:
 		c.Business.add(call)
+	case Ticket:
+		c.Ticket.add(call)
 	}
 	count(&c.Forced, call.Forced)
 	count(&c.ForceRefused, call.forceRefused)
@@ -163,7 +170,7 @@ func (c *Counts) add(call Call) {
 
 func (c *Counts) clone() Counts {
 	out := *c
-	for _, e := range []*EndpointCounts{&out.Stable, &out.Classic, &out.Business} {
+	for _, e := range []*EndpointCounts{&out.Stable, &out.Classic, &out.Business, &out.Ticket} {
 		e.Errcodes, e.Statuses, e.Faults = maps.Clone(e.Errcodes), maps.Clone(e.Statuses), maps.Clone(e.Faults)
 	}
 	return out

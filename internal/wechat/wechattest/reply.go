@@ -16,7 +16,7 @@ type reply struct {
 	errmsg  string // without the trailer
 	body    any    // of a success
 
-	rotated      bool // the call made a new token
+	rotated      bool // the call made a new token or ticket
 	forceRefused bool // it was forced, and that was too soon or too often
 	dead         bool // it came with a token that is not alive
 }
@@ -88,6 +88,7 @@ var messages = map[int]string{
 	40002: "invalid grant_type",
 	40013: "invalid appid",
 	40014: "invalid access_token",
+	40097: "invalid args",
 	40125: "invalid appsecret",
 	40243: "AppSecret is frozen",
 	41001: "access_token missing",
@@ -99,6 +100,7 @@ var messages = map[int]string{
 	45009: "reach max api daily quota limit",
 	45011: "api minute-quota reach limit  mustslower  retry next minute",
 	47001: "data format error",
+	48001: "api unauthorized",
 	48004: "api forbidden for irregularities, view detail on mp.weixin.qq.com",
 	50002: "user limited",
 	50004: "user not allow to use accesstoken, maybe for punishment",

@@ -24,6 +24,8 @@ type request struct {
 	token string
 	known *token // what token names, if it is known
 
+	ticket TicketKind
+
 	refused *reply // the answer to a call that cannot be read
 }
 

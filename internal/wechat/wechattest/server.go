@@ -19,9 +19,11 @@ const (
 	Stable Endpoint = "stable"
 	// Classic is GET /cgi-bin/token (getAccessToken).
 	Classic Endpoint = "classic"
-	// Business is every call that needs a token: GET
+	// Business is every other call that needs a token: GET
 	// /cgi-bin/get_api_domain_ip (getApiDomainIp).
 	Business Endpoint = "business"
+	// Ticket is GET /cgi-bin/ticket/getticket.
+	Ticket Endpoint = "ticket"
 )
 
 // Server is a fake WeChat API. Make one with [New]. All methods are safe for
@@ -35,6 +37,7 @@ type Server struct {
 	accounts map[string]*account
 
 	tokens  sync.Map // string to *token: all that are alive or not long dead
+	tickets sync.Map // string to *ticket: likewise
 	faults  faults
 	journal journal
 	answers atomic.Uint64
@@ -55,6 +58,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("/cgi-bin/stable_token", s.serve(Stable, readStable, s.stable))
 	s.mux.HandleFunc("/cgi-bin/token", s.serve(Classic, readClassic, s.classic))
 	s.mux.HandleFunc("/cgi-bin/get_api_domain_ip", s.serve(Business, readBusiness, s.business))
+	s.mux.HandleFunc("/cgi-bin/ticket/getticket", s.serve(Ticket, readTicket, s.ticket))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		page(http.StatusNotFound).write(w, r)
 	})
@@ -72,7 +76,7 @@ func (s *Server) serve(e Endpoint, read func(*http.Request, *request), process f
 		req := &request{endpoint: e, from: caller(r), uri: r.URL.RequestURI()}
 		read(r, req)
 		req.at = time.Now()
-		if e == Business {
+		if e == Business || e == Ticket {
 			s.resolve(req)
 		}
 
@@ -108,6 +112,7 @@ func (s *Server) note(req *request, rep reply, fault Fault, ans answer) {
 		Status:    ans.sentStatus(),
 		Fault:     fault.Kind,
 		DeadToken: rep.dead,
+		Ticket:    req.ticket,
 
 		forceRefused: rep.forceRefused,
 	}
@@ -118,6 +123,9 @@ func (s *Server) note(req *request, rep reply, fault Fault, ans answer) {
 		call.Errcode = systemErrorNull
 	}
 	// Anything else may be a secret in the wrong place.
+	if call.Ticket != JSAPI && call.Ticket != WxCard {
+		call.Ticket = ""
+	}
 	_, known := s.lookup(req.appID)
 	if known || wellFormed.MatchString(req.appID) {
 		call.AppID = req.appID
