@@ -55,10 +55,42 @@ func parse(body []byte, status int, creds Credentials) (Token, error) {
 	if !printable(answer.AccessToken) {
 		return Token{}, unusable(status, "the answer has no usable access_token")
 	}
-	if answer.ExpiresIn <= 0 || answer.ExpiresIn > int64(maxLife/time.Second) {
-		return Token{}, unusable(status, "the answer has no usable expires_in")
+	life, err := lifeOf(answer.ExpiresIn, status)
+	if err != nil {
+		return Token{}, err
 	}
-	return Token{Value: answer.AccessToken, Life: time.Duration(answer.ExpiresIn) * time.Second}, nil
+	return Token{Value: answer.AccessToken, Life: life}, nil
+}
+
+// lifeOf is an expires_in.
+func lifeOf(seconds int64, status int) (time.Duration, *Error) {
+	if seconds <= 0 || seconds > int64(maxLife/time.Second) {
+		return 0, unusable(status, "the answer has no usable expires_in")
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// parseTicket reads the ticket in an answer to a call with token.
+func parseTicket(body []byte, status int, token string) (Ticket, error) {
+	var answer struct {
+		outcome
+		Ticket    string `json:"ticket"`
+		ExpiresIn int64  `json:"expires_in"`
+	}
+	if err := decode(body, status, &answer); err != nil {
+		return Ticket{}, err
+	}
+	if err := answer.failed(status, token, answer.Ticket); err != nil {
+		return Ticket{}, err
+	}
+	if !printable(answer.Ticket) {
+		return Ticket{}, unusable(status, "the answer has no usable ticket")
+	}
+	life, err := lifeOf(answer.ExpiresIn, status)
+	if err != nil {
+		return Ticket{}, err
+	}
+	return Ticket{Value: answer.Ticket, Life: life}, nil
 }
 
 // deadToken reports whether a business call has this errcode because its token

@@ -1,5 +1,5 @@
-// Package wechat asks WeChat for access_tokens, and whether one lives, and says
-// what its errors mean.
+// Package wechat asks WeChat for access_tokens, whether one lives, and for the
+// tickets that one is good for, and says what its errors mean.
 // It knows nothing of Kubernetes and keeps nothing.
 //
 // No error of this package holds an AppSecret or a token, whatever WeChat or a
@@ -41,6 +41,13 @@ type Credentials struct {
 
 // Token is an access_token and how long it still lives, by WeChat's word.
 type Token struct {
+	Value string
+	Life  time.Duration
+}
+
+// Ticket is a ticket and its expires_in. WeChat says the same whenever it is
+// asked, however old the ticket is: it is the life of a new one.
+type Ticket struct {
 	Value string
 	Life  time.Duration
 }
@@ -154,6 +161,23 @@ func (c *Client) Lives(ctx context.Context, token string) (bool, error) {
 		return false, failed
 	}
 	return parseLives(body, status, token)
+}
+
+// Ticket asks for the ticket of a kind, "jsapi" or "wx_card", with GET
+// /cgi-bin/ticket/getticket. WeChat gives the same one to whoever asks until it
+// makes the next, about every two hours; asking ends none. The error is an
+// *Error; with 40001, 40014 and 42001 it speaks of the access_token.
+func (c *Client) Ticket(ctx context.Context, token, kind string) (Ticket, error) {
+	query := url.Values{"access_token": {token}, "type": {kind}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.baseURL+"/cgi-bin/ticket/getticket?"+query.Encode(), nil)
+	if err != nil {
+		return Ticket{}, badBaseURL()
+	}
+	body, status, failed := c.send(c.stable, req)
+	if failed != nil {
+		return Ticket{}, failed
+	}
+	return parseTicket(body, status, token)
 }
 
 func badBaseURL() *Error { return &Error{Message: "the base URL of the WeChat API is not valid"} }

@@ -27,6 +27,7 @@ import (
 const (
 	fuzzSecret = "canary0secret0canary0secret0cana"
 	fuzzToken  = "98_canary-token_canary-token"
+	fuzzTicket = "HoagFKDcsGMVCIY2vOjf9canary-ticket"
 )
 
 // answers are what WeChat and the boxes before it have been seen to answer.
@@ -38,6 +39,10 @@ func answers() []string {
 		`{"errcode":-1000,"errmsg":"system error rid: ` + rid + `","access_token":null,"expires_in":0}`,
 		`{"errcode":-1,"errmsg":"busy, keep ` + fuzzToken + `","access_token":"` + fuzzToken + `","expires_in":7200}`,
 		`{"errcode":40125,"errmsg":"invalid appsecret ` + fuzzSecret + `, rid: ` + rid + `"}`,
+		`{"errcode":0,"errmsg":"ok","ticket":"` + fuzzTicket + `","expires_in":7200}`,
+		`{"errcode":0,"errmsg":"ok","ticket":"","expires_in":7200}`,
+		`{"errcode":0,"errmsg":"ok","ticket":"` + fuzzTicket + `","expires_in":0}`,
+		`{"errcode":48001,"errmsg":"api unauthorized, not even ` + fuzzTicket + ` rid: ` + rid + `","ticket":"` + fuzzTicket + `"}`,
 		`{"ip_list":["101.226.62.77","101.226.62.78"]}`,
 		`{"access_token":"98_t\u00e9","expires_in":7200}`,
 		`{"access_token":"98_a\nb","expires_in":7200}`,
@@ -84,9 +89,9 @@ func shows(s, secret string) bool {
 // ours are the messages of an Error without an errcode: none of it is from the
 // wire, but for the status.
 var ours = regexp.MustCompile(`^(the answer is larger than 64 KiB|the answer \(HTTP status \d+\) is not JSON as WeChat writes it|` +
-	`HTTP status \d+|the answer has no usable (access_token|expires_in)|the answer has no ip_list)$`)
+	`HTTP status \d+|the answer has no usable (access_token|ticket|expires_in)|the answer has no ip_list)$`)
 
-// FuzzParse gives both readers of answers any answer.
+// FuzzParse gives all readers of answers any answer.
 func FuzzParse(f *testing.F) {
 	for _, body := range answers() {
 		for _, status := range []uint16{200, 502} {
@@ -102,9 +107,12 @@ func FuzzParse(f *testing.F) {
 			ErrCode     int64  `json:"errcode"`
 			ErrMsg      string `json:"errmsg"`
 			AccessToken string `json:"access_token"`
+			Ticket      string `json:"ticket"`
 			ExpiresIn   int64  `json:"expires_in"`
 		}
-		good := json.Unmarshal(body, &said) == nil && len(body) <= maxBody && status == http.StatusOK && said.ErrCode == 0
+		// A field of a wrong type is bad for the reader that wants it alone.
+		_ = json.Unmarshal(body, &said)
+		good := json.Unmarshal(body, new(outcome)) == nil && len(body) <= maxBody && status == http.StatusOK && said.ErrCode == 0
 		var listed struct {
 			ErrCode int64    `json:"errcode"`
 			ErrMsg  string   `json:"errmsg"`
@@ -132,6 +140,18 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("errcode %d killed a token", listed.ErrCode)
 		}
 		checkError(t, err, status, secret)
+
+		ticket, err := parseTicket(body, int(status), secret)
+		if (ticket != Ticket{}) == (err != nil) {
+			t.Errorf("got a ticket %t with error %v", ticket != Ticket{}, err)
+		}
+		if err == nil && (!good || ticket.Value != said.Ticket || ticket.Life != time.Duration(said.ExpiresIn)*time.Second) {
+			t.Errorf("a ticket was taken that nobody issued: %#v", ticket)
+		}
+		if err == nil && (!usable(ticket.Value) || ticket.Life <= 0 || ticket.Life > 30*24*time.Hour) {
+			t.Errorf("a ticket was taken that cannot be used: %#v", ticket)
+		}
+		checkError(t, err, status, secret, said.Ticket)
 
 		if said.ErrCode == 0 {
 			return
@@ -283,15 +303,16 @@ func FuzzNetworkError(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, text, secret, token string) {
 		i := int(kind) % len(failures(""))
-		message := func(text, secret, token string) [3]Error {
+		message := func(text, secret, token string) [4]Error {
 			via := fails{failures(text)[i]}
 			c := NewClientWithTransports("https://api.weixin.qq.com", time.Second, via, via)
 			creds := Credentials{AppID: "wx0123456789abcdef", AppSecret: secret}
 			_, stable := c.StableToken(t.Context(), creds, false)
 			_, classic := c.ClassicToken(t.Context(), creds)
 			_, lives := c.Lives(t.Context(), token)
-			var all [3]Error
-			for i, err := range []error{stable, classic, lives} {
+			_, ticket := c.Ticket(t.Context(), token, "jsapi")
+			var all [4]Error
+			for i, err := range []error{stable, classic, lives, ticket} {
 				failed, ok := errors.AsType[*Error](err)
 				if !ok {
 					t.Fatalf("got a %T, want an *Error", err)
