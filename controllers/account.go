@@ -43,6 +43,12 @@ type known struct {
 	checked checked
 	forced  []time.Time
 	classic dayCount
+	polls   [len(ticketKinds)]poll
+
+	// doubted is the fingerprint of a token that a call for a ticket found dead
+	// at doubtedAt, see doubts.
+	doubted   string
+	doubtedAt time.Time
 
 	// lost says that a call may have ended the token in use, and that its
 	// answer, with the next token, did not arrive. A further call ends it.
@@ -67,16 +73,17 @@ type checked struct {
 // user is what one WeChatToken has had of its account.
 type user struct {
 	uid        types.UID
-	inCall     string    // the refresh that was asked for when the call under way began
-	handled    string    // the forced refresh that was handled last
-	keptFor    string    // the forced refresh for which a call gave the old token back
-	reportedAt time.Time // when this process first saw the report
-	seen       attempt   // what the object looks like
-	tried      attempt   // what it looked like when WeChat was last called for a token of the account
-	questioned attempt   // what it looked like when WeChat was last asked about one
-	wrote      string    // what its Secret was made to carry last, see written
-	repairedAt time.Time // when the same was last written once more
-	carried    *issued   // what its Secret was made to carry last
+	inCall     string                  // the refresh that was asked for when the call under way began
+	handled    string                  // the forced refresh that was handled last
+	keptFor    string                  // the forced refresh for which a call gave the old token back
+	reportedAt time.Time               // when this process first saw the report
+	seen       attempt                 // what the object looks like
+	tried      attempt                 // what it looked like when WeChat was last called for a token of the account
+	questioned attempt                 // what it looked like when WeChat was last asked about one
+	polled     [len(ticketKinds)]int64 // its generation when WeChat was last asked for a ticket
+	wrote      string                  // what its Secret was made to carry last, see written
+	repairedAt time.Time               // when the same was last written once more
+	carried    *issued                 // what its Secret was made to carry last
 }
 
 // attempt is what of a WeChatToken tells that a person has acted on it.
@@ -104,10 +111,12 @@ type failure struct {
 type call struct {
 	creds    wechat.Credentials
 	mode     v1alpha1.Mode
-	check    bool    // ask whether previous lives, and for nothing else
-	force    bool    // a new token is wanted though the present one is not due
-	previous *issued // the token in use, of the same appid and mode; nil if there is none
-	after    int     // known.ended, when the call was decided on
+	check    bool                // ask whether previous lives, and for nothing else
+	ticket   v1alpha1.TicketType // ask for this ticket with previous, and for nothing else; empty for none
+	had      ticket              // the newest one of that type that was known
+	force    bool                // a new token is wanted though the present one is not due
+	previous *issued             // the token in use, of the same appid and mode; nil if there is none
+	after    int                 // known.ended, when the call was decided on
 }
 
 // look notes that the WeChatToken at key uses the account, and returns what is
@@ -124,6 +133,9 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 	u := acc.users[key]
 	if u == nil {
 		u = &user{uid: wt.UID, tried: attemptOf(wt), questioned: attemptOf(wt)}
+		for kind := range ticketKinds {
+			u.polled[kind] = wt.Generation
+		}
 		acc.users[key], a.of[key] = u, id
 		if acc.forcedSince(found) {
 			u.handled = requested(wt)
@@ -192,14 +204,21 @@ func (acc *account) forcedSince(found *issued) bool {
 }
 
 // learn notes what a token found in a Secret tells of the account, and reports
-// whether it is a newer token of the account than the one that was known.
+// whether it, or a ticket beside it, is newer than those of the account that were
+// known.
 func (acc *account) learn(id accountID, appID string, found *issued, now time.Time) bool {
 	if found.appID == appID { // the budget is the appid's
 		acc.forced = union(acc.forced, found.forced)
 		acc.classic = acc.classic.later(found.classic)
 	}
+	news := false
+	for kind, t := range found.tickets {
+		if found.account == id && t.appID == appID && acc.polls[kind].learn(t, now) {
+			news = true
+		}
+	}
 	if found.account != id || found.ahead(now) || (acc.token != nil && !found.obtained.After(acc.token.obtained)) {
-		return false
+		return news
 	}
 	acc.token = found
 	return true
@@ -237,9 +256,12 @@ func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 	}
 	acc.calling = true
 	for _, u := range acc.users {
-		if c.check {
+		switch {
+		case c.ticket != "":
+			u.polled[kindOf(c.ticket)] = u.seen.generation
+		case c.check:
 			u.questioned = u.seen
-		} else {
+		default:
 			u.tried, u.inCall = u.seen, u.seen.request
 		}
 	}
@@ -283,6 +305,28 @@ func (a *accounts) answered(id accountID, c call, start time.Time, lives bool, f
 	acc.checked = checked{fingerprint: c.previous.fingerprint, at: start, dead: failed == nil && !lives}
 	if failed != nil {
 		acc.checked.failure = last.and(&failure{err: failed, at: time.Now()})
+	}
+	return acc.others(types.NamespacedName{})
+}
+
+// brought notes what a call for a ticket that began at start has brought, and
+// returns the WeChatTokens that want to know.
+func (a *accounts) brought(id accountID, c call, start time.Time, got wechat.Ticket, failed *wechat.Error) []types.NamespacedName {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.callOver(id)
+	if acc == nil {
+		return nil
+	}
+	p := &acc.polls[kindOf(c.ticket)]
+	p.learn(c.had, start)
+	if failed == nil {
+		p.brought(c.creds.AppID, got, start)
+		return acc.others(types.NamespacedName{})
+	}
+	p.failure, p.with = p.failure.and(&failure{err: failed, at: time.Now()}), c.previous.fingerprint
+	if failed.DeadToken() && acc.doubted != p.with {
+		acc.doubted, acc.doubtedAt = p.with, time.Now()
 	}
 	return acc.others(types.NamespacedName{})
 }
@@ -417,5 +461,9 @@ func (a *accounts) wrote(key types.NamespacedName, what string, t *issued, repai
 
 // written is what tells one write of a Secret from another.
 func written(wt *v1alpha1.WeChatToken, t *issued) string {
-	return t.fingerprint + " " + layout(wt) + " " + t.handled + " " + t.handledDead
+	what := t.fingerprint + " " + layout(wt) + " " + t.handled + " " + t.handledDead
+	for kind, ticket := range t.tickets {
+		what += " " + ticket.record(kind)
+	}
+	return what
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // A token may die before its time: somebody else has fetched one (Classic), or
-// forced one (Stable). The operator learns it from a report of a consumer, or
-// from its own probe, and believes neither: it asks WeChat whether the token
+// forced one (Stable). The operator learns it from a report of a consumer, from
+// its own probe, or from a call for a ticket, and believes none: it asks WeChat whether the token
 // lives before it does anything about it. A false report so costs one question.
 
 const (
@@ -112,6 +112,11 @@ func (o observed) checkWish(t *issued, now time.Time) (wish, bool) {
 	case open:
 		w.at = o.reportedAt
 		if o.checked.fingerprint == t.fingerprint && o.checked.failure == nil {
+			w.at = o.checked.at.Add(checkSpacing)
+		}
+	case o.doubts(t):
+		w.at = o.doubtedAt
+		if o.asked(t) {
 			w.at = o.checked.at.Add(checkSpacing)
 		}
 	case o.wt.Spec.Probe.IntervalSeconds > 0:

@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func FuzzTokenIn(f *testing.F) {
 			}
 			t.Fatal("what was written cannot be read")
 		}
-		if diff := cmp.Diff(in, out, cmp.AllowUnexported(issued{}, dayCount{}), cmp.Transformer("times", writeTimes)); diff != "" {
+		if diff := cmp.Diff(in, out, cmp.AllowUnexported(issued{}, dayCount{}, ticket{}), cmp.Transformer("times", writeTimes)); diff != "" {
 			t.Errorf("read back (-written +read):\n%s", diff)
 		}
 		if n := out.classic.n; n < 0 {
@@ -201,8 +202,54 @@ func (d *dice) observed(now time.Time, window time.Duration) observed {
 		questioned: attempt{generation: int64(1 + d.n(2)), report: fmt.Sprint(d.n(3))},
 		repairedAt: d.ago(now, time.Minute),
 	}
+	d.polls(&o, now)
 	return o.judged(window)
 }
+
+// ticket is a ticket that may be none, of another appid, past its end, or of the
+// future.
+func (d *dice) ticket(now time.Time) ticket {
+	if d.n(3) == 0 {
+		return ticket{}
+	}
+	t := ticket{value: fmt.Sprint(d.n(3)), appID: testAppID, seen: d.ago(now.Add(2*time.Minute), 5*time.Hour), life: time.Duration(1+d.n(7200)) * time.Second}
+	if d.n(8) == 0 {
+		t.appID = "wxfedcba9876543210"
+	}
+	t.end = t.seen.Add(time.Duration(d.n(10000)) * time.Second)
+	return t
+}
+
+// polls adds what is known of tickets.
+func (d *dice) polls(o *observed, now time.Time) {
+	for kind := range ticketKinds {
+		if d.bool() {
+			o.wt.Spec.Tickets = append(o.wt.Spec.Tickets, ticketKinds[kind].name)
+		}
+		p := poll{ticket: d.ticket(now)}
+		if p.ticket.appID != testAppID {
+			p.ticket = ticket{} // an account has one appid
+		}
+		if p.ticket.value != "" && !p.ticket.ahead(now) {
+			p.at = d.ago(now, max(now.Sub(p.ticket.seen), 0)+time.Second)
+		}
+		if d.bool() {
+			p.failure = &failure{err: &wechat.Error{Code: ticketCodes[d.n(len(ticketCodes))]}, at: d.ago(now, 2*time.Hour), count: 1 + d.n(40)}
+			p.with = fmt.Sprintf("%016x", d.n(3))
+		}
+		o.polls[kind], o.polled[kind] = p, int64(1+d.n(2))
+		for _, t := range []*issued{o.inSecret, o.inOld} {
+			if t != nil {
+				t.tickets[kind] = d.ticket(now)
+			}
+		}
+	}
+	if d.bool() {
+		o.doubted, o.doubtedAt = fmt.Sprintf("%016x", d.n(3)), d.ago(now, time.Hour)
+	}
+}
+
+var ticketCodes = []int64{0, -1, 40001, 42001, 45009, 45011, 48001, 40164}
 
 // Whatever was observed, the plan keeps the promises that can be told from one
 // look.
@@ -210,7 +257,7 @@ func FuzzPlan(f *testing.F) {
 	f.Add([]byte{})
 	chance := rand.NewChaCha8([32]byte{}) // the same each time
 	for range 2000 {
-		seed := make([]byte, 200)
+		seed := make([]byte, 400)
 		_, _ = chance.Read(seed) // never fails
 		f.Add(seed)
 	}
@@ -241,6 +288,18 @@ func FuzzPlan(f *testing.F) {
 		if !handsOff && !o.calling && p.call == nil && p.wake.IsZero() {
 			fail("without a call under way there is a time for the next look")
 		}
+		for _, kind := range wantedKinds(o.wt) {
+			if p.token == nil {
+				break
+			}
+			t := p.token.tickets[kind]
+			if t.trusted(now) && (p.wake.IsZero() || p.wake.After(t.end)) {
+				fail("never wait past the trust in a ticket: TicketsReady must turn False")
+			}
+			if p.write != nil && t.value == "" && o.inSecret != nil && o.inSecret.tickets[kind].appID == o.wt.Spec.AppID {
+				fail("a ticket is never blanked")
+			}
+		}
 		if p.call == nil && p.write == nil && !p.wake.IsZero() && !p.wake.After(now) {
 			fail("no look without end")
 		}
@@ -254,12 +313,28 @@ func FuzzPlan(f *testing.F) {
 			return
 		}
 		c := *p.call
+		if c.ticket != "" {
+			kind := kindOf(c.ticket)
+			switch known := o.ticketOf(kind, now); {
+			case !lives || c.previous.fingerprint != best.fingerprint:
+				fail("never ask for a ticket without a live token")
+			case !slices.Contains(o.wt.Spec.Tickets, c.ticket):
+				fail("never ask for a ticket that nobody wants")
+			case known.trusted(now) && now.Sub(known.seen) < known.every():
+				fail("never ask twice in one slot")
+			case !now.Before(due(o.wt, best, window)) && !o.askedAt.After(best.obtained) && o.failure == nil:
+				fail("a token that is due comes first")
+			case o.polls[kind].failure != nil && o.polls[kind].failure.err.Code == 48001 && now.Sub(o.polls[kind].failure.at) < time.Hour && o.polled[kind] == o.wt.Generation:
+				fail("never ask within the hour for a ticket that WeChat does not give")
+			}
+			return
+		}
 		wanted := pending(o.wt, p.token) != "" || o.lost
 		if lives && !c.check && !wanted && now.Before(due(o.wt, best, window)) {
 			fail("never fetch while a live token is not due")
 		}
 		if lives && c.check && o.wt.Spec.Probe.IntervalSeconds == 0 {
-			if _, named := reported(o.wt); named != best.fingerprint {
+			if _, named := reported(o.wt); named != best.fingerprint && o.doubted != best.fingerprint {
 				fail("never ask about a token that nobody reported")
 			}
 		}

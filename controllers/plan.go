@@ -40,6 +40,7 @@ type plan struct {
 	token   *issued // what the target carries in the end, if it serves the spec
 	due     time.Time
 	verdict verdict
+	polls   [len(ticketKinds)]poll // what the last calls for tickets have brought
 
 	following *following // of the workloads that use the target; nil says nothing new
 }
@@ -56,10 +57,12 @@ type plan struct {
 //     person has changed the object since.
 //   - WeChat is asked whether the token lives when a consumer has reported it
 //     dead, or when the probe is due (check.go).
+//   - WeChat is asked for the tickets that the spec wants in their time, when
+//     nothing else is wanted of it (tickets.go).
 //   - The object is looked at again when any of this may change by time alone.
 func decide(o observed, window time.Duration, now time.Time) plan {
 	best := newest(o, now)
-	var p plan
+	p := plan{polls: o.polls}
 	if t := o.inSecret; t.serves(o.wt) && !t.ahead(now) {
 		p.token, p.due = t, due(o.wt, t, window)
 	}
@@ -70,11 +73,11 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 		return p
 	case o.wt.Spec.Suspend:
 		p.verdict = suspended()
-		p.wakeAtExpiry(now)
+		p.wakeAtExpiry(o.wt, now)
 		return p
 	case o.creds == nil:
 		p.verdict = appSecretMissing(o.missing)
-		p.wakeAtExpiry(now)
+		p.wakeAtExpiry(o.wt, now)
 		return p
 	}
 
@@ -86,7 +89,7 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 			p.verdict.reason, p.verdict.message = v1alpha1.ReasonTokenDiedEarly, anotherDiedEarly(o.wt.Spec.ModeOrDefault(), p.token.diedEarly)
 		}
 	}
-	p.wakeAtExpiry(now)
+	p.wakeAtExpiry(o.wt, now)
 	return p
 }
 
@@ -113,6 +116,7 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	}
 	want := *best
 	want.handled, want.handledDead = o.user.handled, o.handledDead(best)
+	want.tickets = o.wantTickets(now)
 	want.replaced = best.replacedAt(cmp.Or(o.inSecret, o.carried), now)
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
@@ -127,8 +131,9 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 
 // wish is a call that is wanted, and what to say until it has worked.
 type wish struct {
-	at      time.Time // not before
-	check   bool      // see call
+	at      time.Time           // not before
+	check   bool                // see call
+	ticket  v1alpha1.TicketType // see call
 	force   bool
 	verdict verdict
 }
@@ -155,7 +160,8 @@ func (o observed) wishes(serves, best *issued, need bool, window time.Duration, 
 }
 
 // planCall decides whether and when to ask WeChat: the earliest wish is granted,
-// and none holds up another.
+// and none holds up another. That for a ticket is granted only while no other is
+// due, and says nothing of the token.
 func (p *plan) planCall(o observed, best *issued, window time.Duration, now time.Time) {
 	need := !best.alive(now) || best.account != o.account
 	wishes := o.wishes(p.token, best, need, window, now)
@@ -169,6 +175,9 @@ func (p *plan) planCall(o observed, best *issued, window time.Duration, now time
 			p.verdict = w.verdict
 		}
 	}
+	if w, wanted := o.ticketWish(best, need, now); wanted && now.Before(next.at) && w.at.Before(next.at) {
+		next = w
+	}
 	// Without a token in the Secret and without bad news, the news is to come.
 	p.verdict.pending = (need || p.token == nil) && p.verdict.ends == well
 	switch {
@@ -177,6 +186,9 @@ func (p *plan) planCall(o observed, best *issued, window time.Duration, now time
 		p.wakeAt(next.at)
 	default:
 		p.call = &call{creds: *o.creds, mode: o.wt.Spec.ModeOrDefault(), check: next.check, force: next.force, previous: best, after: o.ended}
+		if next.ticket != "" {
+			p.call.ticket, p.call.had = next.ticket, o.ticketOf(kindOf(next.ticket), now)
+		}
 	}
 }
 
@@ -304,9 +316,10 @@ func (p *plan) wakeAt(t time.Time) {
 	}
 }
 
-// wakeAtExpiry makes the object be looked at when its token dies: Ready must
-// turn False then.
-func (p *plan) wakeAtExpiry(now time.Time) {
+// wakeAtExpiry makes the object be looked at when its token dies, or the trust in
+// a ticket ends: a condition must turn False then.
+func (p *plan) wakeAtExpiry(wt *v1alpha1.WeChatToken, now time.Time) {
+	p.wakeAtTicketEnd(wt, now)
 	if p.token.alive(now) {
 		p.wakeAt(p.token.end())
 	}

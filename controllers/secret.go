@@ -82,6 +82,7 @@ type issued struct {
 	replaced    time.Time // when it replaced another one in its Secret; zero if it did not
 	forced      []time.Time
 	classic     dayCount
+	tickets     tickets // that stand beside it in its Secret
 
 	// ended is an earlier end than expires, which was learned later; zero if
 	// there is none. It is not on the Secret. See observed.judged.
@@ -154,6 +155,19 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 		annotations[annotationReplacedAt] = stamp(t.replaced)
 	}
 	annotations[annotationSeal] = seal(annotations)
+	data := map[string][]byte{
+		string(keys.AccessToken): []byte(t.value),
+		string(keys.ExpiresAt):   []byte(stamp(t.expires)),
+		string(keys.ObtainedAt):  []byte(stamp(t.obtained)),
+		string(keys.AppID):       []byte(t.appID),
+	}
+	for kind, ticket := range t.tickets {
+		if ticket.value != "" {
+			key, end := ticketKeys(wt, kind)
+			data[key], data[end] = []byte(ticket.value), []byte(stamp(ticket.end))
+			annotations[ticketKinds[kind].annotation] = ticket.record(kind)
+		}
+	}
 	if s := wt.Spec.Secret; s != nil {
 		for k, v := range s.Labels {
 			labels[k] = cmp.Or(labels[k], string(v))
@@ -172,12 +186,7 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 			WithUID(wt.UID).
 			WithController(true)).
 		WithType(corev1.SecretTypeOpaque).
-		WithData(map[string][]byte{
-			string(keys.AccessToken): []byte(t.value),
-			string(keys.ExpiresAt):   []byte(stamp(t.expires)),
-			string(keys.ObtainedAt):  []byte(stamp(t.obtained)),
-			string(keys.AppID):       []byte(t.appID),
-		})
+		WithData(data)
 }
 
 // carries reports whether s has all of want. It may have more: people add
@@ -223,6 +232,7 @@ func tokenIn(s *corev1.Secret) *issued {
 		handledDead: a[annotationDeadToken],
 		forced:      readTimes(a[annotationForced]),
 		classic:     readDayCount(a[annotationClassic]),
+		tickets:     ticketsIn(s),
 	}
 	var err error
 	if t.obtained, err = time.Parse(time.RFC3339, a[annotationObtainedAt]); err != nil {
@@ -274,6 +284,10 @@ func seal(a map[string]string) string {
 func layout(wt *v1alpha1.WeChatToken) string {
 	keys := wt.TokenSecretKeys()
 	parts := []string{string(keys.AccessToken), string(keys.ExpiresAt), string(keys.ObtainedAt), string(keys.AppID)}
+	for _, kind := range wantedKinds(wt) {
+		key, end := ticketKeys(wt, kind)
+		parts = append(parts, "ticket", key, end)
+	}
 	if s := wt.Spec.Secret; s != nil {
 		var extra []string
 		for k, v := range s.Labels {

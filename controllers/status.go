@@ -189,13 +189,14 @@ func refused(err *wechat.Error) verdict {
 }
 
 // conditions are the types of those that the operator sets.
-var conditions = []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionConsumersCurrent}
+var conditions = []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionTicketsReady, v1alpha1.ConditionConsumersCurrent}
 
 // statusOf is the status that p leads to. It returns the old one, with Ready
 // brought up to date, as long as p has nothing new to say.
 func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTokenStatus {
 	s := *wt.Status.DeepCopy()
 	if p.verdict.pending {
+		expireTickets(&s, now)
 		ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
 		if ready != nil && ready.Status == metav1.ConditionTrue && s.ExpirationTime != nil && !now.Before(s.ExpirationTime.Time) {
 			ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonTokenExpired
@@ -240,6 +241,7 @@ func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTo
 			meta.RemoveStatusCondition(&s.Conditions, kind)
 		}
 	}
+	tellTickets(&s, wt, p, now)
 	p.following.describe(&s, wt.Generation, now)
 	return s
 }

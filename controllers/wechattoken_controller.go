@@ -14,6 +14,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,6 +138,11 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 			r.touch(ctx, o.wt, p.write)
 			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
 		}
+		for kind, t := range p.write.tickets {
+			if t.value != "" && (o.inSecret == nil || o.inSecret.tickets[kind].value != t.value) {
+				ctrl.LoggerFrom(ctx).Info("wrote a new ticket", "secret", o.wt.TokenSecretName(), "type", ticketKinds[kind].name, "ticketFingerprint", fingerprint(t.value), "trustedUntil", stamp(t.end))
+			}
+		}
 		return r.removeOld(ctx, p.remove)
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		p.wake, p.verdict.pending = time.Time{}, true
@@ -156,9 +163,15 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 // redacted is the text of an error of the API server without what was written
 // and read, plain or as the API writes it: a policy may quote it.
 func redacted(err error, o observed, t *issued) string {
-	secrets := []string{o.creds.AppSecret, t.value}
-	if o.inSecret != nil {
-		secrets = append(secrets, o.inSecret.value)
+	secrets := []string{o.creds.AppSecret}
+	for _, in := range []*issued{t, o.inSecret} {
+		if in == nil {
+			continue
+		}
+		secrets = append(secrets, in.value)
+		for _, ticket := range in.tickets {
+			secrets = append(secrets, ticket.value)
+		}
 	}
 	for _, s := range secrets {
 		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(s)))
@@ -327,6 +340,10 @@ func (r *WeChatTokenReconciler) call(key types.NamespacedName, id accountID, c c
 // want to know, and whether it failed.
 func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedName, id accountID, c call) (waiting []types.NamespacedName, failed bool) {
 	start := time.Now()
+	if c.ticket != "" {
+		ticket, err := r.WeChat.Ticket(ctx, c.previous.value, ticketKinds[kindOf(c.ticket)].wire)
+		return r.accounts.brought(id, c, start, ticket, failureOf(err)), err != nil
+	}
 	if c.check {
 		lives, err := r.WeChat.Lives(ctx, c.previous.value)
 		return r.accounts.answered(id, c, start, lives, failureOf(err)), err != nil
@@ -397,28 +414,35 @@ func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatT
 	return nil
 }
 
-// announce logs and tells by an event what has changed: the status or reason of
-// Ready or of ConsumersCurrent, or a forced refresh that was handled.
+// announce logs and tells by an event what has changed: the status or the reason
+// of Ready, TicketsReady or ConsumersCurrent, or a forced refresh that was handled.
 func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1alpha1.WeChatToken) {
-	if is := changed(before, after, v1alpha1.ConditionReady); is != nil {
-		kind := corev1.EventTypeNormal
-		if is.Reason != v1alpha1.ReasonTokenLive && is.Reason != v1alpha1.ReasonSuspended && is.Reason != v1alpha1.ReasonRefreshDeferred {
-			kind = corev1.EventTypeWarning
+	for _, told := range []struct{ condition, action string }{
+		{v1alpha1.ConditionReady, "Refresh"},
+		{v1alpha1.ConditionTicketsReady, "Refresh"},
+		{v1alpha1.ConditionConsumersCurrent, "Follow"},
+	} {
+		is := changed(before, after, told.condition)
+		if is == nil {
+			continue
 		}
-		ctrl.LoggerFrom(ctx).Info(is.Message, "ready", is.Status, "reason", is.Reason)
-		r.Events.Eventf(after, nil, kind, is.Reason, "Refresh", "%s", short(is.Message))
-	}
-	if is := changed(before, after, v1alpha1.ConditionConsumersCurrent); is != nil {
-		kind := corev1.EventTypeNormal
-		if is.Reason != v1alpha1.ReasonConsumersFollow && is.Reason != v1alpha1.ReasonRestarting && is.Reason != v1alpha1.ReasonRestartWaits {
-			kind = corev1.EventTypeWarning
+		kind := corev1.EventTypeWarning
+		if slices.Contains(usualReasons, is.Reason) {
+			kind = corev1.EventTypeNormal
 		}
-		ctrl.LoggerFrom(ctx).Info(is.Message, "consumersCurrent", is.Status, "reason", is.Reason)
-		r.Events.Eventf(after, nil, kind, is.Reason, "Follow", "%s", short(is.Message))
+		ctrl.LoggerFrom(ctx).Info(is.Message, strings.ToLower(told.condition[:1])+told.condition[1:], is.Status, "reason", is.Reason)
+		r.Events.Eventf(after, nil, kind, is.Reason, told.action, "%s", short(is.Message))
 	}
 	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
 		r.Events.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", short(fmt.Sprintf("The refresh requested as %q is done", h)))
 	}
+}
+
+// usualReasons are those of which nobody needs to be warned.
+var usualReasons = []string{
+	v1alpha1.ReasonTokenLive, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefreshDeferred,
+	v1alpha1.ReasonTicketsLive, v1alpha1.ReasonTicketPending,
+	v1alpha1.ReasonConsumersFollow, v1alpha1.ReasonRestarting, v1alpha1.ReasonRestartWaits,
 }
 
 // changed is a condition whose status or reason has changed; nil if they have

@@ -54,7 +54,7 @@ type world struct {
 	secretWrites, statusWrites int
 	events                     []string
 	log                        bytes.Buffer // all that the operator logs
-	issued                     []string     // all tokens that WeChat sent
+	issued                     []string     // all tokens and tickets that WeChat sent
 
 	// refuse makes the API server fail a write of a Secret.
 	refuse func() error
@@ -174,7 +174,7 @@ func (w *world) wake(key types.NamespacedName) {
 }
 
 // RoundTrip makes the world the wire between the operator and WeChat, and notes
-// the tokens that go over it.
+// the tokens and tickets that go over it.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	var resp *http.Response
 	err := w.effect("call of "+path.Base(req.URL.Path), func() (err error) {
@@ -185,7 +185,7 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 128<<10))
-	if token := regexp.MustCompile(`"access_token":"([^"]+)`).FindSubmatch(body); token != nil {
+	if token := regexp.MustCompile(`"(?:access_token|ticket)":"([^"]+)`).FindSubmatch(body); token != nil {
 		w.mu.Lock()
 		w.issued = append(w.issued, string(token[1]))
 		w.mu.Unlock()
