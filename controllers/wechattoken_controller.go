@@ -154,6 +154,7 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 		p.token = o.inSecret
 		p.verdict = secretRefused(short(redacted(err, o, p.write)))
 		p.wakeAt(now.Add(refusedSecretWait(o.inSecret, now)))
+		p.wakeAtTicketEnd(o.wt, now)
 		return nil
 	default:
 		return fmt.Errorf("write Secret %q: %s", o.wt.TokenSecretName(), redacted(err, o, p.write))
