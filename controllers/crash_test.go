@@ -13,7 +13,8 @@ import (
 // other, of each way in which a token is replaced. Whatever the point:
 //
 //   - P1: no consumer finds a dead token, but where it was dead to begin with.
-//   - P4: all Secrets of the account hold the same live token in the end.
+//   - P4: all Secrets of the account hold the same live token in the end, and
+//     the same tickets.
 //   - P5: what was asked for is echoed.
 //   - The crash costs one call of WeChat at most, and only the crash after a
 //     call whose token was not written yet costs one that ends a token.
@@ -28,6 +29,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 		effects   int  // points at which the operator can crash, at least
 		wantEcho  string
 		wantAlike []string // Secrets that hold the token in the end
+		tickets   bool     // and the tickets
 	}{
 		"First": {
 			setup: func(*world, func(*v1alpha1.WeChatToken)) {},
@@ -96,6 +98,21 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 			},
 			lasts: time.Minute, effects: 6, wantAlike: []string{"shop", "b"},
 		},
+		"FirstTickets": {
+			setup: func(*world, func(*v1alpha1.WeChatToken)) {},
+			act: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode, bothTickets), weChatToken(named("b"), mode, bothTickets))
+			},
+			lasts: time.Minute, wasDead: true, effects: 16, wantAlike: []string{"shop", "b"}, tickets: true,
+		},
+		"NextTickets": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode, bothTickets), weChatToken(named("b"), mode, bothTickets))
+				w.run(2*time.Hour - time.Second)
+			},
+			act:   func(*world, func(*v1alpha1.WeChatToken)) {},
+			lasts: 15 * time.Minute, effects: 10, wantAlike: []string{"shop", "b"}, tickets: true,
+		},
 	}
 	for name, tc := range scenarios {
 		for mode, setMode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -112,7 +129,8 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						dead := w.consume(tc.lasts, time.Second)
 						effects = w.effects
 						after := w.weChat.Counts(testAppID)
-						calls, forced = after.Stable.Calls+after.Classic.Calls-before.Stable.Calls-before.Classic.Calls, after.Forced-before.Forced
+						calls = after.Stable.Calls + after.Classic.Calls + after.Ticket.Calls - before.Stable.Calls - before.Classic.Calls - before.Ticket.Calls
+						forced = after.Forced - before.Forced
 
 						if dead > 0 && !tc.wasDead {
 							t.Errorf("%d reads found a dead token", dead)
@@ -127,6 +145,11 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 							case mode == "Stable" && len(tokenIn(s).forced) != forced:
 								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(tokenIn(s).forced), forced)
 							}
+							for _, key := range []string{"jsapi_ticket", "wx_card_ticket"} {
+								if tc.tickets && (!w.weChat.TicketAlive(w.ticket(name, key)) || w.ticket(name, key) != w.ticket(tc.wantAlike[0], key)) {
+									t.Errorf("Secret %s holds no %s that works, or another than %s", name, key, tc.wantAlike[0])
+								}
+							}
 						}
 						if got := w.get("shop").Status; got.LastHandledRefreshAt != tc.wantEcho || got.LastHandledDeadToken != w.get("shop").Annotations[v1alpha1.AnnotationDeadToken] {
 							t.Errorf("echoes %q and %q", got.LastHandledRefreshAt, got.LastHandledDeadToken)
@@ -136,7 +159,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						w.restart()
 						w.run(time.Minute)
 						after = w.weChat.Counts(testAppID)
-						if after.Stable.Calls != before.Stable.Calls || after.Classic.Calls != before.Classic.Calls || after.Business.Calls != before.Business.Calls || w.secretWrites+w.statusWrites != writes {
+						if after.Stable.Calls != before.Stable.Calls || after.Classic.Calls != before.Classic.Calls || after.Business.Calls != before.Business.Calls || after.Ticket.Calls != before.Ticket.Calls || w.secretWrites+w.statusWrites != writes {
 							t.Errorf("a further restart cost %d writes, and calls: %t", w.secretWrites+w.statusWrites-writes, after.Stable.Calls != before.Stable.Calls)
 						}
 					})

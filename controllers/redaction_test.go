@@ -57,6 +57,25 @@ func TestRefusalsAreRedacted(t *testing.T) {
 	}
 }
 
+// Refusals that quote a ticket.
+func TestRefusalDoesNotTellTheTicket(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(bothTickets))
+		w.run(time.Second)
+		present := w.ticket("shop", "wx_card_ticket")
+		var next string
+		w.refuse = func() error {
+			next = w.issued[len(w.issued)-1]
+			return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("not "+present+", nor "+next+" or "+base64.StdEncoding.EncodeToString([]byte(next))))
+		}
+		w.run(4 * time.Hour)
+		if got := w.ready().Message; next == "" || !strings.Contains(got, "not [redacted]") || strings.Contains(got, present) {
+			t.Errorf("message %q", got)
+		}
+		w.wantNoSecrets()
+	})
+}
+
 // Errors that the queue logs.
 func TestLoggedErrorsAreRedacted(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -298,6 +299,55 @@ func (s *story) holdsTokenOf(name, appID string) {
 	calls := s.weChat.Calls()
 	if got := calls[len(calls)-1].AppID; got != appID || string(secret.Data["appid"]) != appID {
 		s.t.Errorf("%s says appid %s and holds a token of %s, want %s", name, secret.Data["appid"], got, appID)
+	}
+}
+
+// WeChat calls a ticket new that is nearly dead. Who keeps it for as long as
+// WeChat says signs with a dead one; who signs with what stands in the Secret
+// never does, nor does who keeps it until the end that stands beside it.
+func TestStory14TicketExpiresInLies(t *testing.T) {
+	// A poll each second, and trust for 3 s beyond.
+	const life, overlap = 12 * time.Second, 8 * time.Second
+	s := tell(t, wechattest.Config{TicketLife: life, TicketOverlap: overlap, TicketsPerDay: -1})
+	other, creds := s.outsider()
+	token, err := other.StableToken(t.Context(), creds, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(life - time.Duration(time.Now().UnixNano())%life - 2*time.Second) // 2 s before the next ticket
+	lie, err := other.Ticket(t.Context(), token.Value, "jsapi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if works := time.Until(s.weChat.TicketEnd(lie.Value)); lie.Life != life || works > life-time.Second {
+		t.Fatalf("WeChat says %s, and the ticket works for %s", lie.Life, works)
+	}
+	s.operate(s.url)
+	s.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
+
+	used := map[string]bool{}
+	eventually(t, "three tickets were used", func() error {
+		var secret corev1.Secret
+		if err := s.Get(t.Context(), client.ObjectKey{Name: "shop"}, &secret); err != nil || secret.Data["jsapi_ticket"] == nil {
+			return err
+		}
+		ticket, until := string(secret.Data["jsapi_ticket"]), string(secret.Data["jsapi_ticket_expires_at"])
+		if !s.weChat.TicketAlive(ticket) {
+			t.Errorf("the ticket in the Secret does not work")
+		}
+		if end, err := time.Parse(time.RFC3339, until); err != nil || end.After(s.weChat.TicketEnd(ticket)) {
+			t.Errorf("trusted until %s, works until %s (%v)", until, s.weChat.TicketEnd(ticket), err)
+		}
+		if used[ticket] = true; len(used) < 3 {
+			return fmt.Errorf("%d were", len(used))
+		}
+		return nil
+	})
+	if !used[lie.Value] {
+		t.Log("the operator was too late for the old ticket")
+	}
+	if got := s.weChat.Counts(testAppID).Stable.Rotations; got != 1 {
+		t.Errorf("%d tokens for it", got)
 	}
 }
 
