@@ -77,15 +77,20 @@ func (c *canaries) in(text string) []string {
 	return found
 }
 
-// overhear serves a fake WeChat and makes a canary of every token that leaves it.
+// overhear serves a fake WeChat and makes a canary of every token and ticket that
+// leaves it.
 func (c *canaries) overhear(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string) {
 	t.Helper()
 	fake := wechattest.New(cfg)
-	issued := regexp.MustCompile(`"access_token":"([^"]+)"`)
+	issued := regexp.MustCompile(`"(access_token|ticket)":"([^"]+)"`)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fake.ServeHTTP(&recorder{ResponseWriter: w, seen: func(body []byte) {
 			for _, m := range issued.FindAllSubmatch(body, -1) {
-				c.add("a token", string(m[1][:min(len(m[1]), 512)]))
+				what := "a ticket"
+				if string(m[1]) == "access_token" {
+					what = "a token"
+				}
+				c.add(what, string(m[2][:min(len(m[2]), 512)]))
 			}
 		}}, r)
 	}))
@@ -108,8 +113,8 @@ func (r *recorder) Write(p []byte) (int, error) {
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // TestNoSecretIsTold takes the manager through every way in which WeChat and the
-// network can fail, with all that it can log, and looks for the AppSecrets and
-// the tokens in everything that it says: its output, events, WeChatTokens,
+// network can fail, with all that it can log, and looks for the AppSecrets, the
+// tokens and the tickets in everything that it says: its output, events, WeChatTokens,
 // metrics, its command line, and the dump of a crash.
 func TestNoSecretIsTold(t *testing.T) {
 	const timeout = time.Second
@@ -132,6 +137,16 @@ func TestNoSecretIsTold(t *testing.T) {
 		"textplain": {Kind: wechattest.FaultTextPlain},
 		"redirect":  {Kind: wechattest.FaultStatus, Status: 302},
 		"quoted":    {Kind: wechattest.FaultErrcode, Code: 40125}, // its message is set below
+
+		// With a live token.
+		"noticket":       {Kind: wechattest.FaultErrcode, Code: 48001, Endpoint: wechattest.Ticket},
+		"echoedticket":   {Kind: wechattest.FaultEcho, Endpoint: wechattest.Ticket},
+		"hugeticket":     {Kind: wechattest.FaultHuge, Endpoint: wechattest.Ticket},
+		"lostticket":     {Kind: wechattest.FaultLost, Endpoint: wechattest.Ticket},
+		"halfticket":     {Kind: wechattest.FaultTruncated, Endpoint: wechattest.Ticket},
+		"deadlyticket":   {Kind: wechattest.FaultErrcode, Code: 40001, Endpoint: wechattest.Ticket},
+		"timelessticket": {Kind: wechattest.FaultBadTTL, ExpiresIn: -1, Endpoint: wechattest.Ticket},
+
 		"allowlist": {Kind: wechattest.FaultErrcode, Code: 40164, Message: "invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist"},
 	}
 	ns := newNamespace(t)
@@ -144,6 +159,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			number++
 			a := newApp(mode, number)
 			a.name = what + "-" + a.name
+			a.tickets = []v1alpha1.TicketType{v1alpha1.TicketJSAPI, v1alpha1.TicketWxCard}
 			sum := sha256.Sum256([]byte(a.appID))
 			a.secret = fmt.Sprintf("%x%s%x", sum[:8], awkward, sum[8:16])
 			secrets.add("the AppSecret of "+a.name, a.secret)
@@ -219,7 +235,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			t.Errorf("there is no %q in what was searched", want)
 		}
 	}
-	for _, want := range []string{"a token in base64", "the AppSecret of echo-stable-"} {
+	for _, want := range []string{"a token in base64", "a ticket in base64", "the AppSecret of echo-stable-"} {
 		if !strings.Contains(found, want) {
 			t.Errorf("the search does not find %s in the Secrets: %s", want, found)
 		}

@@ -106,6 +106,8 @@ type app struct {
 	appID  string
 	secret string
 	mode   v1alpha1.Mode
+
+	tickets []v1alpha1.TicketType
 }
 
 // newApp is an app whose appid and AppSecret follow from a number.
@@ -141,6 +143,7 @@ func (n *namespace) create(apps ...app) {
 				AppID:        a.appID,
 				AppSecretRef: v1alpha1.AppSecretReference{Name: secret.Name},
 				Mode:         a.mode,
+				Tickets:      a.tickets,
 			},
 		}
 		for _, obj := range []client.Object{secret, wt} {
