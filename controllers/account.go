@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -461,9 +462,9 @@ func (a *accounts) wrote(key types.NamespacedName, what string, t *issued, repai
 
 // written is what tells one write of a Secret from another.
 func written(wt *v1alpha1.WeChatToken, t *issued) string {
-	what := t.fingerprint + " " + layout(wt) + " " + t.handled + " " + t.handledDead
+	what := []string{t.fingerprint, layout(wt), t.handled, t.handledDead}
 	for kind, ticket := range t.tickets {
-		what += " " + ticket.record(kind)
+		what = append(what, ticket.record(kind))
 	}
-	return what
+	return strings.Join(what, " ")
 }

@@ -144,8 +144,8 @@ func (t ticket) every() time.Duration {
 // moves none.
 func (t ticket) nextPoll(uid types.UID, last time.Time) time.Time {
 	every := t.every()
-	slot := max(last.Sub(t.seen), 0) / every
-	return t.seen.Add((slot+1)*every + offset(uid, every/10))
+	start := max(last.Sub(t.seen), 0).Truncate(every) // of the slot of last
+	return t.seen.Add(start + every + offset(uid, every/10))
 }
 
 // record is a ticket as an annotation remembers it: all but the ticket itself, of

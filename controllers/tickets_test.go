@@ -26,7 +26,7 @@ func bothTickets(wt *v1alpha1.WeChatToken) {
 // known to give it.
 func TestTrustInATicket(t *testing.T) {
 	const minute = time.Minute
-	at := func(d time.Duration) time.Time { return noon.Add(d) }
+	at := noon.Add
 	// A ticket that was seen first at noon, polled last 50 minutes later.
 	known := poll{
 		ticket: ticket{value: "A", appID: testAppID, seen: at(0), life: 2 * time.Hour, end: at(60 * minute)},

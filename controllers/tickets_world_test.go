@@ -324,14 +324,17 @@ func TestTicketFailures(t *testing.T) {
 				value = w.ticket("shop", "jsapi_ticket")
 				until := w.get("shop").Status.Tickets[0].ExpirationTime.Time
 				w.weChat.SetFault(tc.fault)
-				polls = w.polls()
 				w.run(11 * time.Minute)
 				w.wantTicketsReady(metav1.ConditionTrue, tc.live)
 				w.run(time.Until(until) - time.Second)
 				w.wantTicketsReady(metav1.ConditionTrue, tc.live)
 				w.run(time.Second)
 				w.wantTicketsReady(metav1.ConditionFalse, tc.live)
-				w.run(time.Hour)
+				token := w.token()
+				w.run(3 * time.Hour)
+				if w.token() == token {
+					t.Fatal("nothing was written that could have blanked the ticket")
+				}
 				if w.ticket("shop", "jsapi_ticket") != value {
 					t.Errorf("%s\nthe old ticket is gone", tc.reason)
 				}
