@@ -23,7 +23,15 @@ func TestTheSecretRemembersWhenItsTokenReplacedAnother(t *testing.T) {
 		if !replaced().IsZero() {
 			t.Errorf("the first token has replaced one at %s", replaced())
 		}
+		calls := w.calls()
+		w.edit("shop", func(s *corev1.Secret) { s.Annotations[annotationReplacedAt] = stamp(time.Now()) })
+		w.run(time.Minute)
 		w.restart()
+		w.run(time.Minute)
+		if !replaced().IsZero() || w.calls() != calls {
+			t.Errorf("what somebody has added is believed: %s, %d calls", replaced(), w.calls()-calls)
+		}
+		w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, annotationReplacedAt) })
 		w.change(reporting(w.report())) // and another write without another token
 		w.run(time.Minute)
 		if !replaced().IsZero() {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -219,10 +220,19 @@ func carries(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
 // tokenIn reads back what render wrote. It returns nil for a Secret that holds
 // no token, or one that somebody has edited beyond trust.
 func tokenIn(s *corev1.Secret) *issued {
-	if s == nil || s.Annotations[annotationSeal] != seal(s.Annotations) {
+	if s == nil {
 		return nil
 	}
 	a := s.Annotations
+	if a[annotationSeal] != seal(a) {
+		// Perhaps somebody has added what was not there when the seal was made.
+		// An apply could not take it away again: it is theirs.
+		a = maps.Clone(a)
+		delete(a, annotationReplacedAt)
+	}
+	if a[annotationSeal] != seal(a) {
+		return nil
+	}
 	t := &issued{
 		fingerprint: a[annotationFingerprint],
 		account:     accountID(a[annotationAccount]),
