@@ -70,7 +70,7 @@ func (r *WeChatTokenReconciler) consumers(ctx context.Context, wt *v1alpha1.WeCh
 				return nil, nil, err
 			}
 			byUID[obj.GetUID()] = workloadOf(obj)
-		case target.Selector != nil:
+		case len(target.Selector.MatchLabels) > 0:
 			if err := read(target.Kind, client.MatchingLabels(plainLabels(target.Selector))); err != nil {
 				return nil, nil, err
 			}
@@ -117,7 +117,7 @@ func (r *WeChatTokenReconciler) workloads(ctx context.Context, kind v1alpha1.Wor
 	return some, nil
 }
 
-func plainLabels(s *v1alpha1.WorkloadSelector) map[string]string {
+func plainLabels(s v1alpha1.WorkloadSelector) map[string]string {
 	plain := map[string]string{}
 	for k, v := range s.MatchLabels {
 		plain[k] = string(v)
@@ -147,7 +147,7 @@ func selects(target v1alpha1.RestartTarget, w *workload, secret string) bool {
 		return false
 	case target.Name != "":
 		return target.Name == w.name
-	case target.Selector != nil:
+	case len(target.Selector.MatchLabels) > 0:
 		for k, v := range plainLabels(target.Selector) {
 			if got, ok := w.labels[k]; !ok || got != v {
 				return false

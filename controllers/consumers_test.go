@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -317,7 +319,7 @@ func TestARestartComesOncePerToken(t *testing.T) {
 
 // shopOf is a WeChatToken "shop" at work in a namespace of its own, with an
 // operator that looks after consumers.
-func shopOf(t *testing.T, mods ...func(*v1alpha1.WeChatToken)) (*namespace, *wire, *wechattest.Server, string) {
+func shopOf(t *testing.T, mods ...func(*v1alpha1.WeChatToken)) (*namespace, *wire) {
 	t.Helper()
 	n, tap := newNamespace(t), &wire{}
 	fake, url := fakeWeChat(t, wechattest.Config{})
@@ -325,7 +327,7 @@ func shopOf(t *testing.T, mods ...func(*v1alpha1.WeChatToken)) (*namespace, *wir
 	n.create(appSecret(testAppSecret), weChatToken(mods...))
 	n.operate(url, watchingConsumers, tap.tap)
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	return n, tap, fake, url
+	return n, tap
 }
 
 func deploymentOf(name string, pod corev1.PodSpec, mods ...func(*appsv1.Deployment)) *appsv1.Deployment {
@@ -344,7 +346,7 @@ func theDeployment(name string) v1alpha1.RestartTarget {
 // goes on by itself.
 func TestARestartWaitsForAnEarlierRoll(t *testing.T) {
 	t.Parallel()
-	n, tap, _, _ := shopOf(t, restarting(theDeployment("shop")))
+	n, tap := shopOf(t, restarting(theDeployment("shop")))
 	shop := deploymentOf("shop", podOf(asEnv("shop")))
 	n.run(shop)
 	n.rollTo(shop, rollout{updated: 1, available: 2})
@@ -394,8 +396,8 @@ func TestTheNextProcessRestartsWhatTheLastOneDidNot(t *testing.T) {
 // somebody else has rolled it.
 func TestFreshPodsAreLeftAlone(t *testing.T) {
 	t.Parallel()
-	n, tap, _, _ := shopOf(t, restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}))
-	shop, idle := deploymentOf("shop", podOf(asEnv("shop"))), deploymentOf("idle", podOf(asSubPath("shop")))
+	n, tap := shopOf(t, restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}))
+	shop, idle := deploymentOf("shop", podOf(asEnv("shop"))), deploymentOf("idle", podOf(asSubPath))
 	old := n.run(shop)
 	n.create(idle) // without pods
 	n.rollTo(idle, finished)
@@ -418,7 +420,7 @@ func TestFreshPodsAreLeftAlone(t *testing.T) {
 // names and is not there, and what no roll would replace, too.
 func TestConsumersAreTold(t *testing.T) {
 	t.Parallel()
-	n, tap, _, _ := shopOf(t)
+	n, tap := shopOf(t)
 	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
 	n.run(deploymentOf("file", podOf(asFile("shop"))))
 	n.run(deploymentOf("stranger", podOf(asEnv("another"))))
@@ -445,7 +447,7 @@ func TestConsumersAreTold(t *testing.T) {
 	)
 
 	// What is implied is left to Reloader; what is named is ours.
-	update(n, n.token("shop"), restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}, v1alpha1.RestartTarget{Kind: v1alpha1.KindStatefulSet, Selector: &v1alpha1.WorkloadSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "env"}}}))
+	update(n, n.token("shop"), restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}, v1alpha1.RestartTarget{Kind: v1alpha1.KindStatefulSet, Selector: v1alpha1.WorkloadSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "env"}}}))
 	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
 	wantList(
 		v1alpha1.Consumer{Kind: v1alpha1.KindDeployment, Name: "file", Uses: []v1alpha1.SecretUse{file}},
@@ -482,7 +484,7 @@ func TestConsumersAreTold(t *testing.T) {
 // More workloads than a status holds.
 func TestManyConsumersAreBounded(t *testing.T) {
 	t.Parallel()
-	n, _, _, _ := shopOf(t)
+	n, _ := shopOf(t)
 	for i := range maxConsumers + 6 {
 		n.create(deploymentOf(fmt.Sprintf("d%02d", i), podOf(asEnv("shop"))))
 	}
@@ -535,7 +537,7 @@ func TestWithoutTheFlagNobodyAsksForPods(t *testing.T) {
 // status before and after; one list of pods tells that it is wanted.
 func TestWhatARotationWithARestartCosts(t *testing.T) {
 	t.Parallel()
-	n, tap, _, _ := shopOf(t, restarting(theDeployment("shop")), touchingPods)
+	n, tap := shopOf(t, restarting(theDeployment("shop")), touchingPods)
 	shop := deploymentOf("shop", podOf(asEnv("shop"), asFile("shop")))
 	old := n.run(shop)
 	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
@@ -594,5 +596,32 @@ func TestTheDataChangesOncePerToken(t *testing.T) {
 				t.Errorf("the data has changed %d times for %d tokens", len(seen), got)
 			}
 		})
+	}
+}
+
+// A cache that is behind makes nobody restart twice: this process remembers, and
+// another one that has not seen it is refused by the API server.
+func TestACacheThatIsBehindRestartsNothingTwice(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	shop := deploymentOf("shop", podOf(asEnv("shop")))
+	n.run(shop)
+	n.rollTo(shop, finished)
+	wt := weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Namespace = n.name })
+	now := time.Now()
+	token := &issued{value: "t", fingerprint: fingerprint("t"), replaced: now, expires: now.Add(time.Hour)}
+	r := &WeChatTokenReconciler{Client: client.WithFieldOwner(n.Client, managedBy), Pods: n.Client, StableWindow: testWindow}
+	behind, known := workloadOf(shop), map[types.UID]rolled{}
+	for range 2 {
+		reason, why, err := r.restart(t.Context(), observed{wt: wt, creds: &wechat.Credentials{}}, &plan{token: token}, behind, known)
+		if err != nil || reason != v1alpha1.ReasonRestarting {
+			t.Fatalf("got %s %s, %v", reason, why, err)
+		}
+	}
+	if _, _, err := r.restart(t.Context(), observed{wt: wt, creds: &wechat.Credentials{}}, &plan{token: token}, behind, map[types.UID]rolled{}); !apierrors.IsConflict(err) {
+		t.Errorf("another process: got %v, want a conflict", err)
+	}
+	if n.rolledFor(shop) != token.holds() || shop.Generation != 2 {
+		t.Errorf("restarted for %s, generation %d", n.rolledFor(shop), shop.Generation)
 	}
 }

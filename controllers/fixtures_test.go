@@ -88,12 +88,11 @@ func asFile(secret string) func(*corev1.PodSpec) {
 	}
 }
 
-func asSubPath(secret string) func(*corev1.PodSpec) {
-	return func(pod *corev1.PodSpec) {
-		asFile(secret)(pod)
-		mount := &pod.Containers[0].VolumeMounts[len(pod.Containers[0].VolumeMounts)-1]
-		mount.SubPath, mount.MountPath = "access_token", "/token"
-	}
+// asSubPath mounts the token of the Secret "shop" alone.
+func asSubPath(pod *corev1.PodSpec) {
+	asFile("shop")(pod)
+	mount := &pod.Containers[0].VolumeMounts[len(pod.Containers[0].VolumeMounts)-1]
+	mount.SubPath, mount.MountPath = "access_token", "/token"
 }
 
 // workloadFor is a workload of two replicas whose pods have these labels and this

@@ -34,8 +34,8 @@ func TestWhichPodsAreTouched(t *testing.T) {
 		"Ended":       {"It needs no token.", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, false},
 		"Ending":      {"It is about to end.", func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Now()) }, false},
 		"Env":         {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asEnv("shop")) }, false},
-		"SubPath":     {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath("shop")) }, false},
-		"BothMounts":  {"One of them follows.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath("shop"), asFile("shop")) }, true},
+		"SubPath":     {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath) }, false},
+		"BothMounts":  {"One of them follows.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath, asFile("shop")) }, true},
 		"Projected":   {"It follows, too.", func(p *corev1.Pod) { p.Spec = podOf(projected("shop")) }, true},
 		"OtherSecret": {"It is somebody else's.", func(p *corev1.Pod) { p.Spec = podOf(asFile("another")) }, false},
 	}
@@ -105,7 +105,10 @@ func TestAThousandPodsAreTouched(t *testing.T) {
 		}
 		now := inFlight.Add(1)
 		defer inFlight.Add(-1)
-		for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+		for old := most.Load(); now > old; old = most.Load() {
+			if most.CompareAndSwap(old, now) {
+				break
+			}
 		}
 		select {
 		case <-held:

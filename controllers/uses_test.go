@@ -61,7 +61,7 @@ func TestUsesInAPod(t *testing.T) {
 	}{
 		"None":    {"There is nothing to find.", podOf(), nil},
 		"File":    {"A volume that is mounted as a whole follows.", podOf(asFile("shop")), uses{"shop": {file}}},
-		"SubPath": {"A part of a volume does not.", podOf(asSubPath("shop")), uses{"shop": {subPath}}},
+		"SubPath": {"A part of a volume does not.", podOf(asSubPath), uses{"shop": {subPath}}},
 		"SubPathExpr": {"Nor does one whose name is computed.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts[0].SubPathExpr = "$(KEY)"
 		}), uses{"shop": {subPath}}},

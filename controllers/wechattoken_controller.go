@@ -253,6 +253,7 @@ func (r *WeChatTokenReconciler) restart(ctx context.Context, o observed, p *plan
 		return v1alpha1.ReasonRestarting, "", nil
 	case restartIsLate:
 		return v1alpha1.ReasonRestartLate, "", nil
+	case restartDue:
 	}
 
 	older, err := r.hasOlderPod(ctx, o.wt.Namespace, w, t)

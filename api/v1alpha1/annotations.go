@@ -26,7 +26,7 @@ const AnnotationDeadToken = "wechattoken.io/dead-token"
 // writes it, and the kubelet looks at the Secret when it changes.
 const AnnotationTouchedFor = "wechattoken.io/touched-for"
 
-// AnnotationRestartPrefix, with the name of a WeChatToken behind it, is on the pod
+// AnnotationRestartPrefix and the name of a WeChatToken behind it are on the pod
 // templates of the workloads that were restarted for its token: the fingerprint
 // of what the Secret held then.
 const AnnotationRestartPrefix = "restart.wechattoken.io/"

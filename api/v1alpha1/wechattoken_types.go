@@ -159,7 +159,7 @@ type RestartTarget struct {
 	// they use the Secret. Those that Stakater's Reloader restarts are left to
 	// it.
 	// +optional
-	Selector *WorkloadSelector `json:"selector,omitempty"`
+	Selector WorkloadSelector `json:"selector,omitzero"`
 }
 
 // WorkloadSelector selects workloads by their own labels, not those of their
