@@ -309,6 +309,12 @@ func FuzzPlan(f *testing.F) {
 		if p.write != nil && o.inSecret.serves(o.wt) && !o.inSecret.ahead(now) && p.write.obtained.Before(o.inSecret.obtained) {
 			fail("never an older token over a newer one")
 		}
+		without := o
+		without.wt = o.wt.DeepCopy()
+		without.wt.Spec.Tickets = nil
+		if c := decide(without, window, now).call; c != nil && (p.call == nil || p.call.ticket != "" || p.call.check != c.check || p.call.force != c.force) {
+			fail("a wish for a ticket takes the place of no other call")
+		}
 		if p.call == nil {
 			return
 		}
@@ -322,8 +328,6 @@ func FuzzPlan(f *testing.F) {
 				fail("never ask for a ticket that nobody wants")
 			case known.trusted(now) && now.Sub(known.seen) < known.every():
 				fail("never ask twice in one slot")
-			case !now.Before(due(o.wt, best, window)) && !o.askedAt.After(best.obtained) && o.failure == nil:
-				fail("a token that is due comes first")
 			case o.polls[kind].failure != nil && o.polls[kind].failure.err.Code == 48001 && now.Sub(o.polls[kind].failure.at) < time.Hour && o.polled[kind] == o.wt.Generation:
 				fail("never ask within the hour for a ticket that WeChat does not give")
 			}
