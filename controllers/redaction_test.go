@@ -65,6 +65,8 @@ func TestRefusalDoesNotTellTheTicket(t *testing.T) {
 		present := w.ticket("shop", "wx_card_ticket")
 		var next string
 		w.refuse = func() error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			next = w.issued[len(w.issued)-1]
 			return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("not "+present+", nor "+next+" or "+base64.StdEncoding.EncodeToString([]byte(next))))
 		}
