@@ -90,9 +90,21 @@ type issued struct {
 	ended time.Time
 }
 
-// holds tells apart what a Secret holds at different times, without showing it;
-// empty if it holds nothing.
+// holds tells apart the tokens that a Secret holds at different times, without
+// showing them; empty if it holds none.
 func (t *issued) holds() string { return fingerprintIn(t) }
+
+// contents tells apart what a Secret holds at different times, tickets and all.
+func (t *issued) contents() string {
+	if t == nil || t.tickets == (tickets{}) {
+		return t.holds()
+	}
+	parts := []string{t.holds()}
+	for _, ticket := range t.tickets {
+		parts = append(parts, fingerprint(ticket.value))
+	}
+	return hash(parts...)[:16]
+}
 
 // replacedAt is when t, which a Secret is to carry now, replaced another token
 // there. before is the one that it carried last; nil if there was none.

@@ -114,7 +114,7 @@ func (r *WeChatTokenReconciler) touch(ctx context.Context, wt *v1alpha1.WeChatTo
 	key, secret, log := client.ObjectKeyFromObject(wt), wt.TokenSecretName(), ctrl.LoggerFrom(ctx)
 	ctx, this := r.touches.begin(ctrl.LoggerInto(r.calls, log), key)
 	go func() {
-		touched, err := r.touchPods(ctx, key.Namespace, secret, held.holds())
+		touched, err := r.touchPods(ctx, key.Namespace, secret, held.contents())
 		refusal := ""
 		switch {
 		case ctx.Err() != nil:
@@ -123,7 +123,7 @@ func (r *WeChatTokenReconciler) touch(ctx context.Context, wt *v1alpha1.WeChatTo
 		case err != nil:
 			log.Info("not all pods were touched: the kubelet brings them the token in its time", "cause", wechat.Redact(err.Error(), held.value))
 		default:
-			log.V(1).Info("touched pods", "pods", touched, "tokenFingerprint", held.holds())
+			log.V(1).Info("touched pods", "pods", touched, "for", held.contents())
 		}
 		ended := ctx.Err() != nil // by what is newer, or by the end of the controller
 		if news := r.touches.end(key, this, refusal); news && !ended {

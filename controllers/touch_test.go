@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
@@ -158,6 +160,47 @@ func TestAThousandPodsAreTouched(t *testing.T) {
 	tap.settle(t)
 	if got := tap.seen("pods")[before:]; len(got) > 0 {
 		t.Errorf("there is no other token, but %s", got)
+	}
+}
+
+// A ticket that comes into the Secret is in the file at once, too. It is no
+// reason for a restart: the token is the one that it was.
+func TestATicketIsTouchedForAndRestartsNothing(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	shop := deploymentOf("shop", podOf(asFile("shop")))
+	pods := n.run(shop)
+	n.create(appSecret(testAppSecret), weChatToken(touchingPods, restarting(theDeployment("shop"))))
+	n.operate(url, watchingConsumers)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	var last string
+	isTouched := func(when string) {
+		t.Helper()
+		eventually(t, "a touch "+when, func() error {
+			if err := n.Get(t.Context(), client.ObjectKeyFromObject(pods[0]), pods[0]); err != nil {
+				return err
+			}
+			if got := pods[0].Annotations[v1alpha1.AnnotationTouchedFor]; got == last || got != tokenIn(n.secret("shop")).contents() {
+				return fmt.Errorf("touched for %q", got)
+			}
+			return nil
+		})
+		last = pods[0].Annotations[v1alpha1.AnnotationTouchedFor]
+	}
+	isTouched("for the token")
+	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Tickets = []v1alpha1.TicketType{v1alpha1.TicketJSAPI} })
+	eventually(t, "a ticket", func() error {
+		if len(n.secret("shop").Data["jsapi_ticket"]) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	isTouched("for the ticket")
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	if got := n.rolledFor(shop); got != "" {
+		t.Errorf("restarted for %q, though the token is the first one", got)
 	}
 }
 

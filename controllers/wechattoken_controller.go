@@ -134,8 +134,10 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	switch {
 	case err == nil:
 		r.accounts.wrote(key, written(o.wt, p.write), p.write, p.repair)
-		if p.write.holds() != o.inSecret.holds() {
+		if p.write.contents() != o.inSecret.contents() {
 			r.touch(ctx, o.wt, p.write)
+		}
+		if p.write.holds() != o.inSecret.holds() {
 			ctrl.LoggerFrom(ctx).Info("wrote a new token", "secret", o.wt.TokenSecretName(), "tokenFingerprint", p.write.fingerprint, "expires", stamp(p.write.expires))
 		}
 		for kind, t := range p.write.tickets {

@@ -22,7 +22,7 @@ const AnnotationRefreshRequestedAt = "wechattoken.io/refresh-requested-at"
 const AnnotationDeadToken = "wechattoken.io/dead-token"
 
 // AnnotationTouchedFor is on pods that mount the Secret of a WeChatToken with
-// propagation Touch: the fingerprint of what the Secret holds. The operator
+// propagation Touch: a fingerprint of what the Secret holds. The operator
 // writes it, and the kubelet looks at the Secret when it changes.
 const AnnotationTouchedFor = "wechattoken.io/touched-for"
 
