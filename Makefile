@@ -85,6 +85,15 @@ fuzz: ## Try every fuzz target with made-up input, for FUZZTIME=20s each
 chaos: controlplane build ## Let the operator live while everything around it breaks: 11 minutes; CHAOS=-seed=7 repeats a run
 	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/chaos $(CHAOS)
 
+.PHONY: e2e
+e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONFIG's cluster: as root, 8 minutes, the first time 20
+	@hack/e2e/run.sh
+
+# Real time: tokens live 2 hours, and the kubelet looks as often as it does by default.
+.PHONY: propagation
+propagation: ## Measure the way of a token from the Secret to the file, for docs/propagation.md: as root, 8 minutes
+	@hack/e2e/run.sh -run TestTouchBringsTheFileSooner -args -real-time -accounts 20 -rounds 3 -out $(CURDIR)/docs/propagation.svg
+
 .PHONY: lint
 lint: ## Run every linter; the first time, building them takes some minutes
 	$(LINT) run
@@ -135,6 +144,15 @@ image-test: ## Build the images without a registry, compare them with those of h
 
 ##@ Use
 
+.PHONY: node
+node: ## Make this machine a cluster of one node, with the operator and the samples on it: as root, 2 minutes, the first time 15
+	@hack/node/up.sh
+	@hack/node/install.sh
+
+.PHONY: node-down
+node-down: ## End that node and remove everything it made
+	@go run ./hack/node down
+
 .PHONY: demo
 demo: controlplane build ## Watch it work, on a real API server and a fake WeChat
 	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/demo
@@ -164,4 +182,4 @@ clean: ## Remove what was built
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -16,7 +16,7 @@ done
 kubectl rollout status --timeout=3m --namespace=fake-wechat deployment/fake-wechat
 kubectl rollout status --timeout=3m --namespace=wechat-token-operator deployment/wechat-token-operator
 kubectl create secret generic shop-app --from-literal=appsecret=0123456789abcdef0123456789abcdef
-kubectl apply -f config/samples/touch-and-restart.yaml -f config/samples/consumer-file.yaml -f config/samples/consumer-env.yaml
+kubectl apply -f config/samples/touch-and-restart/stable.yaml -f config/samples/consumer-file.yaml -f config/samples/consumer-env.yaml
 kubectl wait --timeout=3m --for=condition=Ready wechattoken/shop
 kubectl rollout status --timeout=3m deployment/shop-file
 kubectl rollout status --timeout=3m deployment/shop-env

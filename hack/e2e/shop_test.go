@@ -1,0 +1,318 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/hack/e2e/report"
+)
+
+// Rotations that the shop lives through at least.
+const rotations = 5
+
+// The operator as it is installed, and pods that call WeChat all the time with
+// the token they have, from a file and from the environment. Whatever happens
+// meanwhile, none of their calls has a dead token.
+func TestOperatorInACluster(t *testing.T) {
+	c := connect(t)
+	c.install(t)
+	s := c.openShop(t)
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"SamplesRunAsTheyStand", c.samplesRunAsTheyStand},
+		{"RefreshIsSeenInTheContainer", c.refreshIsSeenInTheContainer},
+		{"LeaderIsDeleted", s.leaderIsDeleted},
+		{"KubeletRestarts", s.kubeletRestarts},
+		{"UpgradeCostsNoCall", s.upgradeCostsNoCall},
+		{"SecretGoesWithItsToken", c.secretGoesWithItsToken},
+		{"NamespaceGoes", c.namespaceGoes},
+		{"NoDeadToken", s.noDeadToken},
+	} {
+		if !t.Run(step.name, step.run) {
+			return // the next would only say it again
+		}
+	}
+}
+
+// shop is the namespace with the samples in it.
+type shop struct {
+	*cluster
+	*diary
+	tokens func() []string // fingerprints so far, oldest first
+}
+
+const shopNamespace = "shop"
+
+// openShop applies the samples. Only what the pods run is another program: it
+// calls WeChat, and writes down what it finds.
+func (c *cluster) openShop(t *testing.T) *shop {
+	t.Helper()
+	token := sample[v1alpha1.WeChatToken](t, "touch-and-restart/stable.yaml")
+	c.create(t, shopNamespace, appSecret(), token,
+		calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"),
+		calling(sample[appsv1.Deployment](t, "consumer-env.yaml")))
+	s := &shop{cluster: c, diary: c.follow(t, shopNamespace)}
+	c.isReady(t, shopNamespace, "shop")
+	s.tokens = c.collect(t, shopNamespace, "shop")
+	c.available(t, shopNamespace, "shop-file")
+	c.available(t, shopNamespace, "shop-env")
+	return s
+}
+
+// calling makes a sample run the consumer of these tests.
+func calling(d *appsv1.Deployment, args ...string) *appsv1.Deployment {
+	container := &d.Spec.Template.Spec.Containers[0]
+	container.Image, container.Command = consumerImage, nil
+	container.Args = append([]string{"--wechat-url=" + weChatURL}, args...)
+	return d
+}
+
+// collect writes down the fingerprints of the tokens of a WeChatToken until the
+// test ends.
+func (c *cluster) collect(t *testing.T, namespace, name string) func() []string {
+	t.Helper()
+	d := struct {
+		seen chan []string
+		stop chan struct{}
+	}{make(chan []string), make(chan struct{})}
+	t.Cleanup(func() { close(d.stop) })
+	go func() {
+		var seen []string
+		for {
+			wt, err := c.token(namespace, name)
+			if f := wt.Status.TokenFingerprint; err == nil && f != "" && !slices.Contains(seen, f) {
+				seen = append(seen, f)
+			}
+			select {
+			case <-d.stop:
+				return
+			case d.seen <- slices.Clone(seen):
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+	return func() []string { return <-d.seen }
+}
+
+// samplesRunAsTheyStand applies them as a user does, unchanged: the containers
+// print the fingerprint of the token that the status has.
+func (c *cluster) samplesRunAsTheyStand(t *testing.T) {
+	c.create(t, "samples", appSecret())
+	for _, file := range []string{"touch-and-restart/stable.yaml", "consumer-file.yaml", "consumer-env.yaml"} {
+		c.mustKubectl(t, "apply", "--namespace=samples", "-f", "../../config/samples/"+file)
+	}
+	c.isReady(t, "samples", "shop")
+	for _, app := range []string{"shop-file", "shop-env"} {
+		eventually(t, "the token in "+app, func() error {
+			said, err := c.kubectl("logs", "--namespace=samples", "--selector=app="+app, "--tail=1")
+			if err != nil {
+				return err
+			}
+			if f := c.fingerprint(t, "samples", "shop"); !strings.HasPrefix(said, "token "+f+" works until ") {
+				return fmt.Errorf("it says %q, want the token %s", said, f)
+			}
+			return nil
+		})
+	}
+}
+
+// A user bumps the annotation, and the container finds the new token in its file.
+func (c *cluster) refreshIsSeenInTheContainer(t *testing.T) {
+	token := sample[v1alpha1.WeChatToken](t, "touch-and-restart/stable.yaml")
+	token.Name, token.Spec.AppID, token.Spec.Restart = "forced", "wx00000000000f0ced", v1alpha1.Restart{}
+	token.Spec.Secret.Name = "shop-token"
+	c.create(t, "forced", appSecret(), token,
+		calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"))
+	d := c.follow(t, "forced")
+	c.isReady(t, "forced", "forced")
+	c.available(t, "forced", "shop-file")
+	before := c.fingerprint(t, "forced", "forced")
+	c.mustKubectl(t, "annotate", "--namespace=forced", "wechattoken/forced", "wechattoken.io/refresh-requested-at=now")
+	after := c.nextToken(t, "forced", "forced", before)
+	eventually(t, "the new token in the container", func() error {
+		if d.saw("shop-file", after).IsZero() {
+			return fmt.Errorf("the container has not seen %s", after)
+		}
+		return nil
+	})
+	if wt, err := c.token("forced", "forced"); err != nil || wt.Status.LastHandledRefreshAt != "now" {
+		t.Errorf("the echo is %q (%v), want %q", wt.Status.LastHandledRefreshAt, err, "now")
+	}
+}
+
+// leaderIsDeleted deletes the pod that leads: the stand-by goes on.
+func (s *shop) leaderIsDeleted(t *testing.T) {
+	leader := s.leader(t)
+	before := s.fingerprint(t, shopNamespace, "shop")
+	s.mustKubectl(t, "delete", "pod", "--namespace="+operatorNamespace, "--wait=false", leader)
+	eventually(t, "another leader", func() error {
+		if s.leader(t) == leader {
+			return fmt.Errorf("%s still leads", leader)
+		}
+		return nil
+	})
+	s.nextToken(t, shopNamespace, "shop", before)
+	s.available(t, operatorNamespace, operatorName)
+}
+
+// kubeletRestarts kills the kubelet in the middle of a rotation. Pods go on
+// without it, and it brings them the new token when it is back.
+func (s *shop) kubeletRestarts(t *testing.T) {
+	command := os.Getenv("E2E_RESTART_KUBELET")
+	if command == "" {
+		t.Fatal("E2E_RESTART_KUBELET does not say how to restart the kubelet; with kind for instance: docker exec kind-control-plane systemctl restart kubelet")
+	}
+	before := s.fingerprint(t, shopNamespace, "shop")
+	after := s.nextToken(t, shopNamespace, "shop", before)
+	restart := exec.Command("sh", "-c", command)
+	restart.Dir = "../.."
+	if out, err := restart.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	eventually(t, "the token in the file", func() error {
+		if s.saw("shop-file", after).IsZero() {
+			return fmt.Errorf("the container has not seen %s", after)
+		}
+		return nil
+	})
+	eventually(t, "the node", func() error {
+		var nodes corev1.NodeList
+		if err := s.List(t.Context(), &nodes); err != nil {
+			return err
+		}
+		for _, n := range nodes.Items {
+			for _, condition := range n.Status.Conditions {
+				if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
+					return fmt.Errorf("node %s is not ready: %s", n.Name, condition.Message)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// upgradeTries is how often the upgrade is tried: it costs no call, but a token
+// may become due meanwhile, and a machine be slow.
+const upgradeTries = 4
+
+// upgradeCostsNoCall rolls the operator to another image and back, just after a
+// rotation.
+func (s *shop) upgradeCostsNoCall(t *testing.T) {
+	images := []string{nextOperatorImage, operatorImage}
+	var found []string
+	for try := range upgradeTries {
+		before := s.fingerprint(t, shopNamespace, "shop")
+		s.nextToken(t, shopNamespace, "shop", before)
+		old, calls := s.operatorPods(t), s.tokenCalls(t)
+		held := s.fingerprint(t, shopNamespace, "shop")
+		s.mustKubectl(t, "set", "image", "--namespace="+operatorNamespace, "deployment/"+operatorName, "manager="+images[try%2])
+		s.available(t, operatorNamespace, operatorName)
+		leader := s.leader(t)
+		if after := s.operatorPods(t); slices.ContainsFunc(after, func(p string) bool { return slices.Contains(old, p) }) || !slices.Contains(after, leader) {
+			t.Fatalf("of the pods %q still %q are there, and %s leads", old, after, leader)
+		}
+		got := s.tokenCalls(t) - calls
+		if got == 0 && s.fingerprint(t, shopNamespace, "shop") == held {
+			return
+		}
+		found = append(found, strconv.Itoa(got))
+	}
+	t.Errorf("%s calls of WeChat during %d upgrades, want 0 in one of them", strings.Join(found, ", "), upgradeTries)
+}
+
+// tokenCalls are the calls for a token of the shop's account so far.
+func (s *shop) tokenCalls(t *testing.T) int {
+	t.Helper()
+	counts := s.stats(t, s.appID())
+	return counts.Stable.Calls + counts.Classic.Calls
+}
+
+func (s *shop) appID() string { return "wx0123456789abcdef" }
+
+// secretGoesWithItsToken deletes a WeChatToken: the garbage collector takes its
+// Secret, and leaves the user's.
+func (c *cluster) secretGoesWithItsToken(t *testing.T) {
+	token := sample[v1alpha1.WeChatToken](t, "stable.yaml")
+	token.Spec.AppID = "wx00000000000de1e7"
+	c.create(t, "deleted", appSecret(), token)
+	c.isReady(t, "deleted", "shop")
+	c.mustKubectl(t, "delete", "wechattoken", "shop", "--namespace=deleted")
+	c.gone(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "deleted", Name: "shop-token"}})
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "deleted", Name: "shop-app"}, &corev1.Secret{}); err != nil {
+		t.Errorf("the user's Secret: %v", err)
+	}
+}
+
+// namespaceGoes deletes a namespace with everything in it: nothing holds it up.
+func (c *cluster) namespaceGoes(t *testing.T) {
+	token := sample[v1alpha1.WeChatToken](t, "stable.yaml")
+	token.Spec.AppID = "wx00000000000607e0"
+	c.create(t, "going", appSecret(), token,
+		calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"))
+	c.isReady(t, "going", "shop")
+	c.available(t, "going", "shop-file")
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "going"}}
+	if err := c.Delete(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	c.gone(t, ns)
+}
+
+// noDeadToken waits until the shop has seen enough rotations, and looks what its
+// pods and WeChat have to say.
+func (s *shop) noDeadToken(t *testing.T) {
+	for last := ""; len(s.tokens()) <= rotations; {
+		last = s.nextToken(t, shopNamespace, "shop", last)
+	}
+	tokens := s.tokens()
+	for app, reason := range map[string]string{
+		"shop-file": "its file follows the Secret",
+		"shop-env":  "it is restarted for each token",
+	} {
+		eventually(t, app+" to have the last token", func() error {
+			if s.saw(app, tokens[len(tokens)-1]).IsZero() {
+				return fmt.Errorf("it has not seen %s", tokens[len(tokens)-1])
+			}
+			return nil
+		})
+		for _, token := range tokens {
+			if s.saw(app, token).IsZero() {
+				t.Errorf("%s has never seen the token %s, though %s", app, token, reason)
+			}
+		}
+		for _, event := range []report.Event{report.Dead, report.Failed} {
+			for _, l := range s.of(app, event) {
+				t.Errorf("%s at %s, with the token %s: %s %s", app, l.At, l.Fingerprint, l.Event, l.Detail)
+			}
+		}
+	}
+	counts := s.stats(t, s.appID())
+	if counts.DeadTokens != 0 || counts.Business.OK == 0 {
+		t.Errorf("WeChat has counted %d calls with a live token and %d with a dead one, want 0 of these", counts.Business.OK, counts.DeadTokens)
+	}
+	t.Logf("%d tokens, %d calls with a live one and %d with a dead one", len(tokens), counts.Business.OK, counts.DeadTokens)
+
+	var file appsv1.Deployment
+	if err := s.Get(t.Context(), client.ObjectKey{Namespace: shopNamespace, Name: "shop-file"}, &file); err != nil {
+		t.Fatal(err)
+	}
+	if file.Generation != 1 {
+		t.Errorf("shop-file has generation %d: nobody should have restarted it", file.Generation)
+	}
+}
