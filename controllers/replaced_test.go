@@ -24,14 +24,19 @@ func TestTheSecretRemembersWhenItsTokenReplacedAnother(t *testing.T) {
 			t.Errorf("the first token has replaced one at %s", replaced())
 		}
 		calls := w.calls()
-		w.edit("shop", func(s *corev1.Secret) { s.Annotations[annotationReplacedAt] = stamp(time.Now()) })
-		w.run(time.Minute)
-		w.restart()
-		w.run(time.Minute)
-		if !replaced().IsZero() || w.calls() != calls {
-			t.Errorf("what somebody has added is believed: %s, %d calls", replaced(), w.calls()-calls)
+		for _, added := range []string{annotationReplacedAt, annotationDiedEarly} {
+			w.edit("shop", func(s *corev1.Secret) { s.Annotations[added] = stamp(time.Now()) })
+			w.run(time.Minute)
+			w.restart()
+			w.run(time.Minute)
+			if !replaced().IsZero() || w.calls() != calls {
+				t.Errorf("%s, which somebody has added, is believed: %s, %d calls", added, replaced(), w.calls()-calls)
+			}
 		}
-		w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, annotationReplacedAt) })
+		w.edit("shop", func(s *corev1.Secret) {
+			delete(s.Annotations, annotationReplacedAt)
+			delete(s.Annotations, annotationDiedEarly)
+		})
 		w.change(reporting(w.report())) // and another write without another token
 		w.run(time.Minute)
 		if !replaced().IsZero() {

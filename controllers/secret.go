@@ -235,14 +235,8 @@ func tokenIn(s *corev1.Secret) *issued {
 	if s == nil {
 		return nil
 	}
-	a := s.Annotations
-	if a[annotationSeal] != seal(a) {
-		// Perhaps somebody has added what was not there when the seal was made.
-		// An apply could not take it away again: it is theirs.
-		a = maps.Clone(a)
-		delete(a, annotationReplacedAt)
-	}
-	if a[annotationSeal] != seal(a) {
+	a := sealed(s.Annotations)
+	if a == nil {
 		return nil
 	}
 	t := &issued{
@@ -279,6 +273,22 @@ func tokenIn(s *corev1.Secret) *issued {
 		if fingerprint(string(v)) == t.fingerprint {
 			t.value = string(v)
 			return t
+		}
+	}
+	return nil
+}
+
+// sealed are those of the annotations that the seal was made for; nil if it fits
+// none. Somebody may have added one that is not always there: an apply could not
+// take it away again, for it is theirs.
+func sealed(a map[string]string) map[string]string {
+	for _, added := range [][]string{{}, {annotationReplacedAt}, {annotationDiedEarly}, {annotationReplacedAt, annotationDiedEarly}} {
+		own := maps.Clone(a)
+		for _, k := range added {
+			delete(own, k)
+		}
+		if own[annotationSeal] == seal(own) {
+			return own
 		}
 	}
 	return nil
