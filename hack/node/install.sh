@@ -15,7 +15,8 @@ for _ in 1 2 3; do # the policies want the kind to be known
 done
 kubectl rollout status --timeout=3m --namespace=fake-wechat deployment/fake-wechat
 kubectl rollout status --timeout=3m --namespace=wechat-token-operator deployment/wechat-token-operator
-kubectl create secret generic shop-app --from-literal=appsecret=0123456789abcdef0123456789abcdef
+bin/controlplane/kubectl create secret generic shop-app --from-literal=appsecret=0123456789abcdef0123456789abcdef --dry-run=client -o yaml |
+	kubectl apply -f -
 kubectl apply -f config/samples/touch-and-restart/stable.yaml -f config/samples/consumer-file.yaml -f config/samples/consumer-env.yaml
 kubectl wait --timeout=3m --for=condition=Ready wechattoken/shop
 kubectl rollout status --timeout=3m deployment/shop-file
