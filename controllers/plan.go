@@ -58,7 +58,7 @@ type plan struct {
 //   - WeChat is asked whether the token lives when a consumer has reported it
 //     dead, or when the probe is due (check.go).
 //   - WeChat is asked for the tickets that the spec wants in their time, when
-//     nothing else is wanted of it (tickets.go).
+//     nothing else is wanted of it (ticket_polls.go).
 //   - The object is looked at again when any of this may change by time alone.
 func decide(o observed, window time.Duration, now time.Time) plan {
 	best := newest(o, now)

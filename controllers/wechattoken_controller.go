@@ -2,10 +2,11 @@
 //
 // One reconcile observes the cluster and what WeChat has answered (observe.go),
 // decides (plan.go, a pure function), acts, looks after the pods that use the
-// Secret (consumers.go, restart.go), and records. All effects are in this file, but
-// for the touches of pods (touch.go); these and the calls to WeChat (account.go)
-// run beside the workers and wake the object when they end. What must be remembered stands on the Secret (secret.go), and
-// status is a view that nothing is decided from.
+// Secret (consumers.go, restart.go), and records. All effects are in this file,
+// but for the touches of pods (touch.go); these and the calls to WeChat run
+// beside the workers and wake the object when they end (calls.go). What must be
+// remembered stands on the Secret (secret.go), and status is a view that nothing
+// is decided from.
 package controllers
 
 import (
