@@ -9,8 +9,9 @@ import (
 
 // A token may die before its time: somebody else has fetched one (Classic), or
 // forced one (Stable). The operator learns it from a report of a consumer, from
-// its own probe, or from a call for a ticket, and believes none: it asks WeChat whether the token
-// lives before it does anything about it. A false report so costs one question.
+// its own probe, or from a call for a ticket, and believes none: it asks WeChat
+// whether the token lives before it does anything about it. A false report so
+// costs one question.
 
 const (
 	// checkSpacing is the least time between two questions about one token, so

@@ -269,6 +269,13 @@ func TestRefusedRestartsAreTold(t *testing.T) {
 	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartRefused); !strings.Contains(got, "the policy of the house") || !strings.Contains(got, `Deployment "shop"`) {
 		t.Errorf("message %s", got)
 	}
+	// Without an AppSecret, too: the token is there all the same.
+	if err := n.Delete(t.Context(), appSecret(testAppSecret)); err != nil {
+		t.Fatal(err)
+	}
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonAppSecretMissing)
+	n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonRestartRefused)
+
 	refusing.Store(false)
 	n.rollTo(shop, rollout{updated: 2, available: 1}) // what changes at the workload wakes
 	n.rollTo(shop, finished)

@@ -167,7 +167,10 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 // redacted is the text of an error of the API server without what was written
 // and read, plain or as the API writes it: a policy may quote it.
 func redacted(err error, o observed, t *issued) string {
-	secrets := []string{o.creds.AppSecret}
+	var secrets []string
+	if o.creds != nil {
+		secrets = append(secrets, o.creds.AppSecret)
+	}
 	for _, in := range []*issued{t, o.inSecret} {
 		if in == nil {
 			continue
