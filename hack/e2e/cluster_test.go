@@ -60,7 +60,7 @@ func connect(t *testing.T) *cluster {
 	ctrllog.SetLogger(logr.Discard()) // its client would complain that nobody did
 	c := &cluster{kubeconfig: os.Getenv("E2E_KUBECONFIG")}
 	if c.kubeconfig == "" {
-		t.Fatal("E2E_KUBECONFIG does not say which cluster to use: run `make e2e`, which makes one of this machine, or set it to the kubeconfig of a cluster that has the images of `make e2e-images`")
+		t.Fatal("E2E_KUBECONFIG does not say which cluster to use: run `make e2e`, which makes one of this machine, or set it to the kubeconfig of a cluster that has the images of hack/node/images.sh")
 	}
 	cfg, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
 	if err != nil {

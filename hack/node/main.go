@@ -26,7 +26,9 @@ const usage = `node makes this machine a Kubernetes cluster of one node. It need
   go run ./hack/node restart PROGRAM   kill one of its programs, such as kubelet; it comes back
   go run ./hack/node down              end it and remove everything it made
 
-Flags:
+It runs in the root of the repository, with the programs that
+hack/controlplane/build.sh leaves in bin/controlplane, and writes to
+/var/lib/wechattoken-node.
 `
 
 func main() {
@@ -37,13 +39,8 @@ func main() {
 		}
 		return
 	}
-	n := node{}
-	flag.StringVar(&n.dir, "dir", "/var/lib/wechattoken-node", "`folder` for everything the node writes; short, for the paths of sockets are")
-	flag.StringVar(&n.programs, "programs", "bin/controlplane", "`folder` with what `make nodeplane` builds")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), usage)
-		flag.PrintDefaults()
-	}
+	n := node{dir: "/var/lib/wechattoken-node", programs: "bin/controlplane"}
+	flag.Usage = func() { fmt.Fprint(flag.CommandLine.Output(), usage) }
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

@@ -15,8 +15,8 @@ import (
 
 // node is a cluster of one node in a folder.
 type node struct {
-	dir      string // what it writes
-	programs string // etcd, kubelet and the others
+	dir      string // for all that it writes; short, for the paths of sockets are
+	programs string // the folder with etcd, kubelet and the others
 }
 
 // The networks of the node. All but the first exist within its network namespace

@@ -91,7 +91,7 @@ func (n node) check() error {
 	}
 	for _, s := range n.services() {
 		if _, err := exec.LookPath(s.args[0]); err != nil {
-			return fmt.Errorf("there is no %s: `make nodeplane` builds it", s.args[0])
+			return fmt.Errorf("there is no %s: `hack/controlplane/build.sh` and `hack/controlplane/build.sh node` build it", s.args[0])
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Brings up the node with all images on it that the end-to-end tests need. What it
-# needs itself it builds, or installs from Debian's packages. Its arguments are
-# flags of the program beside this script.
+# needs itself it builds, or installs from Debian's packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -19,5 +18,5 @@ hack/controlplane/build.sh
 hack/controlplane/build.sh node
 hack/node/images.sh
 go build -o bin/node ./hack/node
-bin/node "$@" up
-bin/node "$@" load bin/images/*.tar
+bin/node up
+bin/node load bin/images/*.tar
