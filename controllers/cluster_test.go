@@ -4,8 +4,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -123,7 +125,6 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 			DefaultNamespaces: map[string]cache.Config{n.name: {}},
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Secret{}:      {Transform: StripSecretMetadata},
 				&appsv1.Deployment{}:  {Transform: StripWorkload},
 				&appsv1.StatefulSet{}: {Transform: StripWorkload},
 				&appsv1.DaemonSet{}:   {Transform: StripWorkload},
@@ -148,7 +149,8 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 		Consumers:    o.consumers,
 		Pods:         mgr.GetAPIReader(),
 	}
-	if err := r.SetupWithManager(ctx, mgr, o.workers); err != nil {
+	namespaces := slices.Collect(maps.Keys(o.options.Cache.DefaultNamespaces))
+	if err := r.SetupWithManager(ctx, mgr, namespaces, o.workers); err != nil {
 		n.t.Fatal(err)
 	}
 	done := make(chan struct{})

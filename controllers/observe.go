@@ -21,9 +21,16 @@ import (
 // observation, not an error.
 func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observed, error) {
 	o := observed{wt: wt}
+	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
+	r.secrets.name(client.ObjectKeyFromObject(wt), names{target: target.Name, appSecret: wt.Spec.AppSecretRef.Name})
 	var err error
-	if o.secret, err = r.secret(ctx, wt, wt.TokenSecretName()); err != nil {
-		return o, err
+	// Of a WeChatToken that has just been made nobody has written a Secret yet.
+	// Otherwise the watch's word is not enough that there is none: it may lag
+	// behind what the last leader wrote.
+	if isNew := len(wt.Status.Conditions) == 0; !isNew || !r.secrets.absent(target) {
+		if o.secret, err = r.secret(ctx, wt, target.Name); err != nil {
+			return o, err
+		}
 	}
 	o.inSecret = tokenIn(o.secret)
 	if o.holder, err = r.holder(ctx, wt, o.secret); err != nil || o.holder != "" {
@@ -92,16 +99,21 @@ func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeCha
 	return found, nil
 }
 
-// secret reads a Secret; nil if there is none.
+// secret is a Secret as it is known, or else as it is read; nil if there is none.
 func (r *WeChatTokenReconciler) secret(ctx context.Context, wt *v1alpha1.WeChatToken, name string) (*corev1.Secret, error) {
+	id := types.NamespacedName{Namespace: wt.Namespace, Name: name}
+	if known := r.secrets.recall(id); known != nil {
+		return known, nil
+	}
 	var s corev1.Secret
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: name}, &s)
+	err := r.Secrets.Get(ctx, id, &s)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read Secret %q: %w", name, err)
 	}
+	r.secrets.remember(&s)
 	return &s, nil
 }
 
@@ -166,13 +178,7 @@ func older(a, b *v1alpha1.WeChatToken) bool {
 
 // observeOld looks for Secrets that wt owns under names it no longer uses.
 func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observed) error {
-	owned := metav1.PartialObjectMetadataList{}
-	owned.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	if err := r.Client.List(ctx, &owned, client.InNamespace(o.wt.Namespace), client.MatchingFields{indexOwner: string(o.wt.UID)}); err != nil {
-		return err
-	}
-	for i := range owned.Items {
-		name := owned.Items[i].Name
+	for _, name := range r.secrets.ownedBy(o.wt.UID) {
 		if name == o.wt.TokenSecretName() || name == o.wt.Spec.AppSecretRef.Name {
 			continue
 		}
@@ -181,7 +187,7 @@ func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observed) err
 			return err
 		}
 		if s == nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[annotationSeal] == "" {
-			continue // the cache is behind, or a person made it
+			continue // the watch is behind, or a person made it
 		}
 		o.old = append(o.old, s)
 		if t := tokenIn(s); t != nil && (o.inOld == nil || t.obtained.After(o.inOld.obtained)) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
@@ -200,6 +201,28 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 			WithController(true)).
 		WithType(corev1.SecretTypeOpaque).
 		WithData(data)
+}
+
+// applied is the Secret that the API server has answered with when s was applied.
+func applied(s *corev1ac.SecretApplyConfiguration) *corev1.Secret {
+	is := &corev1.Secret{Data: s.Data}
+	is.Namespace, is.Name = *s.Namespace, *s.Name
+	is.UID, is.ResourceVersion = deref(s.UID), deref(s.ResourceVersion)
+	is.Labels, is.Annotations = s.Labels, s.Annotations
+	for _, o := range s.OwnerReferences {
+		is.OwnerReferences = append(is.OwnerReferences, metav1.OwnerReference{
+			APIVersion: deref(o.APIVersion), Kind: deref(o.Kind), Name: deref(o.Name), UID: deref(o.UID),
+			Controller: o.Controller, BlockOwnerDeletion: o.BlockOwnerDeletion,
+		})
+	}
+	return is
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 // carries reports whether s has all of want. It may have more: people add

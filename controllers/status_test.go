@@ -25,6 +25,7 @@ func TestReadyFollowsTheTokenWhileTheClusterFails(t *testing.T) {
 		inWorld(t, wechattest.Config{}, func(w *world) {
 			w.create(appSecret(testAppSecret), weChatToken())
 			w.run(time.Minute)
+			w.restart() // what it has read would do for hours
 			w.r.Secrets = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
 				Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
 					return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("no RBAC"))

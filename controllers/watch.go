@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -29,7 +28,6 @@ import (
 // The field indexes of the cache.
 const (
 	indexSecrets = "secrets" // WeChatTokens by the names of the Secrets they read or write
-	indexOwner   = "owner"   // Secrets by the UID of the WeChatToken that controls them
 	indexAppID   = "appid"   // WeChatTokens by appid and mode, see accountName
 	indexRestart = "restart" // WeChatTokens by the kinds of workloads that they want restarted
 	indexUses    = "uses"    // workloads by the names of the Secrets that their pods use
@@ -42,13 +40,17 @@ const (
 )
 
 // SetupWithManager watches the WeChatTokens and the metadata of all Secrets, and,
-// if it is to look after consumers, the workloads; never pods.
+// if it is to look after consumers, the workloads; never pods. It does so in the
+// given namespaces, or in all if there are none.
 // workers is how many objects are reconciled at once.
-func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int) error {
+func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, namespaces []string, workers int) error {
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	b := ctrl.NewControllerManagedBy(mgr)
+	if err := r.watchSecrets(b, mgr, namespaces); err != nil {
+		return err
+	}
 	if r.Consumers {
 		for _, kind := range workloadKinds() {
 			if err := mgr.GetFieldIndexer().IndexField(ctx, kind, indexUses, usedBy); err != nil {
@@ -60,7 +62,6 @@ func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	return b.
 		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
 		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.usersOf)).
 		WatchesRawSource(source.Func(r.start)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -78,16 +79,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppID, accountNames); err != nil {
 		return err
 	}
-	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy); err != nil {
-		return err
-	}
-	return indexer.IndexField(ctx, secretMetadata(), indexOwner, ownerOf)
-}
-
-func secretMetadata() *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	return m
+	return indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy)
 }
 
 func secretsOf(obj client.Object) []string {
@@ -103,14 +95,6 @@ func accountNames(obj client.Object) []string {
 // Whether they do, their AppSecrets decide.
 func accountName(wt *v1alpha1.WeChatToken) string {
 	return wt.Spec.AppID + "/" + string(wt.Spec.ModeOrDefault())
-}
-
-func ownerOf(obj client.Object) []string {
-	owner := metav1.GetControllerOf(obj)
-	if owner == nil || owner.Kind != kind {
-		return nil
-	}
-	return []string{string(owner.UID)}
 }
 
 func kindsRestartedBy(obj client.Object) []string {
@@ -229,14 +213,4 @@ func (r *WeChatTokenReconciler) followersOf(ctx context.Context, obj client.Obje
 		return slices.ContainsFunc(wt.Spec.Restart.Workloads, func(t v1alpha1.RestartTarget) bool { return selects(t, w, wt.TokenSecretName()) })
 	})
 	return requests
-}
-
-// StripSecretMetadata is the cache transform for the metadata of Secrets: it
-// keeps what the watch is for, the name and the owner. A cluster has many
-// Secrets that are not ours.
-func StripSecretMetadata(obj any) (any, error) {
-	if m, ok := obj.(*metav1.PartialObjectMetadata); ok {
-		m.Labels, m.Annotations, m.ManagedFields = nil, nil, nil
-	}
-	return obj, nil
 }

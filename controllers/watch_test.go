@@ -4,21 +4,10 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
-
-func TestStripKeepsTheOwnerAlone(t *testing.T) {
-	m := secretMetadata()
-	m.Labels, m.Annotations = map[string]string{"a": "b"}, map[string]string{"a": "b"}
-	m.OwnerReferences = []metav1.OwnerReference{{UID: "u"}}
-	m.ManagedFields = []metav1.ManagedFieldsEntry{{}}
-	if _, err := StripSecretMetadata(m); err != nil || m.Labels != nil || m.Annotations != nil || m.ManagedFields != nil || len(m.OwnerReferences) != 1 {
-		t.Errorf("left: %+v", m.ObjectMeta)
-	}
-}
 
 // P7: our own writes of the status wake nobody.
 func TestStatusWritesPassUnseen(t *testing.T) {

@@ -38,10 +38,9 @@ import (
 
 // WeChatTokenReconciler keeps the Secrets of all WeChatTokens filled.
 type WeChatTokenReconciler struct {
-	// Client reads WeChatTokens and the metadata of Secrets from the cache, and
-	// writes. Its field owner is set.
+	// Client reads WeChatTokens from the cache, and writes. Its field owner is set.
 	Client client.Client
-	// Secrets reads whole Secrets, live: no cache holds a token or an AppSecret.
+	// Secrets reads Secrets, live. What was read is held (secrets.go).
 	Secrets client.Reader
 	Events  events.EventRecorder
 	WeChat  *wechat.Client
@@ -55,6 +54,8 @@ type WeChatTokenReconciler struct {
 	Pods client.Reader
 
 	accounts accounts
+	secrets  secrets
+	watches  []*secretWatch
 	written  sync.Map // types.NamespacedName to statusWrite
 	restarts restarts
 	touches  touches
@@ -81,6 +82,7 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	if wt.UID == "" || !wt.DeletionTimestamp.IsZero() {
 		r.accounts.forget(req.NamespacedName)
+		r.secrets.forget(req.NamespacedName)
 		r.written.Delete(req.NamespacedName)
 		r.restarts.byToken.Delete(req.NamespacedName)
 		r.touches.forget(req.NamespacedName)
@@ -213,12 +215,19 @@ func fingerprintIn(t *issued) string {
 // write applies the target Secret. On one that was seen it insists on what was
 // seen, so that nothing newer is overwritten; and it takes fields from others
 // only there, where decide has made sure that the Secret is ours.
-func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) error {
+func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) (err error) {
 	s := render(o.wt, t)
 	if o.secret == nil {
-		return r.writeNew(ctx, s)
+		err = r.writeNew(ctx, s)
+	} else {
+		err = r.Client.Apply(ctx, s.WithResourceVersion(o.secret.ResourceVersion), client.ForceOwnership)
 	}
-	return r.Client.Apply(ctx, s.WithResourceVersion(o.secret.ResourceVersion), client.ForceOwnership)
+	if err != nil {
+		r.secrets.doubt(types.NamespacedName{Namespace: *s.Namespace, Name: *s.Name})
+		return err
+	}
+	r.secrets.wrote(applied(s))
+	return nil
 }
 
 // writeNew applies a target Secret that was not there. Server-side apply cannot

@@ -26,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -52,6 +53,7 @@ type world struct {
 	queue map[types.NamespacedName]time.Time // when to reconcile
 
 	secretWrites, statusWrites int
+	reconciles                 int
 	events                     []string
 	log                        bytes.Buffer // all that the operator logs
 	issued                     []string     // all tokens and tickets that WeChat sent
@@ -82,7 +84,6 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 			WithIndex(&v1alpha1.WeChatToken{}, indexSecrets, secretsOf).
 			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
 			WithIndex(&v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy).
-			WithIndex(secretMetadata(), indexOwner, ownerOf).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 					if w.refuse != nil {
@@ -92,11 +93,15 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 					}
 					return w.effect("write of the Secret", func() error {
 						w.secretWrites++
+						defer w.watched(*obj.(*corev1ac.SecretApplyConfiguration).Name) //nolint:forcetypeassert // nothing else is applied
 						return c.Apply(ctx, obj, opts...)
 					})
 				},
 				Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
-					return w.effect("delete of the old Secret", func() error { return c.Delete(ctx, obj, opts...) })
+					return w.effect("delete of the old Secret", func() error {
+						defer w.watched(obj.GetName())
+						return c.Delete(ctx, obj, opts...)
+					})
 				},
 				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 					return w.effect("write of the status", func() error {
@@ -125,6 +130,13 @@ func (w *world) restart() {
 		calls:        w.t.Context(),
 	}
 	w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
+	var secrets corev1.SecretList
+	if err := w.client.List(w.t.Context(), &secrets); err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range secrets.Items {
+		w.watched(secrets.Items[i].Name)
+	}
 	var all v1alpha1.WeChatTokenList
 	if err := w.client.List(w.t.Context(), &all); err != nil {
 		w.t.Fatal(err)
@@ -288,6 +300,7 @@ func (w *world) reconcile(key types.NamespacedName) {
 	delete(w.queue, key)
 	w.mu.Unlock()
 	log := logr.FromSlogHandler(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.reconciles++
 	result, err := w.r.Reconcile(ctrl.LoggerInto(w.t.Context(), log), ctrl.Request{NamespacedName: key})
 	after := result.RequeueAfter
 	if err != nil {
@@ -319,8 +332,23 @@ func (w *world) create(objects ...client.Object) {
 	}
 }
 
+// watched does what the watch of Secrets does, but for waking.
+func (w *world) watched(name string) {
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: name}}
+	if s := w.secret(name); s != nil {
+		m.ObjectMeta = s.ObjectMeta
+		w.r.secrets.note(m)
+	} else {
+		m.ResourceVersion = "later"
+		w.r.secrets.gone(m)
+	}
+}
+
 // seen does what the watches do.
 func (w *world) seen(obj client.Object) {
+	if _, ok := obj.(*corev1.Secret); ok {
+		w.watched(obj.GetName())
+	}
 	var requests []ctrl.Request
 	if _, ok := obj.(*v1alpha1.WeChatToken); ok {
 		requests = append(w.r.rivalsOf(w.t.Context(), obj), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(obj)})

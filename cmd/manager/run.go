@@ -13,7 +13,6 @@ import (
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -77,10 +76,13 @@ func run(ctx context.Context, o options) error {
 		Consumers:    o.consumers,
 		Pods:         mgr.GetAPIReader(),
 	}
-	if err := r.SetupWithManager(ctx, mgr, o.workers); meta.IsNoMatchError(err) {
+	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); meta.IsNoMatchError(err) {
 		return fmt.Errorf("the cluster does not know the kind WeChatToken; install it with `kubectl apply -k config/crd`: %w", err)
 	} else if err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("secrets", secretsKnown(r)); err != nil {
+		return err
 	}
 	return mgr.Start(ctx)
 }
@@ -128,7 +130,6 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 			DefaultNamespaces: namespaces,
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Secret{}:      {Transform: controllers.StripSecretMetadata},
 				&appsv1.Deployment{}:  {Transform: controllers.StripWorkload},
 				&appsv1.StatefulSet{}: {Transform: controllers.StripWorkload},
 				&appsv1.DaemonSet{}:   {Transform: controllers.StripWorkload},
@@ -153,6 +154,15 @@ func cachesSynced(c cache.Cache) healthz.Checker {
 		defer cancel()
 		if !c.WaitForCacheSync(ctx) {
 			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
+}
+
+func secretsKnown(r *controllers.WeChatTokenReconciler) healthz.Checker {
+	return func(*http.Request) error {
+		if !r.SecretsKnown() {
+			return errors.New("the Secrets are not listed yet")
 		}
 		return nil
 	}
