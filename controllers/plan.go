@@ -40,6 +40,7 @@ type plan struct {
 	token   *issued // what the target carries in the end, if it serves the spec
 	due     time.Time
 	verdict verdict
+	wrote   bool                   // the target was made to carry write
 	polls   [len(ticketKinds)]poll // what the last calls for tickets have brought
 
 	following *following // of the workloads that use the target; nil says nothing new

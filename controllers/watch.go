@@ -127,8 +127,9 @@ type priority int
 
 const (
 	usual priority = 0
-	// behind is for the news that a call has failed: when WeChat lets 1,000
-	// calls run into their timeout, no refresh that is due stands behind them.
+	// behind is for what no pod waits for: to tell of a token in the status; and
+	// the news that a call has failed, when WeChat lets 1,000 calls run into
+	// their timeout.
 	behind priority = -1
 )
 

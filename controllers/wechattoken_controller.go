@@ -75,6 +75,10 @@ type WeChatTokenReconciler struct {
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one WeChatToken a step on and tells its user how it went.
+//
+// When it has written a token it tells of that in a reconcile of its own, behind
+// all others: where 1,000 tokens are new at once, pods wait for the Secrets, and
+// nobody waits for the status.
 func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var wt v1alpha1.WeChatToken
 	if err := r.Client.Get(ctx, req.NamespacedName, &wt); client.IgnoreNotFound(err) != nil {
@@ -97,6 +101,9 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		// there is to tell is that a token may have died meanwhile.
 		p = plan{verdict: verdict{pending: true}}
 	} else {
+		if p.wrote {
+			return ctrl.Result{RequeueAfter: time.Nanosecond, Priority: new(int(behind))}, nil
+		}
 		err = r.follow(ctx, o, &p)
 	}
 	err = errors.Join(err, r.record(ctx, &wt, cached, p))
@@ -136,6 +143,7 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	err := r.write(ctx, o, p.write)
 	switch {
 	case err == nil:
+		p.wrote = true
 		r.accounts.wrote(key, written(o.wt, p.write), p.write, p.repair)
 		if p.write.contents() != o.inSecret.contents() {
 			r.touch(ctx, o.wt, p.write)
