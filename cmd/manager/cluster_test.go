@@ -108,6 +108,8 @@ type app struct {
 	mode   v1alpha1.Mode
 
 	tickets []v1alpha1.TicketType
+	labels  map[string]string
+	target  string // the Secret for the token; that of the name when empty
 }
 
 // newApp is an app whose appid and AppSecret follow from a number.
@@ -138,13 +140,16 @@ func (n *namespace) create(apps ...app) {
 			StringData: map[string]string{"appsecret": a.secret},
 		}
 		wt := &v1alpha1.WeChatToken{
-			ObjectMeta: metav1.ObjectMeta{Name: a.name},
+			ObjectMeta: metav1.ObjectMeta{Name: a.name, Labels: a.labels},
 			Spec: v1alpha1.WeChatTokenSpec{
 				AppID:        a.appID,
 				AppSecretRef: v1alpha1.AppSecretReference{Name: secret.Name},
 				Mode:         a.mode,
 				Tickets:      a.tickets,
 			},
+		}
+		if a.target != "" {
+			wt.Spec.Secret = &v1alpha1.TokenSecret{Name: a.target}
 		}
 		for _, obj := range []client.Object{secret, wt} {
 			if err := n.Create(n.t.Context(), obj); err != nil {

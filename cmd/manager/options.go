@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // options are the flags.
@@ -17,6 +19,7 @@ type options struct {
 	requestTimeout time.Duration
 	stableWindow   time.Duration
 	namespaces     string
+	selector       labels.Selector // nil for all
 	workers        int
 	consumers      bool
 
@@ -38,6 +41,12 @@ func (o *options) bind(fs *flag.FlagSet) {
 		"how long before a stable token's end WeChat issues the next one; other than 5m only against a fake WeChat in compressed time")
 	fs.StringVar(&o.namespaces, "namespaces", "",
 		"namespaces to work in, with commas between; empty for all")
+	fs.Func("selector",
+		"label selector of the WeChatTokens to work on, as wechattoken.io/shard=a; empty for all. No two installs may select the same one",
+		func(value string) (err error) {
+			o.selector, err = labels.Parse(value)
+			return err
+		})
 	fs.IntVar(&o.workers, "workers", 32,
 		"how many WeChatTokens are worked on at once; calls to WeChat do not count")
 	fs.BoolVar(&o.consumers, "consumers", false,

@@ -76,9 +76,7 @@ func run(ctx context.Context, o options) error {
 		Consumers:    o.consumers,
 		Pods:         mgr.GetAPIReader(),
 	}
-	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); meta.IsNoMatchError(err) {
-		return fmt.Errorf("the cluster does not know the kind WeChatToken; install it with `kubectl apply -k config/crd`: %w", err)
-	} else if err != nil {
+	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
 	if err := mgr.AddReadyzCheck("secrets", secretsKnown(r)); err != nil {
@@ -130,6 +128,9 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 			DefaultNamespaces: namespaces,
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
+				// What is for others is not even held in memory.
+				&v1alpha1.WeChatToken{}: {Label: o.selector},
+
 				&appsv1.Deployment{}:  {Transform: controllers.StripWorkload},
 				&appsv1.StatefulSet{}: {Transform: controllers.StripWorkload},
 				&appsv1.DaemonSet{}:   {Transform: controllers.StripWorkload},
@@ -137,6 +138,9 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 		},
 		Client: client.Options{FieldOwner: name},
 	})
+	if meta.IsNoMatchError(err) {
+		return nil, fmt.Errorf("the cluster does not know the kind WeChatToken; install it with `kubectl apply -k config/crd`: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create the manager: %w", err)
 	}
