@@ -17,6 +17,9 @@ GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rba
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
 
+# Flags of `make bench`; `make bench BENCH=-help` lists them.
+BENCH ?=
+
 # How long `make fuzz` tries each target.
 FUZZTIME ?= 20s
 
@@ -84,6 +87,10 @@ fuzz: ## Try every fuzz target with made-up input, for FUZZTIME=20s each
 .PHONY: chaos
 chaos: controlplane build ## Let the operator live while everything around it breaks: 11 minutes; CHAOS=-seed=7 repeats a run
 	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/chaos $(CHAOS)
+
+.PHONY: bench
+bench: controlplane build ## Measure it beside what the API server allows: half an hour; BENCH='-n 1000 -only apply' takes a minute
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/bench $(BENCH)
 
 .PHONY: e2e
 e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONFIG's cluster: as root, 8 minutes, the first time 20

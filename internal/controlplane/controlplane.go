@@ -23,6 +23,8 @@ type ControlPlane struct {
 	Config *rest.Config
 	// Kubeconfig is the path of a file with the same.
 	Kubeconfig string
+	// EtcdURL is where etcd listens, without authentication.
+	EtcdURL string
 
 	env *envtest.Environment
 	dir string
@@ -59,6 +61,7 @@ func Start() (*ControlPlane, error) {
 	if c.Config, err = c.env.Start(); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
+	c.EtcdURL = c.env.ControlPlane.Etcd.URL.String()
 	c.Config.QPS = -1
 	if err := os.WriteFile(c.Kubeconfig, c.env.KubeConfig, 0o600); err != nil {
 		return nil, errors.Join(err, c.Stop())

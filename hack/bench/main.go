@@ -1,0 +1,122 @@
+// Command bench measures the operator: the manager as a process of its own, on a
+// real etcd and kube-apiserver, with a fake WeChat that answers at once. Beside
+// most figures stands the ceiling, which is what a client that only makes the
+// same writes reaches in the same run. It runs in the root of the repository.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+// options are the flags.
+type options struct {
+	counts    []int
+	only      []string
+	unrelated int
+	json      string
+	svg       string
+	bin       string
+	profile   string
+	keep      bool
+}
+
+// fewest WeChatTokens that a run can be made with: forced and leader need some
+// that were not forced before.
+const fewest = 20
+
+func main() {
+	o := options{counts: []int{100, 1000, 10_000}}
+	flag.Func("n", "how many WeChatTokens, with commas between; each scenario runs with each (default 100,1000,10000)", o.readCounts)
+	flag.Func("only", "the `scenarios` to run, with commas between (default all)", o.readOnly)
+	flag.IntVar(&o.unrelated, "unrelated", 50_000, "how many Secrets of 10 KB the scenario unrelated creates")
+	flag.StringVar(&o.json, "json", "", "write all figures to this `file`")
+	flag.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
+	flag.StringVar(&o.bin, "bin", "bin", "`folder` with the program manager")
+	flag.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
+	flag.BoolVar(&o.keep, "keep", false, "keep the logs of the managers also if all went well")
+	flag.Usage = usage
+	flag.Parse()
+	if flag.NArg() > 0 || o.unrelated < 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctrl.SetLogger(logr.Discard()) // the libraries have nothing to say
+
+	// A closed terminal ends the run as Ctrl-C does: what it has started must not
+	// be left behind. SIGPIPE cannot tell a pipe from a connection to an API server
+	// that was killed.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, o)
+	stop()
+	switch {
+	case errors.Is(err, context.Canceled):
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func usage() {
+	fmt.Fprint(flag.CommandLine.Output(), `bench measures wechat-token-operator on a real API server and a fake WeChat.
+
+  make bench                                  builds what it needs, and runs everything: half an hour
+  make bench BENCH='-n 1000 -only apply'      one scenario: a minute
+  go run ./hack/bench -n 1000 -only forced -profile /tmp/profiles
+
+It ends well if everything could be measured, whatever the figures are.
+
+Scenarios:
+`)
+	for _, s := range scenarios() {
+		fmt.Fprintf(flag.CommandLine.Output(), "  %-10s %s\n", s.name, s.about)
+	}
+	fmt.Fprint(flag.CommandLine.Output(), "\nFlags:\n")
+	flag.PrintDefaults()
+}
+
+func (o *options) readCounts(s string) error {
+	o.counts = nil
+	for part := range strings.SplitSeq(s, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || n < fewest {
+			return fmt.Errorf("want numbers of %d or more, as 100,1000", fewest)
+		}
+		o.counts = append(o.counts, n)
+	}
+	slices.Sort(o.counts)
+	o.counts = slices.Compact(o.counts)
+	return nil
+}
+
+func (o *options) readOnly(s string) error {
+	var known []string
+	for _, s := range scenarios() {
+		known = append(known, s.name)
+	}
+	for part := range strings.SplitSeq(s, ",") {
+		name := strings.TrimSpace(part)
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("there is no scenario %q; there are %s", name, strings.Join(known, ", "))
+		}
+		o.only = append(o.only, name)
+	}
+	return nil
+}
+
+func (o *options) wants(scenario string) bool {
+	return len(o.only) == 0 || slices.Contains(o.only, scenario)
+}
