@@ -100,6 +100,16 @@ func (r *result) add(what string, value float64, unit string) {
 	r.Numbers = append(r.Numbers, number{What: what, Value: value, Unit: unit})
 }
 
+// number is one that was added; NaN if it was not.
+func (r *result) number(what string) float64 {
+	for _, n := range r.Numbers {
+		if n.What == what {
+			return n.Value
+		}
+	}
+	return math.NaN()
+}
+
 // perToken is how many API requests one new token cost; 0 if that is unknown.
 func (r *result) perToken() float64 {
 	if r.Manager == nil || r.Tokens == 0 {

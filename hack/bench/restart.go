@@ -35,6 +35,7 @@ func (b *bench) restart(ctx context.Context, r *result) error {
 	}
 	w.present().kill()
 	w.sight.forget()
+	called := w.weChat.Counts(a.appID).Stable.Calls
 	t, err := w.beginBefore(ctx)
 	if err != nil {
 		return err
@@ -70,5 +71,6 @@ func (b *bench) restart(ctx context.Context, r *result) error {
 	}
 	r.Manager.CPUSeconds = used.Seconds()
 	r.Tokens = 1
+	r.add(strayCalls, float64(r.Manager.WeChatCalls-w.weChat.Counts(a.appID).Stable.Calls+called), "")
 	return b.endProfile(m, "restart", r.N)
 }

@@ -232,7 +232,6 @@ func (w *world) end() error {
 		w.sight.stop()
 	}
 	if w.server != nil {
-		w.server.Config.ConnState = nil
 		w.server.CloseClientConnections() // those that hang would hold up Close
 		w.server.Close()
 	}
