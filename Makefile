@@ -183,7 +183,7 @@ dist: ## Render config/default into dist/install.yaml
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin dist cover.*
+	rm -rf bin bin-profile dist cover.*
 
 .PHONY: help
 help: ## List the targets

@@ -58,6 +58,7 @@ func (b *bench) apply(ctx context.Context, r *result) error {
 	if err != nil {
 		return fmt.Errorf("the ceiling: %w", err)
 	}
+	w.common = true
 	r.Tokens = r.N
 	r.took(took, before, after)
 	r.add("size of a Secret", float64(ours.Size()), "bytes")

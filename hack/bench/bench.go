@@ -18,7 +18,7 @@ type bench struct {
 	bin  string // the folder of the manager that is measured
 	dir  string // logs
 	out  *report
-	live *world // one whose tokens live, which several scenarios share
+	live *world // the present one
 
 	worlds int // started so far
 }
@@ -38,6 +38,12 @@ func scenarios() []scenario {
 		{name: "apply", about: "WeChatTokens are created all at once, until each Secret holds a token", run: (*bench).apply},
 		{name: "forced", about: "forced refreshes, one by one and then 500 at once", run: (*bench).forced},
 		{name: "restart", about: "the manager is killed, and refreshes one token as soon as it is back", run: (*bench).restart},
+		{name: "idle", about: "a minute of nothing", run: (*bench).idle},
+		{name: "leader", about: "of two managers the leader is ended, and then killed", run: (*bench).leader},
+		{name: "due", about: "all tokens fall due within 10 s", run: (*bench).due},
+		{name: "hanging", about: "one account in ten lets calls run into their timeout", run: (*bench).hanging},
+		{name: "shared", about: "1,000 WeChatTokens of 10 accounts", once: true, run: (*bench).shared},
+		{name: "unrelated", about: "memory with 1,000 WeChatTokens and many Secrets that are not ours", once: true, run: (*bench).unrelated},
 	}
 }
 
@@ -55,7 +61,12 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		err = errors.Join(err, os.RemoveAll(b.dir))
 	}()
-	if err := program.Find(b.bin, "manager"); err != nil {
+	if o.profile == "" {
+		err = program.Find(b.bin, "manager")
+	} else {
+		err = b.buildProfiled(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	failed := b.measure(ctx)
@@ -63,7 +74,7 @@ func run(ctx context.Context, o options) (err error) {
 		return ctx.Err()
 	}
 	b.out.Verdicts = verdicts(b.out)
-	err = errors.Join(b.out.print(os.Stdout), b.out.save(o.json))
+	err = errors.Join(b.out.print(os.Stdout), b.out.save(o.json), b.out.draw(o.svg))
 	if failed > 0 {
 		err = errors.Join(err, fmt.Errorf("%d scenarios could not be done; what went wrong stands in the table", failed))
 	}
@@ -111,7 +122,7 @@ func (b *bench) measure(ctx context.Context) (failed int) {
 // liveWorld is a world of n tokens that live, with a manager at work. Those who
 // change it leave it so.
 func (b *bench) liveWorld(ctx context.Context, n int) (*world, error) {
-	if b.live != nil && len(b.live.apps) == n {
+	if b.live != nil && b.live.common && len(b.live.apps) == n {
 		return b.live, nil
 	}
 	if err := b.endLive(); err != nil {
@@ -126,11 +137,14 @@ func (b *bench) liveWorld(ctx context.Context, n int) (*world, error) {
 	if _, err := w.startManager(ctx); err != nil {
 		return nil, err
 	}
-	_, err = w.fill(ctx, b.progress("filling", n))
-	return w, err
+	if _, err := w.fill(ctx, b.progress("filling", n)); err != nil {
+		return nil, err
+	}
+	w.common = true
+	return w, nil
 }
 
-// endLive ends the world that scenarios share.
+// endLive ends the present world.
 func (b *bench) endLive() error {
 	w := b.live
 	b.live = nil

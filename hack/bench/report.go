@@ -118,6 +118,16 @@ func (r *result) perToken() float64 {
 	return float64(r.Manager.Requests.sum()) / float64(r.Tokens)
 }
 
+// find is a result that is good; nil if there is none.
+func (r *report) find(scenario string, n int) *result {
+	for _, s := range r.Results {
+		if s.Scenario == scenario && s.N == n && s.Error == "" {
+			return s
+		}
+	}
+	return nil
+}
+
 func newReport() *report {
 	return &report{Revision: revision(), Go: runtime.Version(), Machine: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Date: time.Now().UTC().Truncate(time.Second)}
 }

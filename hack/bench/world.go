@@ -31,6 +31,10 @@ type world struct {
 	apps  []app
 	free  int // the apps before this one were forced
 
+	// common says that scenarios may share this world: its tokens live, each of an
+	// account of its own, and a manager is at work.
+	common bool
+
 	plane   *controlplane.ControlPlane
 	counted *requests // that the bench itself has made
 	clients *kubernetes.Clientset
