@@ -76,5 +76,5 @@ func profileHeap(dir string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), profilePath(dir, "heap"))
+	return os.Rename(f.Name(), profilePath(dir, "heap")) //nolint:gosec // who sets the environment may choose the folder
 }

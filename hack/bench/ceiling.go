@@ -77,7 +77,7 @@ func (w *world) patchStatus(ctx context.Context, wt *v1alpha1.WeChatToken, token
 	wt.Status.LastRefreshTime = &now
 	wt.Status.TokenFingerprint = digest(token, 16)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	return w.cluster.Status().Patch(ctx, wt, patch, client.FieldOwner(operator))
+	return w.cluster.Status().Patch(ctx, wt, patch, operator)
 }
 
 // warmUp makes each write once: the first of a kind takes the API server a second

@@ -67,7 +67,7 @@ func (r *report) panels() []panel {
 			line("operator", green, false, "apply", seconds),
 			line("ceiling", brown, true, "apply", mean),
 		}},
-		{"milliseconds until a forced refresh is in the Secret", []series{
+		{"milliseconds until the Secret is refreshed", []series{
 			line("operator, p99", green, true, "forced", func(m *result) float64 { return m.Latency[0].Ours.P99 }),
 			line("operator, p50", green, false, "forced", func(m *result) float64 { return m.Latency[0].Ours.P50 }),
 			line("ceiling, p50", brown, true, "forced", func(m *result) float64 { return m.Latency[0].Ceiling.P50 }),
@@ -87,9 +87,9 @@ func (r *report) panels() []panel {
 
 // The size of a panel and of its margins, in pixels.
 const (
-	panelWidth, panelHeight = 400, 290
+	panelWidth, panelHeight = 400, 330
 	marginLeft, marginRight = 52, 24
-	marginTop, marginBottom = 36, 40
+	marginTop, marginBottom = 82, 40 // a title and three lines of legend
 	columns                 = 2
 )
 
@@ -130,7 +130,8 @@ func (p panel) draw(b *bytes.Buffer) {
 	y := func(v float64) float64 {
 		return panelHeight - marginBottom - vs.share(v)*(panelHeight-marginTop-marginBottom)
 	}
-	for _, tick := range xs.ticks() {
+	slices.Sort(ns)
+	for _, tick := range slices.Compact(ns) {
 		fmt.Fprintf(b, `<path d="M%.1f %d V%d" stroke="#ddd"/><text x="%.1f" y="%d" text-anchor="middle" fill="#333">%s</text>`+"\n",
 			x(tick), marginTop, panelHeight-marginBottom, x(tick), panelHeight-marginBottom+16, thousands(tick))
 	}
@@ -140,15 +141,13 @@ func (p panel) draw(b *bytes.Buffer) {
 	}
 	for i, s := range p.series {
 		s.draw(b, x, y)
-		// A legend in the upper left corner: on these axes lines rise.
 		dash := ""
 		if s.dashed {
 			dash = ` stroke-dasharray="5 3"`
 		}
-		at := marginTop + 14 + 16*i
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="16" fill="white" fill-opacity="0.8"/>`, marginLeft+6, at-12, 40+7*len(s.name))
+		at := 38 + 16*i
 		fmt.Fprintf(b, `<path d="M%d %d h22" stroke="%s" stroke-width="2"%s/><text x="%d" y="%d" fill="%s">%s</text>`+"\n",
-			marginLeft+8, at-4, s.colour, dash, marginLeft+36, at, s.colour, html.EscapeString(s.name))
+			marginLeft, at-4, s.colour, dash, marginLeft+30, at, s.colour, html.EscapeString(s.name))
 	}
 }
 
@@ -175,21 +174,25 @@ func (s series) draw(b *bytes.Buffer, x, y func(float64) float64) {
 // axis is a logarithmic one.
 type axis struct{ from, to float64 }
 
-// axisOver has room for all values, and for a third of a decade more on each side.
+// axisOver has room for all values, and for some more on each side.
 func axisOver(values []float64) axis {
-	return axis{slices.Min(values) / 2, slices.Max(values) * 2}
+	return axis{slices.Min(values) / 1.5, slices.Max(values) * 1.5}
 }
 
 func (a axis) share(v float64) float64 {
 	return math.Log(v/a.from) / math.Log(a.to/a.from)
 }
 
-// ticks are at the powers of ten, and at twice and five times them where these are
-// few.
+// ticks are at the powers of ten, and between them where these are few.
 func (a axis) ticks() []float64 {
-	steps := []float64{1}
-	if a.to/a.from < 1000 {
+	var steps []float64
+	switch decades := math.Log10(a.to / a.from); {
+	case decades > 3:
+		steps = []float64{1}
+	case decades > 1.2:
 		steps = []float64{1, 2, 5}
+	default:
+		steps = []float64{1, 1.5, 2, 3, 5, 7}
 	}
 	var all []float64
 	for exp := math.Floor(math.Log10(a.from)); exp <= math.Log10(a.to); exp++ {

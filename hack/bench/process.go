@@ -64,5 +64,5 @@ func statusKB(status, name string) float64 {
 // forgetPeak lets VmHWM begin anew, see proc_pid_clear_refs(5). Where it may not
 // be, the peak is that since the start of the process.
 func forgetPeak(pid int) {
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0) //nolint:errcheck // see above
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }

@@ -159,9 +159,9 @@ func (r *report) print(screen io.Writer) error {
 	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "scenario\tn\twall s\tceilings s\tratio\tCPU s\tresident MB\tpeak MB\theap MB\trequests\tper token\tWeChat\tetcd puts\t")
 	for _, s := range r.Results {
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t", s.Scenario, s.N, figure(s.Seconds, 2), each2(s.Ceilings), figure(s.Ratio, 2))
+		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t", s.Scenario, s.N, figure(s.Seconds), figuresOf(s.Ceilings), figure(s.Ratio))
 		if m := s.Manager; m != nil {
-			fmt.Fprintf(table, "%.2f\t%.0f\t%.0f\t%.0f\t%d\t%s\t%d\t%d\t", m.CPUSeconds, m.ResidentMB, m.PeakMB, m.HeapMB, m.Requests.sum(), figure(s.perToken(), 2), m.WeChatCalls, m.EtcdPuts)
+			fmt.Fprintf(table, "%.2f\t%.0f\t%.0f\t%.0f\t%d\t%s\t%d\t%d\t", m.CPUSeconds, m.ResidentMB, m.PeakMB, m.HeapMB, m.Requests.sum(), figure(s.perToken()), m.WeChatCalls, m.EtcdPuts)
 		} else {
 			fmt.Fprint(table, "\t\t\t\t\t\t\t\t")
 		}
@@ -170,8 +170,8 @@ func (r *report) print(screen io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	for _, print := range []func(io.Writer) error{r.printLatency, r.printRequests, r.printNumbers, r.printErrors, r.printVerdicts} {
-		if err := print(screen); err != nil {
+	for _, table := range []func(io.Writer) error{r.printLatency, r.printRequests, r.printNumbers, r.printErrors, r.printVerdicts} {
+		if err := table(screen); err != nil {
 			return err
 		}
 	}
@@ -233,17 +233,17 @@ func (r *report) printErrors(screen io.Writer) error {
 }
 
 // figure is a number, or nothing if there is none.
-func figure(v float64, digits int) string {
+func figure(v float64) string {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return ""
 	}
-	return fmt.Sprintf("%.*f", digits, v)
+	return fmt.Sprintf("%.2f", v)
 }
 
-func each2(values []float64) string {
+func figuresOf(values []float64) string {
 	var parts []string
 	for _, v := range values {
-		parts = append(parts, figure(v, 2))
+		parts = append(parts, figure(v))
 	}
 	return strings.Join(parts, " ")
 }

@@ -64,12 +64,6 @@ func (b *bench) restart(ctx context.Context, r *result) error {
 	if r.Manager, err = t.end(ctx); err != nil {
 		return err
 	}
-	// All that is used since the start is that of the restart.
-	used, err := cpu(m.PID())
-	if err != nil {
-		return err
-	}
-	r.Manager.CPUSeconds = used.Seconds()
 	r.Tokens = 1
 	r.add(strayCalls, float64(r.Manager.WeChatCalls-w.weChat.Counts(a.appID).Stable.Calls+called), "")
 	return b.endProfile(m, "restart", r.N)
