@@ -98,6 +98,11 @@ func (b *bench) measure(ctx context.Context) (failed int) {
 				fmt.Fprintln(os.Stderr, err)
 			}
 		}
+		if b.live != nil {
+			if times := b.live.sight.closed.Swap(0); times > 0 {
+				r.add("times that the API server has closed the watch of the bench", float64(times), "")
+			}
+		}
 		r.Took = time.Since(begun).Seconds()
 		b.out.Results = append(b.out.Results, r)
 	}

@@ -216,7 +216,7 @@ func (r *report) printNumbers(screen io.Writer) error {
 	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', 0)
 	for _, s := range r.Results {
 		for _, n := range s.Numbers {
-			fmt.Fprintf(table, "  %s\t%d\t%s\t%.4g %s\n", s.Scenario, s.N, n.What, n.Value, n.Unit)
+			fmt.Fprintf(table, "  %s\t%d\t%s\t%s %s\n", s.Scenario, s.N, n.What, thousands(n.Value), n.Unit)
 		}
 		fmt.Fprintf(table, "  %s\t%d\tthe scenario as a whole\t%.0f s\n", s.Scenario, s.N, s.Took)
 	}

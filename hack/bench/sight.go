@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,13 +20,14 @@ type sight struct {
 	world *world
 	news  chan change
 	stop  context.CancelFunc
+
+	closed atomic.Int64 // how often the API server has closed the watch
 }
 
 // change is a Secret that holds another token.
 type change struct {
 	key   string // of the app
 	token string
-	first bool // it held none before
 	at    time.Time
 }
 
@@ -40,38 +42,56 @@ func (w *world) watch(ctx context.Context) (*sight, error) {
 		cancel()
 		return nil, err
 	}
-	watching, err := w.clients.CoreV1().Secrets("").Watch(ctx, metav1.ListOptions{
-		LabelSelector: managedBy, ResourceVersion: list.ResourceVersion,
-		TimeoutSeconds: new(int64(24 * 60 * 60)), // otherwise it ends after half an hour or more
-	})
+	s := &sight{world: w, news: make(chan change, mostNews), stop: cancel}
+	watching, err := s.watchFrom(ctx, list.ResourceVersion)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	s := &sight{world: w, news: make(chan change, mostNews), stop: cancel}
-	go s.see(watching)
+	go s.see(ctx, watching)
 	return s, nil
 }
 
-// see tells of each new token until the watch ends.
-func (s *sight) see(watching watch.Interface) {
+func (s *sight) watchFrom(ctx context.Context, version string) (watch.Interface, error) {
+	return s.world.clients.CoreV1().Secrets("").Watch(ctx, metav1.ListOptions{
+		LabelSelector: managedBy, ResourceVersion: version,
+		TimeoutSeconds: new(int64(24 * 60 * 60)), // otherwise it ends after half an hour or more
+	})
+}
+
+// see tells of each new token until ctx ends. A busy API server closes a watch now
+// and then, which goes on where it was.
+func (s *sight) see(ctx context.Context, watching watch.Interface) {
 	defer close(s.news)
-	defer watching.Stop()
+	defer func() { watching.Stop() }()
 	held := map[string]string{}
-	for e := range watching.ResultChan() {
-		secret, ok := e.Object.(*corev1.Secret)
-		if !ok {
-			return // an error, such as a history that is gone
+	version := ""
+	for {
+		for e := range watching.ResultChan() {
+			secret, ok := e.Object.(*corev1.Secret)
+			if !ok {
+				return // an error, such as a history that is gone
+			}
+			version = secret.ResourceVersion
+			key, token := secret.Namespace+"/"+secret.Name, string(secret.Data["access_token"])
+			switch {
+			case e.Type == watch.Deleted:
+				delete(held, key)
+			case token != "" && held[key] != token:
+				held[key] = token
+				s.news <- change{key: key, token: token, at: time.Now()}
+			}
 		}
-		key, token := secret.Namespace+"/"+secret.Name, string(secret.Data["access_token"])
-		switch {
-		case e.Type == watch.Deleted:
-			delete(held, key)
-		case token != "" && held[key] != token:
-			c := change{key: key, token: token, first: held[key] == "", at: time.Now()}
-			held[key] = token
-			s.news <- c
+		watching.Stop()
+		if ctx.Err() != nil || version == "" {
+			return
 		}
+		next, err := s.watchFrom(ctx, version)
+		if err != nil {
+			return
+		}
+		watching = next
+		s.closed.Add(1)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -12,6 +13,7 @@ type verdict struct {
 	Target   string `json:"target"`
 	Measured string `json:"measured"`
 	Met      bool   `json:"met"`
+	Doubt    string `json:"doubt,omitempty"` // why to measure again
 }
 
 // verdicts are those on what was measured.
@@ -33,6 +35,7 @@ func verdicts(r *report) []verdict {
 		case "apply":
 			if s.N >= 1000 {
 				most("applied until all Secrets are there, beside the ceiling"+of, s.Ratio, 1.5, " x")
+				all[len(all)-1].Doubt = doubt(s.Ceilings)
 			}
 			most("API requests for a token that is applied"+of, s.perToken(), 4, "")
 		case "unrelated":
@@ -60,6 +63,15 @@ func verdicts(r *report) []verdict {
 	return all
 }
 
+// doubt says when something else has used the machine: the ceiling before and that
+// after lie apart by more than a third.
+func doubt(ceilings []float64) string {
+	if len(ceilings) < 2 || slices.Max(ceilings) < slices.Min(ceilings)*4/3 {
+		return ""
+	}
+	return "the ceilings lie apart, so the machine was busy: measure again"
+}
+
 // strayCalls is a number of the scenario restart.
 const strayCalls = "WeChat calls for tokens that were not forced"
 
@@ -81,6 +93,9 @@ func (r *report) printVerdicts(screen io.Writer) error {
 		met := "met"
 		if !v.Met {
 			met = "NOT MET"
+		}
+		if v.Doubt != "" {
+			met += "; " + v.Doubt
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.What, v.Target, v.Measured, met)
 	}

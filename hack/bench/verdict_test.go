@@ -79,3 +79,20 @@ func TestVerdicts(t *testing.T) {
 		})
 	}
 }
+
+// A ratio is in doubt when the machine did other things meanwhile.
+func TestDoubt(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ceilings []float64
+		want     bool
+	}{
+		"Alike": {[]float64{3, 3.9}, false},
+		"Apart": {[]float64{4, 3}, true},
+		"One":   {[]float64{3}, false},
+		"None":  {nil, false},
+	} {
+		if got := doubt(tc.ceilings) != ""; got != tc.want {
+			t.Errorf("%s: doubt(%v) is %t, want %t", name, tc.ceilings, got, tc.want)
+		}
+	}
+}
