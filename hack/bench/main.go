@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
@@ -53,6 +54,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctrl.SetLogger(logr.Discard()) // the libraries have nothing to say
+	klog.SetLogger(logr.Discard())
 
 	// A closed terminal ends the run as Ctrl-C does: what it has started must not
 	// be left behind. SIGPIPE cannot tell a pipe from a connection to an API server

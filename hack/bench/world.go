@@ -48,43 +48,48 @@ type world struct {
 }
 
 // newWorld starts an API server and puts the AppSecrets of apps there.
-func (b *bench) newWorld(ctx context.Context, apps []app) (w *world, err error) {
-	w = &world{bench: b, apps: apps, counted: newRequests()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, w.end())
-		}
-	}()
+func (b *bench) newWorld(ctx context.Context, apps []app) (*world, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	b.worlds++
-	p := b.progress("an API server starts", 0)
-	w.plane, err = controlplane.Start()
+	w := &world{bench: b, apps: apps, counted: newRequests()}
+	if err := w.start(ctx); err != nil {
+		return nil, errors.Join(err, w.end())
+	}
+	return w, nil
+}
+
+// start starts all but WeChat and managers. What was started must be ended also
+// after an error.
+func (w *world) start(ctx context.Context) error {
+	p := w.bench.progress("an API server starts", 0)
+	plane, err := controlplane.Start()
 	p.end()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	w.plane = plane
 	if err := w.connect(); err != nil {
-		return nil, err
+		return err
 	}
 	for i := range namespaces {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%02d", i)}}
 		if err := w.cluster.Create(ctx, ns); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if w.bearer, err = w.newBearer(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.warmUp(ctx); err != nil {
-		return nil, fmt.Errorf("warm up the API server: %w", err)
+		return fmt.Errorf("warm up the API server: %w", err)
 	}
-	if err := w.seed(ctx, b.progress("creating AppSecrets", len(apps))); err != nil {
-		return nil, fmt.Errorf("create the AppSecrets: %w", err)
+	if err := w.seed(ctx, w.bench.progress("creating AppSecrets", len(w.apps))); err != nil {
+		return fmt.Errorf("create the AppSecrets: %w", err)
 	}
 	w.sight, err = w.watch(ctx)
-	return w, err
+	return err
 }
 
 // connect makes the clients of the bench.
