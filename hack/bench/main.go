@@ -39,18 +39,19 @@ const fewest = 20
 
 func main() {
 	o := options{counts: []int{100, 1000, 10_000}}
-	flag.Func("n", "how many WeChatTokens, with commas between; each scenario runs with each (default 100,1000,10000)", o.readCounts)
-	flag.Func("only", "the `scenarios` to run, with commas between (default all)", o.readOnly)
-	flag.IntVar(&o.unrelated, "unrelated", 50_000, "how many Secrets of 10 KB the scenario unrelated creates")
-	flag.StringVar(&o.json, "json", "", "write all figures to this `file`")
-	flag.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
-	flag.StringVar(&o.bin, "bin", "bin", "`folder` with the program manager")
-	flag.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
-	flag.BoolVar(&o.keep, "keep", false, "keep the logs of the managers also if all went well")
-	flag.Usage = usage
-	flag.Parse()
-	if flag.NArg() > 0 || o.unrelated < 0 {
-		flag.Usage()
+	flags := flag.NewFlagSet("bench", flag.ExitOnError) // the usual set has flags of libraries
+	flags.Func("n", "how many WeChatTokens, as `numbers` with commas between; each scenario runs with each (default 100,1000,10000)", o.readCounts)
+	flags.Func("only", "the `scenarios` to run, with commas between (default all)", o.readOnly)
+	flags.IntVar(&o.unrelated, "unrelated", 50_000, "how many Secrets of 10 KB the scenario unrelated creates")
+	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
+	flags.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
+	flags.StringVar(&o.bin, "bin", "bin", "`folder` with the program manager")
+	flags.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
+	flags.BoolVar(&o.keep, "keep", false, "keep the logs of the managers also if all went well")
+	flags.Usage = func() { usage(flags) }
+	_ = flags.Parse(os.Args[1:]) // it exits
+	if flags.NArg() > 0 || o.unrelated < 0 {
+		flags.Usage()
 		os.Exit(2)
 	}
 	ctrl.SetLogger(logr.Discard()) // the libraries have nothing to say
@@ -72,8 +73,8 @@ func main() {
 	}
 }
 
-func usage() {
-	fmt.Fprint(flag.CommandLine.Output(), `bench measures wechat-token-operator on a real API server and a fake WeChat.
+func usage(flags *flag.FlagSet) {
+	fmt.Fprint(flags.Output(), `bench measures wechat-token-operator on a real API server and a fake WeChat.
 
   make bench                                  builds what it needs, and runs everything: half an hour
   make bench BENCH='-n 1000 -only apply'      one scenario: a minute
@@ -84,10 +85,10 @@ It ends well if everything could be measured, whatever the figures are.
 Scenarios:
 `)
 	for _, s := range scenarios() {
-		fmt.Fprintf(flag.CommandLine.Output(), "  %-10s %s\n", s.name, s.about)
+		fmt.Fprintf(flags.Output(), "  %-10s %s\n", s.name, s.about)
 	}
-	fmt.Fprint(flag.CommandLine.Output(), "\nFlags:\n")
-	flag.PrintDefaults()
+	fmt.Fprint(flags.Output(), "\nFlags:\n")
+	flags.PrintDefaults()
 }
 
 func (o *options) readCounts(s string) error {
