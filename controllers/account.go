@@ -28,8 +28,18 @@ type accounts struct {
 // account is one appid with one AppSecret in one mode.
 type account struct {
 	known
-	users    map[types.NamespacedName]*user
-	surveyed bool // see survey
+	users    []*user // few, mostly one: a map of one takes 400 bytes
+	surveyed bool    // see survey
+}
+
+// user is what the WeChatToken at key has had of the account; nil if it is not of
+// the account.
+func (acc *account) user(key types.NamespacedName) *user {
+	i := slices.IndexFunc(acc.users, func(u *user) bool { return u.key == key })
+	if i < 0 {
+		return nil
+	}
+	return acc.users[i]
 }
 
 // known is what this process knows of an account.
@@ -72,6 +82,7 @@ type checked struct {
 
 // user is what one WeChatToken has had of its account.
 type user struct {
+	key        types.NamespacedName
 	uid        types.UID
 	inCall     string                  // the refresh that was asked for when the call under way began
 	handled    string                  // the forced refresh that was handled last
@@ -83,7 +94,13 @@ type user struct {
 	polled     [len(ticketKinds)]int64 // its generation when WeChat was last asked for a ticket
 	wrote      string                  // what its Secret was made to carry last, see written
 	repairedAt time.Time               // when the same was last written once more
-	carried    *issued                 // what its Secret was made to carry last
+	carried    carried
+}
+
+// carried is the token that a Secret was made to carry last.
+type carried struct {
+	fingerprint string
+	replaced    time.Time // see issued
 }
 
 // attempt is what of a WeChatToken tells that a person has acted on it.
@@ -126,17 +143,18 @@ type call struct {
 func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeChatToken, found *issued, now time.Time) (known, user, []types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.users[key].uid != wt.UID) {
+	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.user(key).uid != wt.UID) {
 		a.leave(key)
 	}
 	acc := a.account(id, now)
-	u := acc.users[key]
+	u := acc.user(key)
 	if u == nil {
-		u = &user{uid: wt.UID, tried: attemptOf(wt), questioned: attemptOf(wt)}
+		u = &user{key: key, uid: wt.UID, tried: attemptOf(wt), questioned: attemptOf(wt)}
 		for kind := range ticketKinds {
 			u.polled[kind] = wt.Generation
 		}
-		acc.users[key], a.of[key] = u, id
+		acc.users = append(acc.users, u)
+		a.of[key] = id
 		if acc.forcedSince(found) {
 			u.handled = requested(wt)
 		} else if pending(wt, found) != "" && acc.askedAt.IsZero() {
@@ -165,7 +183,7 @@ func (a *accounts) account(id accountID, now time.Time) *account {
 	}
 	acc := a.byID[id]
 	if acc == nil {
-		acc = &account{users: map[types.NamespacedName]*user{}}
+		acc = &account{}
 		acc.settled, acc.since = true, now
 		a.byID[id] = acc
 	}
@@ -237,7 +255,7 @@ func (a *accounts) leave(key types.NamespacedName) {
 	id := a.of[key]
 	delete(a.of, key)
 	if acc := a.byID[id]; acc != nil {
-		delete(acc.users, key)
+		acc.users = slices.DeleteFunc(acc.users, func(u *user) bool { return u.key == key })
 		if len(acc.users) == 0 && !acc.calling {
 			delete(a.byID, id)
 		}

@@ -18,7 +18,7 @@ func (a *accounts) begin(key types.NamespacedName, id accountID, c call) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[id]
-	if acc == nil || acc.calling || acc.ended != c.after || acc.users[key] == nil {
+	if acc == nil || acc.calling || acc.ended != c.after || acc.user(key) == nil {
 		return false
 	}
 	acc.calling = true
@@ -114,9 +114,9 @@ func (a *accounts) callOver(id accountID) *account {
 // others are the WeChatTokens of the account but the one at key.
 func (acc *account) others(key types.NamespacedName) []types.NamespacedName {
 	var keys []types.NamespacedName
-	for k := range acc.users {
-		if k != key {
-			keys = append(keys, k)
+	for _, u := range acc.users {
+		if u.key != key {
+			keys = append(keys, u.key)
 		}
 	}
 	return keys
@@ -165,7 +165,7 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 		}
 	} else {
 		acc.checked.givenBack = true
-		if u := acc.users[key]; u != nil {
+		if u := acc.user(key); u != nil {
 			u.keptFor = u.inCall
 		}
 	}
@@ -217,12 +217,13 @@ func (a *accounts) wrote(key types.NamespacedName, what string, t *issued, repai
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[a.of[key]]
-	if acc == nil || acc.users[key] == nil {
+	if acc == nil || acc.user(key) == nil {
 		return
 	}
-	acc.users[key].wrote, acc.users[key].carried = what, t
+	u := acc.user(key)
+	u.wrote, u.carried = what, carried{fingerprint: t.fingerprint, replaced: t.replaced}
 	if repair {
-		acc.users[key].repairedAt = time.Now()
+		u.repairedAt = time.Now()
 	}
 }
 

@@ -139,13 +139,13 @@ func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.We
 // takes the Secret over if the younger was there first.
 func (r *WeChatTokenReconciler) holder(ctx context.Context, wt *v1alpha1.WeChatToken, s *corev1.Secret) (string, error) {
 	var claimants v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &claimants, client.InNamespace(wt.Namespace), client.MatchingFields{indexSecrets: wt.TokenSecretName()}); err != nil {
+	if err := r.Client.List(ctx, &claimants, client.InNamespace(wt.Namespace), client.MatchingFields{indexTarget: wt.TokenSecretName()}); err != nil {
 		return "", err
 	}
 	younger := map[types.UID]bool{}
 	for i := range claimants.Items {
 		other := &claimants.Items[i]
-		if other.UID == wt.UID || other.TokenSecretName() != wt.TokenSecretName() || !other.DeletionTimestamp.IsZero() {
+		if other.UID == wt.UID || !other.DeletionTimestamp.IsZero() {
 			continue
 		}
 		if older(other, wt) {

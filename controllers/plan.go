@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"cmp"
 	"strings"
 	"time"
 
@@ -118,7 +117,11 @@ func (p *plan) planWrite(o observed, best *issued, window time.Duration, now tim
 	want := *best
 	want.handled, want.handledDead = o.user.handled, o.handledDead(best)
 	want.tickets = o.wantTickets(now)
-	want.replaced = best.replacedAt(cmp.Or(o.inSecret, o.carried), now)
+	before := o.carried
+	if t := o.inSecret; t != nil {
+		before = carried{fingerprint: t.fingerprint, replaced: t.replaced}
+	}
+	want.replaced = best.replacedAt(before, now)
 	if o.secret != nil && carries(o.secret, render(o.wt, &want)) {
 		return
 	}

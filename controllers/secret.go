@@ -108,10 +108,10 @@ func (t *issued) contents() string {
 }
 
 // replacedAt is when t, which a Secret is to carry now, replaced another token
-// there. before is the one that it carried last; nil if there was none.
-func (t *issued) replacedAt(before *issued, now time.Time) time.Time {
+// there. before is the one that it carried last; the zero one if there was none.
+func (t *issued) replacedAt(before carried, now time.Time) time.Time {
 	switch {
-	case before == nil:
+	case before == carried{}:
 		return time.Time{}
 	case before.fingerprint == t.fingerprint:
 		return before.replaced

@@ -35,9 +35,9 @@ type shown struct {
 // held are the contents of a Secret.
 type held struct {
 	version uint64
-	encoded []byte // without managedFields; nil if they are not known
-	written uint64 // version that this process has written last
-	users   int    // WeChatTokens that name it
+	encoded []byte   // without managedFields; nil if they are not known
+	written uint64   // version that this process has written last
+	users   []string // names of the WeChatTokens that name it
 }
 
 // names are those of the Secrets that a WeChatToken names, in its namespace.
@@ -75,7 +75,7 @@ func (k *secrets) name(key types.NamespacedName, n names) {
 		if k.held[id] == nil {
 			k.held[id] = &held{}
 		}
-		k.held[id].users++
+		k.held[id].users = append(k.held[id].users, key.Name)
 	}
 }
 
@@ -94,12 +94,28 @@ func (k *secrets) unname(key types.NamespacedName) {
 	delete(k.named, key)
 	for _, name := range []string{n.target, n.appSecret} {
 		id := types.NamespacedName{Namespace: key.Namespace, Name: name}
-		if h := k.held[id]; h.users > 1 {
-			h.users--
-		} else {
+		h := k.held[id]
+		i := slices.Index(h.users, key.Name)
+		if h.users = slices.Delete(h.users, i, i+1); len(h.users) == 0 {
 			delete(k.held, id)
 		}
 	}
+}
+
+// users are the WeChatTokens that name a Secret, as far as they were looked at:
+// those that were not are in the queue.
+func (k *secrets) users(id types.NamespacedName) []types.NamespacedName {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.held[id]
+	if h == nil {
+		return nil
+	}
+	var users []types.NamespacedName
+	for _, name := range h.users {
+		users = append(users, types.NamespacedName{Namespace: id.Namespace, Name: name})
+	}
+	return users
 }
 
 // remember holds the contents of s, which was just read or written.

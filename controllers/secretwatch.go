@@ -28,7 +28,6 @@ type secretWatch struct {
 	metadata  metadata.Interface
 	namespace string // empty for all
 
-	ctx    context.Context //nolint:containedctx // a reflector's store gets none
 	queue  workqueue.TypedRateLimitingInterface[reconcile.Request]
 	synced chan struct{} // closed once all that is there is known
 }
@@ -53,7 +52,7 @@ func (r *WeChatTokenReconciler) watchSecrets(b *builder.Builder, mgr manager.Man
 
 // Start makes it a source.Source.
 func (w *secretWatch) Start(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	w.ctx, w.queue = ctx, queue
+	w.queue = queue
 	resource := w.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(w.namespace)
 	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
@@ -147,7 +146,7 @@ func (w *secretWatch) isSynced() bool {
 }
 
 func (w *secretWatch) wake(m client.Object) {
-	for _, request := range w.r.usersOf(w.ctx, m) {
+	for _, request := range w.r.usersOf(m) {
 		w.queue.Add(request)
 	}
 }

@@ -27,7 +27,7 @@ import (
 
 // The field indexes of the cache.
 const (
-	indexSecrets = "secrets" // WeChatTokens by the names of the Secrets they read or write
+	indexTarget  = "target"  // WeChatTokens by the names of the Secrets they write
 	indexAppID   = "appid"   // WeChatTokens by appid and mode, see accountName
 	indexRestart = "restart" // WeChatTokens by the kinds of workloads that they want restarted
 	indexUses    = "uses"    // workloads by the names of the Secrets that their pods use
@@ -62,6 +62,7 @@ func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	return b.
 		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
 		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.WeChatToken{}, handler.Funcs{UpdateFunc: r.caughtUp}).
 		WatchesRawSource(source.Func(r.start)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -73,7 +74,7 @@ func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 
 // Index adds the field indexes that the reconciler reads by.
 func Index(ctx context.Context, indexer client.FieldIndexer) error {
-	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexSecrets, secretsOf); err != nil {
+	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexTarget, targetOf); err != nil {
 		return err
 	}
 	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppID, accountNames); err != nil {
@@ -82,9 +83,8 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	return indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy)
 }
 
-func secretsOf(obj client.Object) []string {
-	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the index is on this kind
-	return []string{wt.Spec.AppSecretRef.Name, wt.TokenSecretName()}
+func targetOf(obj client.Object) []string {
+	return []string{obj.(*v1alpha1.WeChatToken).TokenSecretName()} //nolint:forcetypeassert // the index is on this kind
 }
 
 func accountNames(obj client.Object) []string {
@@ -150,8 +150,11 @@ var asksForSomething = predicate.Or[client.Object](
 )
 
 // usersOf lists the WeChatTokens that read or write a Secret, or own it.
-func (r *WeChatTokenReconciler) usersOf(ctx context.Context, secret client.Object) []reconcile.Request {
-	requests := r.requestsFor(ctx, secret.GetNamespace(), secret.GetName(), "")
+func (r *WeChatTokenReconciler) usersOf(secret client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, key := range r.secrets.users(client.ObjectKeyFromObject(secret)) {
+		requests = append(requests, reconcile.Request{NamespacedName: key})
+	}
 	if owner := metav1.GetControllerOf(secret); owner != nil && owner.Kind == kind {
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}})
 	}
@@ -161,19 +164,15 @@ func (r *WeChatTokenReconciler) usersOf(ctx context.Context, secret client.Objec
 // rivalsOf lists the other WeChatTokens that name the same target Secret.
 func (r *WeChatTokenReconciler) rivalsOf(ctx context.Context, obj client.Object) []reconcile.Request {
 	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the watch is on this kind
-	return r.requestsFor(ctx, wt.Namespace, wt.TokenSecretName(), wt.Name)
-}
-
-func (r *WeChatTokenReconciler) requestsFor(ctx context.Context, namespace, secret, except string) []reconcile.Request {
-	var users v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &users, client.InNamespace(namespace), client.MatchingFields{indexSecrets: secret}); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens of a Secret", "secret", secret)
+	var rivals v1alpha1.WeChatTokenList
+	if err := r.Client.List(ctx, &rivals, client.InNamespace(wt.Namespace), client.MatchingFields{indexTarget: wt.TokenSecretName()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens of a Secret", "secret", wt.TokenSecretName())
 		return nil
 	}
 	var requests []reconcile.Request
-	for i := range users.Items {
-		if name := users.Items[i].Name; name != except {
-			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+	for i := range rivals.Items {
+		if rivals.Items[i].Name != wt.Name {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&rivals.Items[i])})
 		}
 	}
 	return requests
@@ -208,7 +207,7 @@ func (r *WeChatTokenReconciler) followersOf(ctx context.Context, obj client.Obje
 		}
 	}
 	for secret := range w.uses {
-		add(indexSecrets, secret, func(wt *v1alpha1.WeChatToken) bool { return wt.TokenSecretName() == secret })
+		add(indexTarget, secret, func(*v1alpha1.WeChatToken) bool { return true })
 	}
 	add(indexRestart, string(w.kind), func(wt *v1alpha1.WeChatToken) bool {
 		return slices.ContainsFunc(wt.Spec.Restart.Workloads, func(t v1alpha1.RestartTarget) bool { return selects(t, w, wt.TokenSecretName()) })

@@ -29,8 +29,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat"
@@ -56,7 +58,7 @@ type WeChatTokenReconciler struct {
 	accounts accounts
 	secrets  secrets
 	watches  []*secretWatch
-	written  sync.Map // types.NamespacedName to statusWrite
+	written  sync.Map // types.NamespacedName to *statusWrite
 	restarts restarts
 	touches  touches
 
@@ -80,6 +82,7 @@ type WeChatTokenReconciler struct {
 // all others: where 1,000 tokens are new at once, pods wait for the Secrets, and
 // nobody waits for the status.
 func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	last, _ := r.written.Load(req.NamespacedName) // before the cache can catch up with it
 	var wt v1alpha1.WeChatToken
 	if err := r.Client.Get(ctx, req.NamespacedName, &wt); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
@@ -93,7 +96,9 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{}, nil // the garbage collector takes the Secret
 	}
 	cached := wt.ResourceVersion
-	r.catchUp(&wt)
+	if w, ok := last.(*statusWrite); ok {
+		w.catchUp(&wt)
+	}
 
 	o, p, err := r.step(ctx, &wt)
 	if err != nil {
@@ -396,24 +401,25 @@ func failureOf(err error) *wechat.Error {
 	return &wechat.Error{Message: "the call failed"}
 }
 
-// statusWrite is a status that was written and may not be in the cache yet.
+// statusWrite is a status that was written and is not in the cache yet.
 type statusWrite struct {
 	cached  string // resource version that the cache had then
 	version string // resource version that the write made
 	status  v1alpha1.WeChatTokenStatus
 }
 
+// caughtUp forgets a status that was written once the cache has it.
+func (r *WeChatTokenReconciler) caughtUp(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[ctrl.Request]) {
+	key := client.ObjectKeyFromObject(e.ObjectNew)
+	if last, ok := r.written.Load(key); ok && last.(*statusWrite).version == e.ObjectNew.GetResourceVersion() { //nolint:forcetypeassert // nothing else is stored
+		r.written.CompareAndDelete(key, last)
+	}
+}
+
 // catchUp puts the status that was written last into wt if the cache is behind
 // it. Otherwise it would be written twice.
-func (r *WeChatTokenReconciler) catchUp(wt *v1alpha1.WeChatToken) {
-	key := client.ObjectKeyFromObject(wt)
-	last, ok := r.written.Load(key)
-	if !ok {
-		return
-	}
-	w := last.(statusWrite) //nolint:forcetypeassert // nothing else is stored
+func (w *statusWrite) catchUp(wt *v1alpha1.WeChatToken) {
 	if w.cached != wt.ResourceVersion {
-		r.written.Delete(key)
 		return
 	}
 	wt.ResourceVersion = w.version
@@ -434,7 +440,7 @@ func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatT
 	if err := r.Client.Status().Patch(ctx, wt, patch); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	r.written.Store(client.ObjectKeyFromObject(wt), statusWrite{cached: cached, version: wt.ResourceVersion, status: wt.Status})
+	r.written.Store(client.ObjectKeyFromObject(wt), &statusWrite{cached: cached, version: wt.ResourceVersion, status: wt.Status})
 	r.announce(ctx, before, wt)
 	return nil
 }

@@ -81,7 +81,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 		s := newScheme(t)
 		w.client = fake.NewClientBuilder().WithScheme(s).
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
-			WithIndex(&v1alpha1.WeChatToken{}, indexSecrets, secretsOf).
+			WithIndex(&v1alpha1.WeChatToken{}, indexTarget, targetOf).
 			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
 			WithIndex(&v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy).
 			WithInterceptorFuncs(interceptor.Funcs{
@@ -353,7 +353,7 @@ func (w *world) seen(obj client.Object) {
 	if _, ok := obj.(*v1alpha1.WeChatToken); ok {
 		requests = append(w.r.rivalsOf(w.t.Context(), obj), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
 	} else {
-		requests = w.r.usersOf(w.t.Context(), obj)
+		requests = w.r.usersOf(obj)
 	}
 	for _, request := range requests {
 		w.wake(request.NamespacedName)
