@@ -12,7 +12,8 @@ import (
 )
 
 // A natural refresh costs one call to WeChat and two writes: the Secret, and the
-// status that tells of it. Between two refreshes nothing is written.
+// status that tells of it. It reads nothing, and between two refreshes the API
+// server hears nothing at all.
 func TestRefreshCostsTwoWrites(t *testing.T) {
 	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -22,7 +23,8 @@ func TestRefreshCostsTwoWrites(t *testing.T) {
 			fake, url := serve(t, wechattest.Config{OpenAccounts: true, Life: life, Window: window, Overlap: window})
 			app := newApp(mode, 1)
 			ns.create(app)
-			m := ns.start(url, "--stable-window="+window.String())
+			q := newRequests(ns)
+			m := startManager(t, q.kubeconfig, url, "--stable-window="+window.String())
 			ns.awaitReady()
 
 			// awaitRotations returns when the status tells of a token that came
@@ -44,21 +46,22 @@ func TestRefreshCostsTwoWrites(t *testing.T) {
 				c := fake.Counts("")
 				return c.Stable.Rotations + c.Classic.Rotations, c.Stable.Calls + c.Classic.Calls
 			}
-			// between returns what was written during do, and the calls to WeChat.
+			// between returns what was asked of the API server during do, and the
+			// calls to WeChat.
 			// It begins when a refresh is done, and starts over when WeChat has
 			// issued more tokens than do waits for: the machine was too slow then,
 			// and part of a refresh may lie outside.
-			between := func(tokens int, do func()) (writes map[string]int, calls int) {
+			between := func(tokens int, do func()) (requests map[string]int, calls int) {
 				t.Helper()
 				for range 5 {
 					awaitRotations(1)
-					writesBefore := ns.writes()
+					requestsBefore := q.soFar()
 					tokensBefore, callsBefore := issued()
 					do()
-					writes = since(writesBefore, ns.writes())
+					requests = since(requestsBefore, q.soFar())
 					tokensAfter, callsAfter := issued()
 					if tokensAfter-tokensBefore == tokens {
-						return writes, callsAfter - callsBefore
+						return requests, callsAfter - callsBefore
 					}
 				}
 				t.Fatalf("in 5 tries WeChat never issued just %d tokens meanwhile", tokens)
@@ -66,12 +69,12 @@ func TestRefreshCostsTwoWrites(t *testing.T) {
 			}
 
 			const rotations = 2
-			writes, calls := between(rotations, func() { awaitRotations(rotations) })
+			requests, calls := between(rotations, func() { awaitRotations(rotations) })
 			if diff := cmp.Diff(map[string]int{
 				"APPLY secrets":             rotations,
 				"PATCH wechattokens/status": rotations,
-			}, writes); diff != "" {
-				t.Errorf("writes of %d rotations (-want +got):\n%s", rotations, diff)
+			}, requests); diff != "" {
+				t.Errorf("requests of %d rotations (-want +got):\n%s", rotations, diff)
 			}
 			// WeChat gives the life in whole seconds, so that when the window of
 			// a stable token begins is known to a second only. A call that is
@@ -81,9 +84,9 @@ func TestRefreshCostsTwoWrites(t *testing.T) {
 				t.Errorf("%d calls brought no new token", early)
 			}
 
-			writes, _ = between(0, func() { time.Sleep(quiet) })
-			if diff := cmp.Diff(map[string]int{}, writes); diff != "" {
-				t.Errorf("writes between two refreshes (-want +got):\n%s", diff)
+			requests, _ = between(0, func() { time.Sleep(quiet) })
+			if diff := cmp.Diff(map[string]int{}, requests); diff != "" {
+				t.Errorf("requests between two refreshes (-want +got):\n%s", diff)
 			}
 			if code := m.terminate(); code != 0 {
 				t.Errorf("exit code %d, want 0", code)

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// requests counts what one manager asks the API server for, reads included, and
+// nobody else. A request counts when it arrives, before it has an effect: what
+// the manager did before it wrote a status is counted when that status is seen.
+type requests struct {
+	kubeconfig string // leads to the API server
+
+	mu   sync.Mutex
+	made map[string]int // by what they were for, as "APPLY secrets"
+}
+
+func newRequests(n *namespace) *requests {
+	n.t.Helper()
+	q := &requests{made: map[string]int{}}
+	q.kubeconfig = n.front(func(_ http.ResponseWriter, r *http.Request) bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.made[describe(r)]++
+		return true
+	})
+	return q
+}
+
+// soFar are those since the start of the manager.
+func (q *requests) soFar() map[string]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.made)
+}
+
+// after returns what do costs, which brings about that many events. They are
+// posted behind everything else.
+func (q *requests) after(t *testing.T, events int, do func()) map[string]int {
+	t.Helper()
+	before := q.soFar()
+	do()
+	eventually(t, "the events are posted", func() error {
+		if got := since(before, q.soFar())["POST events"]; got < events {
+			return fmt.Errorf("%d of %d", got, events)
+		}
+		return nil
+	})
+	time.Sleep(300 * time.Millisecond) // what would be too much may come a little later
+	return since(before, q.soFar())
+}
+
+// describe says what a request is for, in the words of namespace.writes: one for
+// a resource as "GET secrets", and another one, such as for discovery, as
+// "GET /apis".
+func describe(r *http.Request) string {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	switch {
+	case len(parts) > 2 && parts[0] == "api":
+		parts = parts[2:]
+	case len(parts) > 3 && parts[0] == "apis":
+		parts = parts[3:]
+	default:
+		return r.Method + " " + r.URL.Path
+	}
+	if len(parts) > 2 && parts[0] == "namespaces" {
+		parts = parts[2:]
+	}
+	resource, verb := parts[0], r.Method
+	if len(parts) > 2 {
+		resource += "/" + parts[2]
+	}
+	switch {
+	case r.URL.Query().Has("watch"):
+		verb = "WATCH"
+	case verb == http.MethodGet && len(parts) == 1:
+		verb = "LIST"
+	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/apply-patch"):
+		verb = "APPLY"
+	}
+	return verb + " " + resource
+}
+
+// A new token costs one call to WeChat and four requests: the AppSecret is read,
+// the Secret and the status are written, and an event is posted. A forced refresh
+// reads nothing: the watches have told what there is to know.
+func TestRequestsOfAToken(t *testing.T) {
+	ns := newNamespace(t)
+	fake, url := serve(t, wechattest.Config{OpenAccounts: true})
+	q := newRequests(ns)
+	m := startManager(t, q.kubeconfig, url)
+	m.awaitReady()
+	// The first token of a process also costs discovery.
+	q.after(t, 1, func() {
+		ns.create(newApp(v1alpha1.ModeStable, 1))
+		ns.awaitReady()
+	})
+
+	apps := fleet(10)
+	callsBefore := calls(fake)
+	got := q.after(t, len(apps), func() {
+		ns.create(apps...)
+		ns.awaitReady()
+	})
+	want := map[string]int{
+		"GET secrets":               len(apps),
+		"APPLY secrets":             len(apps),
+		"PATCH wechattokens/status": len(apps),
+		"POST events":               len(apps),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests for %d new tokens (-want +got):\n%s", len(apps), diff)
+	}
+	if got := calls(fake) - callsBefore; got != len(apps) {
+		t.Errorf("%d calls to WeChat for %d new tokens", got, len(apps))
+	}
+
+	forced := []app{apps[0], apps[1]} // of each mode one
+	callsBefore = calls(fake)
+	got = q.after(t, len(forced), func() {
+		for _, a := range forced {
+			ns.bump(a)
+		}
+		for _, a := range forced {
+			ns.awaitRefreshed(a)
+		}
+	})
+	want = map[string]int{
+		"APPLY secrets":             len(forced),
+		"PATCH wechattokens/status": len(forced),
+		"POST events":               len(forced),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests for %d forced refreshes (-want +got):\n%s", len(forced), diff)
+	}
+	if got := calls(fake) - callsBefore; got != len(forced) {
+		t.Errorf("%d calls to WeChat for %d forced refreshes", got, len(forced))
+	}
+	if code := m.terminate(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
