@@ -263,6 +263,20 @@ func (n *namespace) writes() map[string]int {
 	return writes
 }
 
+// awaitWrites waits until want, or more, has been written since before.
+func (n *namespace) awaitWrites(before, want map[string]int) {
+	n.t.Helper()
+	eventually(n.t, "the API server has counted everything", func() error {
+		got := since(before, n.writes())
+		for what, count := range want {
+			if got[what] < count {
+				return fmt.Errorf("%d %s of %d", got[what], what, count)
+			}
+		}
+		return nil
+	})
+}
+
 // since is what has been added to counts since before.
 func since(before, now map[string]int) map[string]int {
 	added := maps.Clone(now)
