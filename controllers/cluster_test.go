@@ -62,11 +62,11 @@ type namespace struct {
 	*controlplane.ControlPlane
 	client.Client
 
-	t    *testing.T
+	t    testing.TB
 	name string
 }
 
-func newScheme(t *testing.T) *runtime.Scheme {
+func newScheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -77,7 +77,7 @@ func newScheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
-func newNamespace(t *testing.T) *namespace {
+func newNamespace(t testing.TB) *namespace {
 	t.Helper()
 	plane, err := startControlPlane()
 	if err != nil {
@@ -95,7 +95,7 @@ func newNamespace(t *testing.T) *namespace {
 }
 
 // fakeWeChat is a WeChat on loopback.
-func fakeWeChat(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string) {
+func fakeWeChat(t testing.TB, cfg wechattest.Config) (*wechattest.Server, string) {
 	t.Helper()
 	s := wechattest.New(cfg)
 	srv := httptest.NewServer(s)
@@ -168,7 +168,7 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 const deadline = 60 * time.Second
 
 // eventually waits until what holds.
-func eventually(t *testing.T, what string, holds func() error) {
+func eventually(t testing.TB, what string, holds func() error) {
 	t.Helper()
 	var err error
 	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {

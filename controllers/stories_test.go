@@ -137,7 +137,7 @@ func (s *story) poke() {
 // consumer is a pod: it reads a Secret again and again, and calls WeChat with
 // the token that it finds.
 type consumer struct {
-	t      *testing.T
+	t      testing.TB
 	secret string
 	end    func()
 
