@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -55,18 +54,22 @@ func accountOf(creds wechat.Credentials, mode v1alpha1.Mode) accountID {
 // hash is the SHA-256 of parts in hex. Each part counts with its length, so
 // that no two lists of parts read the same.
 func hash(parts ...string) string {
-	h := sha256.New()
+	all := make([]byte, 0, 512) // enough for most, and so on the stack
 	for _, part := range parts {
-		fmt.Fprintf(h, "%d:%s,", len(part), part)
+		all = strconv.AppendInt(all, int64(len(part)), 10)
+		all = append(all, ':')
+		all = append(all, part...)
+		all = append(all, ',')
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(all)
+	return hex.EncodeToString(sum[:])
 }
 
 // fingerprint tells tokens apart without showing them: the first 16 hex digits
 // of the SHA-256.
 func fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])[:16]
+	return hex.EncodeToString(sum[:8])
 }
 
 // issued is a token and what is remembered beside it.
@@ -305,7 +308,10 @@ func tokenIn(s *corev1.Secret) *issued {
 // none. Somebody may have added one that is not always there: an apply could not
 // take it away again, for it is theirs.
 func sealed(a map[string]string) map[string]string {
-	for _, added := range [][]string{{}, {annotationReplacedAt}, {annotationDiedEarly}, {annotationReplacedAt, annotationDiedEarly}} {
+	if a[annotationSeal] == seal(a) {
+		return a
+	}
+	for _, added := range [][]string{{annotationReplacedAt}, {annotationDiedEarly}, {annotationReplacedAt, annotationDiedEarly}} {
 		own := maps.Clone(a)
 		for _, k := range added {
 			delete(own, k)

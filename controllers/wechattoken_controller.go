@@ -431,11 +431,12 @@ func (w *statusWrite) catchUp(wt *v1alpha1.WeChatToken) {
 // was made for: a status that is compared with an older one would not be put
 // right, for our own writes wake nobody.
 func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatToken, cached string, p plan) error {
-	before := wt.DeepCopy()
-	wt.Status = statusOf(before, p, time.Now())
-	if equality.Semantic.DeepEqual(before.Status, wt.Status) {
+	status := statusOf(wt, p, time.Now())
+	if equality.Semantic.DeepEqual(wt.Status, status) {
 		return nil
 	}
+	before := wt.DeepCopy()
+	wt.Status = status
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, wt, patch); err != nil {
 		return client.IgnoreNotFound(err)
