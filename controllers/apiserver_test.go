@@ -363,7 +363,7 @@ func TestMergedSecretIsLetGo(t *testing.T) {
 	n.create(theirs, weChatToken())
 	wt := n.token("shop")
 	r := &WeChatTokenReconciler{Client: client.WithFieldOwner(n.Client, managedBy)}
-	err := r.writeNew(t.Context(), render(wt, &issued{value: "t", fingerprint: fingerprint("t")}))
+	err := r.writeNew(t.Context(), &application{SecretApplyConfiguration: *render(wt, &issued{value: "t", fingerprint: fingerprint("t")})})
 	if !apierrors.IsConflict(err) {
 		t.Errorf("got %v, want a conflict", err)
 	}

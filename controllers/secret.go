@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
@@ -206,26 +206,20 @@ func render(wt *v1alpha1.WeChatToken, t *issued) *corev1ac.SecretApplyConfigurat
 		WithData(data)
 }
 
-// applied is the Secret that the API server has answered with when s was applied.
-func applied(s *corev1ac.SecretApplyConfiguration) *corev1.Secret {
-	is := &corev1.Secret{Data: s.Data}
-	is.Namespace, is.Name = *s.Namespace, *s.Name
-	is.UID, is.ResourceVersion = deref(s.UID), deref(s.ResourceVersion)
-	is.Labels, is.Annotations = s.Labels, s.Annotations
-	for _, o := range s.OwnerReferences {
-		is.OwnerReferences = append(is.OwnerReferences, metav1.OwnerReference{
-			APIVersion: deref(o.APIVersion), Kind: deref(o.Kind), Name: deref(o.Name), UID: deref(o.UID),
-			Controller: o.Controller, BlockOwnerDeletion: o.BlockOwnerDeletion,
-		})
-	}
-	return is
+// application is a Secret as it is applied, and as the API server has answered.
+// The answer is read apart: decoded over what was sent, an owner that is not the
+// controller would pass for one, and what a webhook took away would still be
+// there.
+type application struct {
+	corev1ac.SecretApplyConfiguration
+
+	is corev1.Secret
 }
 
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
+// UnmarshalJSON reads the answer.
+func (a *application) UnmarshalJSON(answer []byte) error {
+	a.is = corev1.Secret{}
+	return json.Unmarshal(answer, &a.is)
 }
 
 // carries reports whether s has all of want. It may have more: people add

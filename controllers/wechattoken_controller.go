@@ -229,26 +229,27 @@ func fingerprintIn(t *issued) string {
 // seen, so that nothing newer is overwritten; and it takes fields from others
 // only there, where decide has made sure that the Secret is ours.
 func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) (err error) {
-	s := render(o.wt, t)
+	s := &application{SecretApplyConfiguration: *render(o.wt, t)}
 	if o.secret == nil {
 		err = r.writeNew(ctx, s)
 	} else {
-		err = r.Client.Apply(ctx, s.WithResourceVersion(o.secret.ResourceVersion), client.ForceOwnership)
+		s.WithResourceVersion(o.secret.ResourceVersion)
+		err = r.Client.Apply(ctx, s, client.ForceOwnership)
 	}
 	if err != nil {
-		r.secrets.doubt(types.NamespacedName{Namespace: *s.Namespace, Name: *s.Name})
+		r.secrets.doubt(types.NamespacedName{Namespace: o.wt.Namespace, Name: o.wt.TokenSecretName()})
 		return err
 	}
-	r.secrets.wrote(applied(s))
+	r.secrets.wrote(&s.is)
 	return nil
 }
 
 // writeNew applies a target Secret that was not there. Server-side apply cannot
 // insist on that: a Secret that somebody else has made meanwhile would be merged
 // with ours. Such a one has keys that are not ours, and is let go again.
-func (r *WeChatTokenReconciler) writeNew(ctx context.Context, s *corev1ac.SecretApplyConfiguration) error {
+func (r *WeChatTokenReconciler) writeNew(ctx context.Context, s *application) error {
 	name, namespace, ours := *s.Name, *s.Namespace, len(s.Data)
-	if err := r.Client.Apply(ctx, s); err != nil || len(s.Data) == ours {
+	if err := r.Client.Apply(ctx, s); err != nil || len(s.is.Data) == ours {
 		return err
 	}
 	if err := r.Client.Apply(ctx, corev1ac.Secret(name, namespace)); err != nil {

@@ -26,7 +26,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -93,7 +92,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 					}
 					return w.effect("write of the Secret", func() error {
 						w.secretWrites++
-						defer w.watched(*obj.(*corev1ac.SecretApplyConfiguration).Name) //nolint:forcetypeassert // nothing else is applied
+						defer w.watched(*obj.(*application).Name) //nolint:forcetypeassert // nothing else is applied
 						return c.Apply(ctx, obj, opts...)
 					})
 				},
