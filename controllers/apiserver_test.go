@@ -355,20 +355,32 @@ func TestEventsTellChanges(t *testing.T) {
 	})
 }
 
-// P8: a Secret that somebody else made between our look and our write is let go
-// as it was.
-func TestMergedSecretIsLetGo(t *testing.T) {
-	n := newNamespace(t)
-	theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{"theirs": "1"}}, Data: map[string][]byte{"theirs": []byte("x")}}
-	n.create(theirs, weChatToken())
-	wt := n.token("shop")
-	r := &WeChatTokenReconciler{Client: client.WithFieldOwner(n.Client, managedBy)}
-	err := r.writeNew(t.Context(), &application{SecretApplyConfiguration: *render(wt, &issued{value: "t", fingerprint: fingerprint("t")})})
-	if !apierrors.IsConflict(err) {
-		t.Errorf("got %v, want a conflict", err)
+// P8: a Secret that somebody else made between our look and our write is left as
+// it is, whatever it holds.
+func TestNewSecretIsMergedWithNone(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		theirs *corev1.Secret
+	}{
+		"Keys":  {"theirs and ours would be mixed", &corev1.Secret{Data: map[string][]byte{"theirs": []byte("x")}}},
+		"Empty": {"to be filled by its maker", &corev1.Secret{}},
 	}
-	got := n.secret("shop")
-	if diff := cmp.Diff(theirs.Data, got.Data) + cmp.Diff(theirs.Labels, got.Labels); diff != "" || len(got.OwnerReferences)+len(got.Annotations) > 0 {
-		t.Errorf("theirs (-want +got):\n%sowners %v, annotations %v", diff, got.OwnerReferences, got.Annotations)
+	n := newNamespace(t)
+	n.create(weChatToken())
+	r := &WeChatTokenReconciler{Client: client.WithFieldOwner(n.Client, managedBy)}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tc.theirs.Name = strings.ToLower(name)
+			n.create(tc.theirs)
+			wt := n.token("shop")
+			wt.Spec.Secret = &v1alpha1.TokenSecret{Name: tc.theirs.Name}
+			err := r.write(t.Context(), observed{wt: wt}, &issued{value: "t", fingerprint: fingerprint("t")})
+			if !apierrors.IsConflict(err) {
+				t.Errorf("%s: got %v, want a conflict", tc.reason, err)
+			}
+			if diff := cmp.Diff(tc.theirs, n.secret(tc.theirs.Name)); diff != "" {
+				t.Errorf("%s: theirs has changed (-want +got):\n%s", tc.reason, diff)
+			}
+		})
 	}
 }

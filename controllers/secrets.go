@@ -37,6 +37,7 @@ type held struct {
 	version uint64
 	encoded []byte   // without managedFields; nil if they are not known
 	written uint64   // version that this process has written last
+	doubted bool     // a write has failed that relied on what was known, absence too; a read ends it
 	users   []string // names of the WeChatTokens that name it
 }
 
@@ -127,6 +128,7 @@ func (k *secrets) remember(s *corev1.Secret) {
 	if h == nil || version < h.version {
 		return
 	}
+	h.doubted = false
 	lean := *s
 	lean.ManagedFields = nil
 	encoded, err := lean.Marshal()
@@ -170,12 +172,12 @@ func (k *secrets) recall(id types.NamespacedName) *corev1.Secret {
 	return &s
 }
 
-// doubt drops the contents of a Secret: a write that relied on them has failed.
+// doubt drops what is known of a Secret: a write that relied on it has failed.
 func (k *secrets) doubt(id types.NamespacedName) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if h := k.held[id]; h != nil {
-		h.encoded = nil
+		h.encoded, h.doubted = nil, true
 	}
 }
 
@@ -189,7 +191,7 @@ func (k *secrets) absent(id types.NamespacedName) bool {
 	}
 	_, there := k.listed[id.Namespace][id.Name]
 	h := k.held[id]
-	return !there && (h == nil || h.encoded == nil)
+	return !there && (h == nil || (h.encoded == nil && !h.doubted))
 }
 
 // ownedBy are the names of the Secrets that the WeChatToken of the given UID

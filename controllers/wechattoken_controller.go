@@ -27,7 +27,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -225,18 +224,18 @@ func fingerprintIn(t *issued) string {
 	return t.fingerprint
 }
 
-// write applies the target Secret. On one that was seen it insists on what was
-// seen, so that nothing newer is overwritten; and it takes fields from others
-// only there, where decide has made sure that the Secret is ours.
-func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) (err error) {
+// write applies the target Secret. It insists on what was seen, so that nothing
+// newer is overwritten and no Secret of others is merged with ours; and it takes
+// fields from others only on one that was seen, where decide has made sure that
+// it is ours.
+func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued) error {
 	s := &application{SecretApplyConfiguration: *render(o.wt, t)}
-	if o.secret == nil {
-		err = r.writeNew(ctx, s)
-	} else {
-		s.WithResourceVersion(o.secret.ResourceVersion)
-		err = r.Client.Apply(ctx, s, client.ForceOwnership)
+	seen, options := noVersion, []client.ApplyOption(nil)
+	if o.secret != nil {
+		seen, options = o.secret.ResourceVersion, append(options, client.ForceOwnership)
 	}
-	if err != nil {
+	s.WithResourceVersion(seen)
+	if err := r.Client.Apply(ctx, s, options...); err != nil {
 		r.secrets.doubt(types.NamespacedName{Namespace: o.wt.Namespace, Name: o.wt.TokenSecretName()})
 		return err
 	}
@@ -244,19 +243,12 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued
 	return nil
 }
 
-// writeNew applies a target Secret that was not there. Server-side apply cannot
-// insist on that: a Secret that somebody else has made meanwhile would be merged
-// with ours. Such a one has keys that are not ours, and is let go again.
-func (r *WeChatTokenReconciler) writeNew(ctx context.Context, s *application) error {
-	name, namespace, ours := *s.Name, *s.Namespace, len(s.Data)
-	if err := r.Client.Apply(ctx, s); err != nil || len(s.is.Data) == ours {
-		return err
-	}
-	if err := r.Client.Apply(ctx, corev1ac.Secret(name, namespace)); err != nil {
-		return err
-	}
-	return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("somebody else has made it meanwhile"))
-}
+// noVersion is a resource version that no Secret has: to insist on it is to insist
+// that there is none. The API server compares it with that of a Secret which is
+// there, and passes over it where none is (Update in
+// k8s.io/apiserver/pkg/registry/generic/registry/store.go). etcd is at 1 while it
+// is empty.
+const noVersion = "1"
 
 func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Secret) error {
 	var errs []error
