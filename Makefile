@@ -50,7 +50,7 @@ languages:
 	@hack/apt.sh node=nodejs python3=python3 curl=curl
 
 # These measure, or kill what is late: nothing runs beside them.
-ALONE := cmd/manager hack/chaos
+ALONE := cmd/manager hack/bench hack/chaos
 
 .PHONY: test
 test: languages controlplane ## Run every test, with a real API server
