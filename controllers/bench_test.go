@@ -165,7 +165,7 @@ func (s *settled) forget() {
 type inMemory map[string]*corev1.Secret
 
 func (m inMemory) Get(_ context.Context, key client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
-	m[key.Name].DeepCopyInto(obj.(*corev1.Secret)) //nolint:forcetypeassert // nothing else is read
+	m[key.Name].DeepCopyInto(obj.(*corev1.Secret))
 	return nil
 }
 

@@ -66,40 +66,40 @@ type namespace struct {
 	name string
 }
 
-func newScheme(t testing.TB) *runtime.Scheme {
-	t.Helper()
+func newScheme(tb testing.TB) *runtime.Scheme {
+	tb.Helper()
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(s); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return s
 }
 
-func newNamespace(t testing.TB) *namespace {
-	t.Helper()
+func newNamespace(tb testing.TB) *namespace {
+	tb.Helper()
 	plane, err := startControlPlane()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	c, err := client.New(plane.Config, client.Options{Scheme: newScheme(t), FieldValidation: metav1.FieldValidationStrict})
+	c, err := client.New(plane.Config, client.Options{Scheme: newScheme(tb), FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
-	if err := c.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
+	if err := c.Create(tb.Context(), ns); err != nil {
+		tb.Fatal(err)
 	}
-	return &namespace{ControlPlane: plane, Client: client.NewNamespacedClient(c, ns.Name), t: t, name: ns.Name}
+	return &namespace{ControlPlane: plane, Client: client.NewNamespacedClient(c, ns.Name), t: tb, name: ns.Name}
 }
 
 // fakeWeChat is a WeChat on loopback.
-func fakeWeChat(t testing.TB, cfg wechattest.Config) (*wechattest.Server, string) {
-	t.Helper()
+func fakeWeChat(tb testing.TB, cfg wechattest.Config) (*wechattest.Server, string) {
+	tb.Helper()
 	s := wechattest.New(cfg)
 	srv := httptest.NewServer(s)
-	t.Cleanup(srv.Close)
+	tb.Cleanup(srv.Close)
 	return s, srv.URL
 }
 
@@ -168,13 +168,13 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 const deadline = 60 * time.Second
 
 // eventually waits until what holds.
-func eventually(t testing.TB, what string, holds func() error) {
-	t.Helper()
+func eventually(tb testing.TB, what string, holds func() error) {
+	tb.Helper()
 	var err error
 	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err = holds(); err == nil {
 			return
 		}
 	}
-	t.Fatalf("%s: not within %s: %v", what, deadline, err)
+	tb.Fatalf("%s: not within %s: %v", what, deadline, err)
 }
