@@ -62,7 +62,7 @@ func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	return b.
 		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
 		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.WeChatToken{}, handler.Funcs{UpdateFunc: r.caughtUp}).
+		Watches(&v1alpha1.WeChatToken{}, handler.Funcs{CreateFunc: urgentFirst, UpdateFunc: r.caughtUp}).
 		WatchesRawSource(source.Func(r.start)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -132,6 +132,34 @@ const (
 	// their timeout.
 	behind priority = -1
 )
+
+// least is the lowest priority at the start, which controller-runtime gives to
+// all that is there then.
+const least priority = handler.LowPriority
+
+// urgentFirst puts the WeChatTokens that are there at the start in the order in
+// which they may want something: of 10,000 the last is looked at some seconds
+// after the first.
+func urgentFirst(_ context.Context, e event.CreateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	sorted, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request])
+	wt, isToken := e.Object.(*v1alpha1.WeChatToken)
+	if !ok || !isToken || !e.IsInInitialList {
+		return
+	}
+	p := urgency(wt, time.Now())
+	sorted.AddWithOpts(priorityqueue.AddOpts{Priority: new(int(p))}, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(wt)})
+}
+
+// urgency goes by the status. That may be old: nothing but the order follows from
+// it.
+func urgency(wt *v1alpha1.WeChatToken, now time.Time) priority {
+	s := wt.Status
+	if s.RefreshTime == nil || requested(wt) != s.LastHandledRefreshAt || wt.Generation != s.ObservedGeneration {
+		return usual
+	}
+	minutes := int(s.RefreshTime.Sub(now) / time.Minute)
+	return max(usual-priority(max(minutes, 0)), least)
+}
 
 // asksForSomething lets pass what a user may have done to a WeChatToken: a new
 // one, another spec, a bumped annotation. Our own writes of the status do not

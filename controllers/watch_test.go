@@ -2,8 +2,10 @@ package controllers
 
 import (
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -54,6 +56,39 @@ func TestOnlyWhatMattersOfAWorkloadIsSeen(t *testing.T) {
 			tc.change(after)
 			if got := workloadChanged.Update(event.UpdateEvent{ObjectOld: stripped(t, before), ObjectNew: stripped(t, after)}); got != tc.want {
 				t.Errorf("seen %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+// At the start those come first that may want something.
+func TestTheUrgentComeFirst(t *testing.T) {
+	now := time.Now()
+	settled := func(in time.Duration, mods ...func(*v1alpha1.WeChatToken)) *v1alpha1.WeChatToken {
+		wt := weChatToken(mods...)
+		wt.Status.ObservedGeneration = wt.Generation
+		wt.Status.RefreshTime = new(metav1.NewTime(now.Add(in)))
+		return wt
+	}
+	changed := settled(time.Hour)
+	changed.Generation++
+	cases := map[string]struct {
+		reason string
+		wt     *v1alpha1.WeChatToken
+		want   priority
+	}{
+		"New":     {"It has no token yet.", weChatToken(), usual},
+		"Overdue": {"The operator was away.", settled(-time.Hour), usual},
+		"Due":     {"Within the minute.", settled(50 * time.Second), usual},
+		"Soon":    {"After what is due.", settled(150 * time.Second), usual - 2},
+		"Late":    {"Not behind what controller-runtime puts last.", settled(9 * time.Hour), least},
+		"Bumped":  {"Somebody waits for it.", settled(time.Hour, bumped("1")), usual},
+		"Changed": {"Somebody has changed the spec.", changed, usual},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := urgency(tc.wt, now); got != tc.want {
+				t.Errorf("%s Its priority is %d, want %d", tc.reason, got, tc.want)
 			}
 		})
 	}
