@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -37,7 +38,12 @@ func (b *bench) apply(ctx context.Context, r *result) error {
 	if err != nil {
 		return err
 	}
+	begun := time.Now()
 	took, err := w.fill(ctx, b.progress("apply", r.N))
+	if err != nil {
+		return err
+	}
+	told, err := t.told(ctx, begun, r.N)
 	if err != nil {
 		return err
 	}
@@ -61,9 +67,38 @@ func (b *bench) apply(ctx context.Context, r *result) error {
 	w.common = true
 	r.Tokens = r.N
 	r.took(took, before, after)
+	r.add("until all statuses are written, too", told.Seconds(), "s")
+	r.add("the same beside the ceilings", r.Ratio*told.Seconds()/took.Seconds(), "x")
+	stored, err := w.clients.RESTClient().Get().AbsPath("/apis", v1alpha1.GroupVersion.String(), "namespaces", w.apps[0].namespace, "wechattokens", w.apps[0].name).DoRaw(ctx)
+	if err != nil {
+		return err
+	}
+	r.add("size of a WeChatToken", float64(len(stored)), "bytes")
 	r.add("size of a Secret", float64(ours.Size()), "bytes")
 	r.add("size of a Secret of the ceiling", float64(theirs.Size()), "bytes")
 	return nil
+}
+
+// told waits until n statuses are written, and returns how long that is after
+// begun. The operator writes them behind the Secrets, a ceiling beside them.
+func (t *meter) told(ctx context.Context, begun time.Time, n int) (time.Duration, error) {
+	for {
+		now, err := t.world.requests(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if now["PATCH wechattokens/status"]-t.requests["PATCH wechattokens/status"] >= n {
+			return time.Since(begun), nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+		if err := t.world.check(); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // fill creates the WeChatTokens and returns how long it took until each Secret
