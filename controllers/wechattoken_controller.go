@@ -138,7 +138,9 @@ func (r *WeChatTokenReconciler) step(ctx context.Context, wt *v1alpha1.WeChatTok
 // the Secret becomes p's verdict instead, because its user must see it.
 func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) error {
 	key := client.ObjectKeyFromObject(o.wt)
-	if p.call != nil {
+	// A ticket is asked for once the token stands in the Secret: a crash between
+	// the two would cost both.
+	if p.call != nil && (p.write == nil || p.call.ticket == "") {
 		r.call(key, o.account, *p.call)
 	}
 	if p.write == nil {
