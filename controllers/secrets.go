@@ -16,10 +16,12 @@ import (
 // WeChatToken names the contents, as they were read or written last. A reconcile
 // of something that has not changed asks the API server for nothing.
 //
-// Contents count as long as the watch has shown no later version of them. They
-// are kept encoded: a Secret in Go's maps takes four times the memory.
+// Contents count as long as the watch has shown no later version of them, and
+// not that they are gone. They are kept encoded: a Secret in Go's maps takes four
+// times the memory.
 type secrets struct {
 	mu     sync.Mutex
+	told   map[string]uint64           // version of the last list or end that was told, by the namespace that is watched
 	listed map[string]map[string]shown // by namespace and name
 	owned  map[types.UID][]string      // names of the Secrets that a WeChatToken controls
 	held   map[types.NamespacedName]*held
@@ -35,10 +37,11 @@ type shown struct {
 // held are the contents of a Secret.
 type held struct {
 	version uint64
-	encoded []byte   // without managedFields; nil if they are not known
-	written uint64   // version that this process has written last
-	doubted bool     // a write has failed that relied on what was known, absence too; a read ends it
-	users   []string // names of the WeChatTokens that name it
+	encoded []byte               // without managedFields; nil if they are not known
+	written uint64               // version that this process has written last
+	writer  types.NamespacedName // for which WeChatToken
+	doubted bool                 // a write has failed that relied on what was known, absence too; a read ends it
+	users   []string             // names of the WeChatTokens that name it
 }
 
 // names are those of the Secrets that a WeChatToken names, in its namespace.
@@ -48,12 +51,15 @@ type names struct{ target, appSecret string }
 // larger, with the AppSecrets of many accounts, say, is read each time.
 const maxHeld = 16 << 10
 
+// unordered is a resource version that is no number. It is later than all others,
+// so that nothing held counts, and what has it is not held.
+const unordered = math.MaxUint64
+
 // versionOf is a resource version as a number: a later one is greater (KEP-5504).
-// One that is no number is later than all, so that nothing held counts.
 func versionOf(resourceVersion string) uint64 {
 	v, err := strconv.ParseUint(resourceVersion, 10, 64)
 	if err != nil {
-		return math.MaxUint64
+		return unordered
 	}
 	return v
 }
@@ -125,7 +131,7 @@ func (k *secrets) remember(s *corev1.Secret) {
 	defer k.mu.Unlock()
 	h := k.held[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}]
 	version := versionOf(s.ResourceVersion)
-	if h == nil || version < h.version {
+	if h == nil || version < h.version || version == unordered {
 		return
 	}
 	h.doubted = false
@@ -138,31 +144,52 @@ func (k *secrets) remember(s *corev1.Secret) {
 	h.version, h.encoded = version, encoded
 }
 
-// wrote is remember for what this process has written.
-func (k *secrets) wrote(s *corev1.Secret) {
+// wrote is remember for what this process has written for the WeChatToken at key.
+func (k *secrets) wrote(key types.NamespacedName, s *corev1.Secret) {
 	k.remember(s)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if h := k.held[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}]; h != nil {
-		h.written = versionOf(s.ResourceVersion)
+		h.written, h.writer = versionOf(s.ResourceVersion), key
 	}
 }
 
-// writtenHere reports whether m is of the version that this process has written.
-func (k *secrets) writtenHere(m *metav1.PartialObjectMetadata) bool {
+// writtenFor reports whether m is what this process has written for the
+// WeChatToken at key, which still has it as its target.
+func (k *secrets) writtenFor(key types.NamespacedName, m *metav1.PartialObjectMetadata) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	h := k.held[types.NamespacedName{Namespace: m.Namespace, Name: m.Name}]
-	return h != nil && h.written == versionOf(m.ResourceVersion)
+	h, version := k.held[types.NamespacedName{Namespace: m.Namespace, Name: m.Name}], versionOf(m.ResourceVersion)
+	return h != nil && h.written == version && version != unordered && h.writer == key && k.named[key].target == m.Name
+}
+
+// current reports whether the watch has told of nothing later than this version
+// of a Secret. One that is not listed is gone if the watch has come beyond it: a
+// read may have been on its way meanwhile.
+func (k *secrets) current(id types.NamespacedName, version uint64) bool {
+	if is, there := k.listed[id.Namespace][id.Name]; there {
+		return version >= is.version
+	}
+	told, watched := k.upTo(id.Namespace)
+	return watched && version > told
+}
+
+// upTo is the version that the watch of a namespace has come to at least, if it
+// has begun.
+func (k *secrets) upTo(namespace string) (version uint64, watched bool) {
+	if version, watched = k.told[namespace]; !watched {
+		version, watched = k.told[metav1.NamespaceAll]
+	}
+	return version, watched
 }
 
 // recall is the Secret as it was read or written last; nil if that is not known,
-// or if the watch has shown a later version.
+// or if the watch has told of something later.
 func (k *secrets) recall(id types.NamespacedName) *corev1.Secret {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := k.held[id]
-	if h == nil || h.encoded == nil || h.version < k.listed[id.Namespace][id.Name].version {
+	if h == nil || h.encoded == nil || !k.current(id, h.version) {
 		return nil
 	}
 	var s corev1.Secret
@@ -186,12 +213,12 @@ func (k *secrets) doubt(id types.NamespacedName) {
 func (k *secrets) absent(id types.NamespacedName) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.listed == nil {
-		return false // the watch has told nothing yet
+	if _, watched := k.upTo(id.Namespace); !watched {
+		return false
 	}
 	_, there := k.listed[id.Namespace][id.Name]
 	h := k.held[id]
-	return !there && (h == nil || (h.encoded == nil && !h.doubted))
+	return !there && (h == nil || (!h.doubted && !k.current(id, h.version)))
 }
 
 // ownedBy are the names of the Secrets that the WeChatToken of the given UID
@@ -202,37 +229,97 @@ func (k *secrets) ownedBy(uid types.UID) []string {
 	return slices.Clone(k.owned[uid])
 }
 
-// note notes that a Secret is there.
+// replace notes that these Secrets are there and no others, in the namespace of a
+// watch or in all, by a list of this version. It returns what has changed,
+// appeared or vanished.
+//
+// Nothing is held after it but what it lists: a cluster may have been restored
+// from a backup meanwhile, and an earlier version be the later one.
+func (k *secrets) replace(watch string, all []*metav1.PartialObjectMetadata, at string) []*metav1.PartialObjectMetadata {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.told == nil {
+		k.told, k.listed, k.owned = map[string]uint64{}, map[string]map[string]shown{}, map[types.UID][]string{}
+	}
+	changed := k.unlistOthers(watch, all)
+	for _, m := range all {
+		if version := versionOf(m.ResourceVersion); version == unordered || version != k.listed[m.Namespace][m.Name].version {
+			k.list(m)
+			changed = append(changed, m)
+		}
+	}
+	for id, h := range k.held {
+		if (watch == metav1.NamespaceAll || watch == id.Namespace) && h.version != k.listed[id.Namespace][id.Name].version {
+			if h.version != 0 { // it was seen here, and may never have been listed
+				changed = append(changed, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name}})
+			}
+			*h = held{users: h.users, doubted: true}
+		}
+	}
+	k.told[watch] = versionOf(at)
+	return changed
+}
+
+// unlistOthers takes from the list what is not among all, and returns it.
+func (k *secrets) unlistOthers(watch string, all []*metav1.PartialObjectMetadata) (vanished []*metav1.PartialObjectMetadata) {
+	if len(k.listed) == 0 {
+		return nil // as at the start, when all may be large
+	}
+	there := make(map[types.NamespacedName]bool, len(all))
+	for _, m := range all {
+		there[types.NamespacedName{Namespace: m.Namespace, Name: m.Name}] = true
+	}
+	for namespace, names := range k.listed {
+		if watch != metav1.NamespaceAll && watch != namespace {
+			continue
+		}
+		for name := range names {
+			if id := (types.NamespacedName{Namespace: namespace, Name: name}); !there[id] {
+				k.unlist(id)
+				vanished = append(vanished, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+			}
+		}
+	}
+	return vanished
+}
+
+// note notes that a Secret is there. The watch has begun with replace.
 func (k *secrets) note(m *metav1.PartialObjectMetadata) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.listed == nil {
-		k.listed, k.owned = map[string]map[string]shown{}, map[types.UID][]string{}
+	k.list(m)
+}
+
+// gone notes that a Secret is gone. m has the version of its end.
+func (k *secrets) gone(watch string, m *metav1.PartialObjectMetadata) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id, at := types.NamespacedName{Namespace: m.Namespace, Name: m.Name}, versionOf(m.ResourceVersion)
+	k.unlist(id)
+	k.told[watch] = at
+	if h := k.held[id]; h != nil && h.version <= at {
+		h.encoded = nil
 	}
-	if k.listed[m.Namespace] == nil {
-		k.listed[m.Namespace] = map[string]shown{}
-	}
+}
+
+func (k *secrets) list(m *metav1.PartialObjectMetadata) {
 	k.disown(m.Namespace, m.Name)
 	is := shown{version: versionOf(m.ResourceVersion)}
 	if owner := metav1.GetControllerOfNoCopy(m); owner != nil && owner.Kind == kind {
 		is.owner = owner.UID
 		k.owned[is.owner] = append(k.owned[is.owner], m.Name)
 	}
+	if k.listed[m.Namespace] == nil {
+		k.listed[m.Namespace] = map[string]shown{}
+	}
 	k.listed[m.Namespace][m.Name] = is
 }
 
-// gone notes that a Secret is gone. m has the version of its end.
-func (k *secrets) gone(m *metav1.PartialObjectMetadata) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.drop(types.NamespacedName{Namespace: m.Namespace, Name: m.Name}, versionOf(m.ResourceVersion))
-}
-
-func (k *secrets) drop(id types.NamespacedName, at uint64) {
+func (k *secrets) unlist(id types.NamespacedName) {
 	k.disown(id.Namespace, id.Name)
 	delete(k.listed[id.Namespace], id.Name)
-	if h := k.held[id]; h != nil && h.version <= at {
-		h.encoded = nil
+	if len(k.listed[id.Namespace]) == 0 {
+		delete(k.listed, id.Namespace) // namespaces come and go
 	}
 }
 
@@ -247,38 +334,4 @@ func (k *secrets) disown(namespace, name string) {
 	} else {
 		k.owned[owner] = rest
 	}
-}
-
-// missing are the Secrets of a namespace, or of all if it is empty, that were
-// there and are not among all.
-func (k *secrets) missing(namespace string, all []*metav1.PartialObjectMetadata) []types.NamespacedName {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.listed) == 0 {
-		return nil
-	}
-	there := make(map[types.NamespacedName]bool, len(all))
-	for _, m := range all {
-		there[types.NamespacedName{Namespace: m.Namespace, Name: m.Name}] = true
-	}
-	var missing []types.NamespacedName
-	for ns, names := range k.listed {
-		if namespace != "" && ns != namespace {
-			continue
-		}
-		for name := range names {
-			if id := (types.NamespacedName{Namespace: ns, Name: name}); !there[id] {
-				missing = append(missing, id)
-			}
-		}
-	}
-	return missing
-}
-
-// knows reports whether the watch has shown this version of a Secret before.
-func (k *secrets) knows(m *metav1.PartialObjectMetadata) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	is, there := k.listed[m.Namespace][m.Name]
-	return there && is.version == versionOf(m.ResourceVersion)
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,7 +43,7 @@ func (r *WeChatTokenReconciler) watchSecrets(b *builder.Builder, mgr manager.Man
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	for _, namespace := range namespaces {
+	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(namespaces))) {
 		w := &secretWatch{r: r, metadata: c, namespace: namespace, synced: make(chan struct{})}
 		r.watches = append(r.watches, w)
 		b.WatchesRawSource(w)
@@ -84,12 +85,15 @@ func (w *secretWatch) WaitForSync(ctx context.Context) error {
 // Add is told of a Secret that is new.
 func (w *secretWatch) Add(obj any) error { return w.Update(obj) }
 
-// Update is told of a Secret that has changed.
+// Update is told of a Secret that has changed. What was written for a WeChatToken
+// is no news to it.
 func (w *secretWatch) Update(obj any) error {
 	m := obj.(*metav1.PartialObjectMetadata) //nolint:forcetypeassert // the reflector makes sure
 	w.r.secrets.note(m)
-	if !w.r.secrets.writtenHere(m) {
-		w.wake(m)
+	for _, request := range w.r.usersOf(m) {
+		if !w.r.secrets.writtenFor(request.NamespacedName, m) {
+			w.queue.Add(request)
+		}
 	}
 	return nil
 }
@@ -97,7 +101,7 @@ func (w *secretWatch) Update(obj any) error {
 // Delete is told of a Secret that is gone.
 func (w *secretWatch) Delete(obj any) error {
 	m := obj.(*metav1.PartialObjectMetadata) //nolint:forcetypeassert // the reflector makes sure
-	w.r.secrets.gone(m)
+	w.r.secrets.gone(w.namespace, m)
 	w.wake(m)
 	return nil
 }
@@ -109,22 +113,13 @@ func (w *secretWatch) Replace(items []any, at string) error {
 	for i, item := range items {
 		all[i] = item.(*metav1.PartialObjectMetadata) //nolint:forcetypeassert // the reflector makes sure
 	}
-	for _, id := range w.r.secrets.missing(w.namespace, all) {
-		gone := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, ResourceVersion: at}}
-		w.r.secrets.gone(gone)
-		w.wake(gone)
-	}
-	for _, m := range all {
-		if w.r.secrets.knows(m) {
-			continue
-		}
-		w.r.secrets.note(m)
-		if w.isSynced() {
-			w.wake(m)
-		}
-	}
+	changed := w.r.secrets.replace(w.namespace, all, at)
 	if !w.isSynced() {
 		close(w.synced)
+		return nil
+	}
+	for _, m := range changed {
+		w.wake(m)
 	}
 	return nil
 }

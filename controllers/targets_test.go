@@ -563,8 +563,8 @@ func TestConflictIsNoError(t *testing.T) {
 	})
 }
 
-// P8: nor is it merged with ours.
-func TestForeignSecretInBetweenIsLetGo(t *testing.T) {
+// P8: a Secret that somebody made in between is not merged with ours.
+func TestForeignSecretInBetweenIsLeftAlone(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.between(func() {
 			w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"theirs": []byte("x")}})

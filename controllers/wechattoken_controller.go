@@ -241,7 +241,7 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o observed, t *issued
 		r.secrets.doubt(types.NamespacedName{Namespace: o.wt.Namespace, Name: o.wt.TokenSecretName()})
 		return err
 	}
-	r.secrets.wrote(&s.is)
+	r.secrets.wrote(client.ObjectKeyFromObject(o.wt), &s.is)
 	return nil
 }
 

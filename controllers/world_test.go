@@ -79,6 +79,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 		w.weChat.AddAccount(testAppID, testAppSecret)
 		s := newScheme(t)
 		w.client = fake.NewClientBuilder().WithScheme(s).
+			WithGlobalResourceVersionCounter(). // as of etcd
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithIndex(&v1alpha1.WeChatToken{}, indexTarget, targetOf).
 			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
@@ -92,7 +93,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 					}
 					return w.effect("write of the Secret", func() error {
 						w.secretWrites++
-						defer w.watched(*obj.(*application).Name) //nolint:forcetypeassert // nothing else is applied
+						defer w.watched(*obj.(*application).Name)
 						return c.Apply(ctx, obj, opts...)
 					})
 				},
@@ -129,6 +130,7 @@ func (w *world) restart() {
 		calls:        w.t.Context(),
 	}
 	w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
+	w.r.secrets.replace("", nil, "1")
 	var secrets corev1.SecretList
 	if err := w.client.List(w.t.Context(), &secrets); err != nil {
 		w.t.Fatal(err)
@@ -339,7 +341,7 @@ func (w *world) watched(name string) {
 		w.r.secrets.note(m)
 	} else {
 		m.ResourceVersion = "later"
-		w.r.secrets.gone(m)
+		w.r.secrets.gone("", m)
 	}
 }
 
