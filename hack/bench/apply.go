@@ -93,7 +93,7 @@ func (t *meter) told(ctx context.Context, begun time.Time, n int) (time.Duration
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 		if err := t.world.check(); err != nil {
 			return 0, err

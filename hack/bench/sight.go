@@ -60,33 +60,43 @@ func (s *sight) watchFrom(ctx context.Context, version string) (watch.Interface,
 }
 
 // see tells of each new token until ctx ends. A busy API server closes a watch now
-// and then, which goes on where it was.
+// and then, and one that was paused has lost its history: a list shows what was
+// missed, and the watch goes on from there.
 func (s *sight) see(ctx context.Context, watching watch.Interface) {
 	defer close(s.news)
 	defer func() { watching.Stop() }()
 	held := map[string]string{}
-	version := ""
+	saw := func(secret *corev1.Secret) {
+		key, token := secret.Namespace+"/"+secret.Name, string(secret.Data["access_token"])
+		if token != "" && held[key] != token {
+			held[key] = token
+			s.news <- change{key: key, token: token, at: time.Now()}
+		}
+	}
 	for {
 		for e := range watching.ResultChan() {
 			secret, ok := e.Object.(*corev1.Secret)
 			if !ok {
-				return // an error, such as a history that is gone
+				break // an error, such as a history that is gone
 			}
-			version = secret.ResourceVersion
-			key, token := secret.Namespace+"/"+secret.Name, string(secret.Data["access_token"])
-			switch {
-			case e.Type == watch.Deleted:
-				delete(held, key)
-			case token != "" && held[key] != token:
-				held[key] = token
-				s.news <- change{key: key, token: token, at: time.Now()}
+			if e.Type == watch.Deleted {
+				delete(held, secret.Namespace+"/"+secret.Name)
+			} else {
+				saw(secret)
 			}
 		}
 		watching.Stop()
-		if ctx.Err() != nil || version == "" {
+		if ctx.Err() != nil {
 			return
 		}
-		next, err := s.watchFrom(ctx, version)
+		list, err := s.world.clients.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: managedBy})
+		if err != nil {
+			return
+		}
+		for i := range list.Items {
+			saw(&list.Items[i])
+		}
+		next, err := s.watchFrom(ctx, list.ResourceVersion)
 		if err != nil {
 			return
 		}
