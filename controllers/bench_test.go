@@ -134,12 +134,14 @@ func newSettled(b *testing.B) *settled {
 		WeChat: wechat.NewClient(url, 2*time.Second), StableWindow: testWindow,
 		wake: func(types.NamespacedName, priority) {}, calls: b.Context(),
 	}
+	var listed []*metav1.PartialObjectMetadata
 	for _, name := range []string{"shop", "shop-app"} {
 		secret := n.secret(name)
 		secret.ManagedFields = nil // or copying them would be most of the cost
 		read[name] = secret
-		s.secrets.note(&metav1.PartialObjectMetadata{ObjectMeta: secret.ObjectMeta})
+		listed = append(listed, &metav1.PartialObjectMetadata{ObjectMeta: secret.ObjectMeta})
 	}
+	s.secrets.replace(n.name, listed, listed[len(listed)-1].ResourceVersion)
 	return s
 }
 
