@@ -223,10 +223,13 @@ func (s *shop) upgradeCostsNoCall(t *testing.T) {
 		held := s.fingerprint(t, shopNamespace, "shop")
 		s.mustKubectl(t, "set", "image", "--namespace="+operatorNamespace, "deployment/"+operatorName, "manager="+images[try%2])
 		s.available(t, operatorNamespace, operatorName)
-		leader := s.leader(t)
-		if after := s.operatorPods(t); slices.ContainsFunc(after, func(p string) bool { return slices.Contains(old, p) }) || !slices.Contains(after, leader) {
-			t.Fatalf("of the pods %q still %q are there, and %s leads", old, after, leader)
-		}
+		eventually(t, "the new pods to take over", func() error { // the lease is given back a moment after they are ready
+			leader, after := s.leader(t), s.operatorPods(t)
+			if slices.ContainsFunc(after, func(p string) bool { return slices.Contains(old, p) }) || !slices.Contains(after, leader) {
+				return fmt.Errorf("of the pods %q still %q are there, and %s leads", old, after, leader)
+			}
+			return nil
+		})
 		got := s.tokenCalls(t) - calls
 		if got == 0 && s.fingerprint(t, shopNamespace, "shop") == held {
 			return
