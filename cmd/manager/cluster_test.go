@@ -7,9 +7,7 @@ import (
 	"maps"
 	"net/http/httptest"
 	"os"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -221,12 +219,6 @@ func (n *namespace) kubectl(args ...string) string {
 	return string(out)
 }
 
-// counter is a line of metrics.
-var (
-	counter = regexp.MustCompile(`(?m)^(\w+)\{(.*)\} (\S+)$`)
-	label   = regexp.MustCompile(`(\w+)="([^"]*)"`)
-)
-
 // writes are the requests to write that the API server has had so far, failed
 // ones too, by what they were for, as "APPLY secrets". They are those on
 // Secrets, WeChatTokens and events: all that the manager may write, but for the
@@ -238,28 +230,12 @@ func (n *namespace) writes() map[string]int {
 		n.t.Fatal(err)
 	}
 	reading := []string{"GET", "LIST", "WATCH", "WATCHLIST", "CONNECT"}
-	writes := map[string]int{}
-	for _, line := range counter.FindAllStringSubmatch(string(metrics), -1) {
-		if line[1] != "apiserver_request_total" {
-			continue
-		}
-		labels := map[string]string{}
-		for _, l := range label.FindAllStringSubmatch(line[2], -1) {
-			labels[l[1]] = l[2]
-		}
-		if !slices.Contains([]string{"secrets", "wechattokens", "events"}, labels["resource"]) || slices.Contains(reading, labels["verb"]) {
-			continue
-		}
-		count, err := strconv.ParseFloat(line[3], 64)
-		if err != nil {
-			n.t.Fatalf("%s: %v", line[0], err)
-		}
-		what := labels["verb"] + " " + labels["resource"]
-		if sub := labels["subresource"]; sub != "" {
-			what += "/" + sub
-		}
-		writes[what] += int(count)
-	}
+	writes := controlplane.RequestsIn(string(metrics))
+	maps.DeleteFunc(writes, func(what string, _ int) bool {
+		verb, resource, _ := strings.Cut(what, " ")
+		resource, _, _ = strings.Cut(resource, "/")
+		return slices.Contains(reading, verb) || !slices.Contains([]string{"secrets", "wechattokens", "events"}, resource)
+	})
 	return writes
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/controlplane"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -60,35 +60,13 @@ func (q *requests) after(t *testing.T, events int, do func()) map[string]int {
 	return since(before, q.soFar())
 }
 
-// describe says what a request is for, in the words of namespace.writes: one for
-// a resource as "GET secrets", and another one, such as for discovery, as
-// "GET /apis".
+// describe is [controlplane.RequestOf], and tells the others, such as those for
+// discovery, by their path.
 func describe(r *http.Request) string {
-	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	switch {
-	case len(parts) > 2 && parts[0] == "api":
-		parts = parts[2:]
-	case len(parts) > 3 && parts[0] == "apis":
-		parts = parts[3:]
-	default:
-		return r.Method + " " + r.URL.Path
+	if what := controlplane.RequestOf(r); what != "" {
+		return what
 	}
-	if len(parts) > 2 && parts[0] == "namespaces" {
-		parts = parts[2:]
-	}
-	resource, verb := parts[0], r.Method
-	if len(parts) > 2 {
-		resource += "/" + parts[2]
-	}
-	switch {
-	case r.URL.Query().Has("watch"):
-		verb = "WATCH"
-	case verb == http.MethodGet && len(parts) == 1:
-		verb = "LIST"
-	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/apply-patch"):
-		verb = "APPLY"
-	}
-	return verb + " " + resource
+	return r.Method + " " + r.URL.Path
 }
 
 // A new token costs one call to WeChat and four requests: the AppSecret is read,

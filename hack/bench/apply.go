@@ -24,17 +24,7 @@ func (b *bench) apply(ctx context.Context, r *result) error {
 		return fmt.Errorf("the ceiling: %w", err)
 	}
 
-	w, err := b.newWorld(ctx, fleet(r.N))
-	if err != nil {
-		return err
-	}
-	b.live = w
-	w.serveWeChat(wechattest.Config{})
-	m, err := w.startManager(ctx)
-	if err != nil {
-		return err
-	}
-	t, err := w.begin(ctx, m)
+	w, m, t, err := b.fresh(ctx, fleet(r.N))
 	if err != nil {
 		return err
 	}
@@ -77,6 +67,22 @@ func (b *bench) apply(ctx context.Context, r *result) error {
 	r.add("size of a Secret", float64(ours.Size()), "bytes")
 	r.add("size of a Secret of the ceiling", float64(theirs.Size()), "bytes")
 	return nil
+}
+
+// fresh is a new world with a manager that has nothing to do yet, and its meter.
+func (b *bench) fresh(ctx context.Context, apps []app) (*world, *manager, *meter, error) {
+	w, err := b.newWorld(ctx, apps)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	b.live = w
+	w.serveWeChat(wechattest.Config{})
+	m, err := w.startManager(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	t, err := w.begin(ctx, m)
+	return w, m, t, err
 }
 
 // told waits until n statuses are written, and returns how long that is after

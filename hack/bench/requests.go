@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+
+	"wechattoken.io/operator/internal/controlplane"
 )
 
 // counts are requests by verb and resource, as "APPLY secrets".
@@ -37,9 +37,9 @@ type counting struct {
 }
 
 func (c counting) RoundTrip(req *http.Request) (*http.Response, error) {
-	what := describe(req)
+	what := controlplane.RequestOf(req)
 	resp, err := c.next.RoundTrip(req)
-	if what != "" && err == nil { // otherwise the API server has hardly seen it
+	if counted(what) && err == nil { // otherwise the API server has hardly seen it
 		c.mu.Lock()
 		c.made[what]++
 		c.mu.Unlock()
@@ -53,69 +53,17 @@ func (r *requests) soFar() counts {
 	return maps.Clone(r.made)
 }
 
-// describe says what a request is to the API server's metrics; empty if it is
-// not counted here.
-func describe(req *http.Request) string {
-	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
-	switch {
-	case len(parts) > 2 && parts[0] == "api":
-		parts = parts[2:]
-	case len(parts) > 3 && parts[0] == "apis":
-		parts = parts[3:]
-	default:
-		return ""
-	}
-	if len(parts) > 2 && parts[0] == "namespaces" {
-		parts = parts[2:]
-	}
-	resource, named := parts[0], len(parts) > 1
-	if !slices.Contains(resources, resource) {
-		return ""
-	}
-	if len(parts) > 2 {
-		resource += "/" + parts[2]
-	}
-	verb := req.Method
-	switch {
-	case verb == http.MethodGet && req.URL.Query().Get("watch") != "":
-		return ""
-	case verb == http.MethodGet && !named:
-		verb = "LIST"
-	case verb == http.MethodDelete && !named:
-		verb = "DELETECOLLECTION"
-	case verb == http.MethodPatch && strings.Contains(req.Header.Get("Content-Type"), "apply-patch"):
-		verb = "APPLY"
-	}
-	return verb + " " + resource
+// counted reports whether requests of a name count here.
+func counted(what string) bool {
+	verb, resource, _ := strings.Cut(what, " ")
+	resource, _, _ = strings.Cut(resource, "/")
+	return slices.Contains(resources, resource) && !strings.HasPrefix(verb, "WATCH")
 }
-
-// sample is a line of metrics with labels.
-var (
-	sample = regexp.MustCompile(`(?m)^(\w+)\{(.*)\} (\S+)$`)
-	label  = regexp.MustCompile(`(\w+)="([^"]*)"`)
-)
 
 // requestsIn reads the counts out of the metrics of an API server.
 func requestsIn(metrics string) counts {
-	all := counts{}
-	for _, line := range sample.FindAllStringSubmatch(metrics, -1) {
-		if line[1] != "apiserver_request_total" {
-			continue
-		}
-		labels := map[string]string{}
-		for _, l := range label.FindAllStringSubmatch(line[2], -1) {
-			labels[l[1]] = l[2]
-		}
-		count, err := strconv.ParseFloat(line[3], 64)
-		if err != nil || !slices.Contains(resources, labels["resource"]) || strings.HasPrefix(labels["verb"], "WATCH") {
-			continue
-		}
-		what := labels["verb"] + " " + labels["resource"]
-		if sub := labels["subresource"]; sub != "" {
-			what += "/" + sub
-		}
-		all[what] += int(count)
-	}
+	all := counts(controlplane.RequestsIn(metrics))
+	maps.DeleteFunc(all, func(what string, _ int) bool { return !counted(what) })
 	return all
 }
 

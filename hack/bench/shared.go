@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // shared: WeChatTokens that share accounts, and so tokens.
@@ -19,17 +17,7 @@ func (b *bench) shared(ctx context.Context, r *result) error {
 	for i := range apps {
 		apps[i].appID = apps[i%accounts].appID
 	}
-	w, err := b.newWorld(ctx, apps)
-	if err != nil {
-		return err
-	}
-	b.live = w
-	w.serveWeChat(wechattest.Config{})
-	m, err := w.startManager(ctx)
-	if err != nil {
-		return err
-	}
-	t, err := w.begin(ctx, m)
+	w, m, t, err := b.fresh(ctx, apps)
 	if err != nil {
 		return err
 	}
