@@ -85,11 +85,22 @@ func (n node) removeCgroups() error {
 			cgroups = append(cgroups, found...)
 		}
 		for _, cgroup := range cgroups {
-			if err := os.Remove(cgroup); err != nil {
+			if err := removeCgroup(cgroup); err != nil {
 				return fmt.Errorf("remove the cgroup of a container: %w", err)
 			}
 			_ = os.Remove(filepath.Dir(cgroup)) // the last one takes what holds them all along
 		}
 	}
 	return nil
+}
+
+// removeCgroup removes a cgroup whose processes are dead. The kernel may still be
+// taking them out of it, and calls it busy meanwhile.
+func removeCgroup(dir string) error {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := os.Remove(dir)
+		if !errors.Is(err, syscall.EBUSY) || time.Now().After(end) {
+			return err
+		}
+	}
 }
