@@ -62,6 +62,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&c.TicketsPerDay, "tickets-per-day", d.TicketsPerDay, "calls of an account for tickets in a day (UTC+8); WeChat's own limit is unknown")
 	fs.IntVar(&c.TokenLength, "token-length", d.TokenLength, "length of a token, and of a ticket, in bytes")
 	fs.DurationVar(&c.Latency, "latency", 0, "time that is added to each answer")
+	fs.DurationVar(&c.ClockOffset, "clock-offset", 0, "how far the clock that the answers show, in Date and rid, is ahead")
 	fs.BoolVar(&c.OpenAccounts, "open-accounts", false, "accept every appid of the form wx and 16 hex digits; its first secret becomes its secret")
 	fs.Func("account", "an account, as `APPID=FILE` with the file that holds its AppSecret; repeatable", o.addAccount)
 	fs.Func("allow-ip", "`address` or prefix that may ask for tokens; repeatable; all may if not given", o.allowIP)

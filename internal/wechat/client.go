@@ -54,6 +54,10 @@ type Ticket struct {
 
 // Client calls the WeChat API. Use NewClient.
 type Client struct {
+	// Skew, if it is set before the first call, is told after each answer how far
+	// the clock of this machine is ahead of WeChat's.
+	Skew func(ahead time.Duration)
+
 	baseURL string
 	timeout time.Duration
 	stable  *http.Client
@@ -197,10 +201,12 @@ func (c *Client) send(via *http.Client, req *http.Request) (body []byte, status 
 	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
 
+	sent := time.Now()
 	resp, err := via.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, 0, networkError(err, c.timeout)
 	}
+	answered := time.Now()
 	defer resp.Body.Close()
 
 	// Behind a 101 is a bare connection, and no timeout holds for it.
@@ -210,6 +216,9 @@ func (c *Client) send(via *http.Client, req *http.Request) (body []byte, status 
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil {
 		return nil, 0, networkError(err, c.timeout)
+	}
+	if at := clock(resp.Header, body); c.Skew != nil && !at.IsZero() {
+		c.Skew(skew(sent, answered, at))
 	}
 	return body, resp.StatusCode, nil
 }

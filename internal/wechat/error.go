@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -71,6 +72,9 @@ var classes = map[int64]Class{
 	89506: Refused, // refused twice: this IP is blocked for 24 hours
 	89507: Refused, // refused once: this IP is blocked for 1 hour
 }
+
+// Codes are the errcodes that are known, in order.
+func Codes() []int64 { return slices.Sorted(maps.Keys(classes)) }
 
 // Error is a call without the answer it was made for. Two equal failures give
 // equal Errors: nothing in one changes from answer to answer.

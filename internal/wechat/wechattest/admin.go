@@ -34,6 +34,8 @@ and is governed by
   POST   /fake/kill                           {"token":"T"} ends a token before its time
   POST   /fake/ticket                         {"ticket":"T"} answers {"alive":true} if what is
                                               signed with it now is taken
+  PUT    /fake/clock                          {"ahead":"-90s"} sets the clock that the answers show,
+                                              in the header Date and the rid, ahead or behind
   GET    /fake/faults                         the faults that can still take a call
   POST   /fake/faults                         sets a fault, answers {"id":N}
   DELETE /fake/faults[?id=N]                  clears one fault, or all
@@ -68,6 +70,7 @@ func (s *Server) routeAdmin() {
 		"POST /fake/accounts/{appid}/rotate": s.postRotate,
 		"POST /fake/kill":                    s.postKill,
 		"POST /fake/ticket":                  s.postTicket,
+		"PUT /fake/clock":                    s.putClock,
 		"GET /fake/faults":                   s.getFaults,
 		"POST /fake/faults":                  s.postFault,
 		"DELETE /fake/faults":                s.deleteFaults,
@@ -231,6 +234,20 @@ func (s *Server) postTicket(r *http.Request) (any, error) {
 	return struct {
 		Alive bool `json:"alive"`
 	}{s.TicketAlive(in.Ticket)}, nil
+}
+
+func (s *Server) putClock(r *http.Request) (any, error) {
+	var in struct {
+		Ahead *duration `json:"ahead"`
+	}
+	if err := decode(r, &in); err != nil {
+		return nil, err
+	}
+	if in.Ahead == nil {
+		return nil, errors.New(`"ahead" must be given, such as "90s" or "0s"`)
+	}
+	s.SetClock(time.Duration(*in.Ahead))
+	return nil, nil
 }
 
 // faultJSON is a [Fault] with durations as people write them.

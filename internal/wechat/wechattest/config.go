@@ -66,6 +66,11 @@ type Config struct {
 	// digits. The first secret seen for an appid becomes its secret.
 	OpenAccounts bool
 
+	// ClockOffset is how far the server's clock is ahead of this machine's, in what
+	// it tells of the time: the header Date and the request ids. Tokens live by
+	// this machine's clock. [Server.SetClock] changes it.
+	ClockOffset time.Duration
+
 	// Latency is added to each answer, after the call was processed.
 	Latency time.Duration
 

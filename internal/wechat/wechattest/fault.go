@@ -244,7 +244,7 @@ func (s *Server) fail(f Fault, req *request) answer {
 			Errmsg      string  `json:"errmsg"`
 			AccessToken *string `json:"access_token"`
 			ExpiresIn   int64   `json:"expires_in"`
-		}{Errcode: systemErrorNull, Errmsg: trailed("system error", req.at)})
+		}{Errcode: systemErrorNull, Errmsg: trailed("system error", s.clock(req.at))})
 	case FaultEmpty:
 		return s.jsonAnswer(s.success(req))
 	case FaultHuge:

@@ -45,7 +45,7 @@ func (s *Server) render(r reply, now time.Time) answer {
 		body = struct {
 			Errcode int    `json:"errcode"`
 			Errmsg  string `json:"errmsg"`
-		}{r.errcode, trailed(r.errmsg, now)}
+		}{r.errcode, trailed(r.errmsg, s.clock(now))}
 	}
 	return s.jsonAnswer(body)
 }

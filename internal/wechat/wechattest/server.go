@@ -41,6 +41,7 @@ type Server struct {
 	faults  faults
 	journal journal
 	answers atomic.Uint64
+	offset  atomic.Int64 // of the clock
 }
 
 // New makes a Server without accounts. It panics if cfg does not pass
@@ -55,6 +56,7 @@ func New(cfg Config) *Server {
 		accounts: map[string]*account{},
 		journal:  newJournal(),
 	}
+	s.SetClock(cfg.ClockOffset)
 	s.mux.HandleFunc("/cgi-bin/stable_token", s.serve(Stable, readStable, s.stable))
 	s.mux.HandleFunc("/cgi-bin/token", s.serve(Classic, readClassic, s.classic))
 	s.mux.HandleFunc("/cgi-bin/get_api_domain_ip", s.serve(Business, readBusiness, s.business))
@@ -96,6 +98,7 @@ func (s *Server) serve(e Endpoint, read func(*http.Request, *request), process f
 		ans.delay += s.cfg.Latency
 
 		s.note(req, rep, fault, ans)
+		w.Header().Set("Date", s.clock(req.at).UTC().Format(http.TimeFormat))
 		ans.write(w, r)
 	}
 }
@@ -175,6 +178,12 @@ func (s *Server) Allow(appID string, prefixes ...netip.Prefix) {
 	defer a.mu.Unlock()
 	a.allow = slices.Clone(prefixes)
 }
+
+// SetClock sets how far the server's clock is ahead, as [Config.ClockOffset] does.
+func (s *Server) SetClock(ahead time.Duration) { s.offset.Store(int64(ahead)) }
+
+// clock is what the server's clock shows at now.
+func (s *Server) clock(now time.Time) time.Time { return now.Add(time.Duration(s.offset.Load())) }
 
 // Rotate makes a new classic token for an account, as if somebody outside had
 // called /cgi-bin/token. It counts towards the day's limit and is never refused.

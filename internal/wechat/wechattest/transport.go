@@ -102,7 +102,9 @@ func (w *memoryWriter) Write(b []byte) (int, error) {
 
 func (w *memoryWriter) response(req *http.Request) *http.Response {
 	w.WriteHeader(http.StatusOK)
-	w.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	if w.header.Get("Date") == "" {
+		w.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
 	length := w.body.Len()
 	var body io.Reader = &w.body
 	if declared, err := strconv.Atoi(w.header.Get("Content-Length")); err == nil && declared > length {
