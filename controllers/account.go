@@ -94,6 +94,7 @@ type user struct {
 	polled     [len(ticketKinds)]int64 // its generation when WeChat was last asked for a ticket
 	wrote      string                  // what its Secret was made to carry last, see written
 	repairedAt time.Time               // when the same was last written once more
+	newSince   time.Time               // when WeChat gave the token that its Secret does not carry yet; zero if it carries the newest
 	carried    carried
 }
 
@@ -166,6 +167,9 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 	} else {
 		u.seen = seen
 	}
+	if wt.Spec.Suspend {
+		u.newSince = time.Time{} // nobody wants it there
+	}
 	if found == nil {
 		return acc.known, *u, nil
 	}
@@ -174,6 +178,18 @@ func (a *accounts) look(key types.NamespacedName, id accountID, wt *v1alpha1.WeC
 		return acc.known, *u, acc.others(key)
 	}
 	return acc.known, *u, nil
+}
+
+// budget is what was spent of the calls of the account that the WeChatToken at key
+// uses, if this process has looked at it.
+func (a *accounts) budget(key types.NamespacedName) (forced []time.Time, classic dayCount, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[a.of[key]]
+	if acc == nil {
+		return nil, dayCount{}, false
+	}
+	return acc.forced, acc.classic, true
 }
 
 // account is the one with the given ID, which may be new.

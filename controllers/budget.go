@@ -63,9 +63,7 @@ func nextForced(mode v1alpha1.Mode, forced []time.Time, classic dayCount, now ti
 	if mode == v1alpha1.ModeClassic && classic.on(now) >= classicPerDay-classicReserve {
 		return nextDay(now), true
 	}
-	spent := slices.DeleteFunc(slices.Clone(forced), func(t time.Time) bool {
-		return now.Sub(t) >= day || t.After(now.Add(clockSlack)) // one in the future is of a clock that was wrong
-	})
+	spent := spentOn(forced, now)
 	if len(spent) == 0 {
 		return now, false
 	}
@@ -73,6 +71,26 @@ func nextForced(mode v1alpha1.Mode, forced []time.Time, classic dayCount, now ti
 		return spent[len(spent)-forcedPerDay].Add(day), true
 	}
 	return spent[len(spent)-1].Add(forcedSpacing + forcedSlack), false
+}
+
+// spentOn are those of the forced calls that count now.
+func spentOn(forced []time.Time, now time.Time) []time.Time {
+	return slices.DeleteFunc(slices.Clone(forced), func(t time.Time) bool {
+		return now.Sub(t) >= day || t.After(now.Add(clockSlack)) // one in the future is of a clock that was wrong
+	})
+}
+
+// forcedLeft is how many forced calls the budget still has.
+func forcedLeft(mode v1alpha1.Mode, forced []time.Time, classic dayCount, now time.Time) int {
+	if mode == v1alpha1.ModeClassic {
+		return max(classicLeft(classic, now)-classicReserve, 0)
+	}
+	return max(forcedPerDay-len(spentOn(forced, now)), 0)
+}
+
+// classicLeft is how many calls of the day of now are left.
+func classicLeft(classic dayCount, now time.Time) int {
+	return max(classicPerDay-classic.on(now), 0)
 }
 
 // dayCount is the number of calls made on one day of WeChat's.

@@ -148,7 +148,7 @@ func (f *failure) class() wechat.Class {
 // give notes the token that a call has brought. A new one answers every forced
 // refresh that was asked for before the call began.
 func (acc *account) give(key types.NamespacedName, id accountID, c call, start time.Time, got wechat.Token) {
-	isNew := c.previous == nil || c.previous.fingerprint != fingerprint(got.Value)
+	isNew := c.isNew(got)
 	if c.force || (isNew && acc.forcedByOther(c)) {
 		acc.forced = spend(c.mode, acc.forced, start)
 	}
@@ -162,6 +162,7 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 		}
 		for _, u := range acc.users {
 			u.handled = cmp.Or(u.inCall, u.handled)
+			u.newSince = time.Now()
 		}
 	} else {
 		acc.checked.givenBack = true
@@ -174,6 +175,11 @@ func (acc *account) give(key types.NamespacedName, id accountID, c call, start t
 		return
 	}
 	acc.failure = nil
+}
+
+// isNew reports whether a call has brought another token than the one in use.
+func (c call) isNew(got wechat.Token) bool {
+	return c.previous == nil || c.previous.fingerprint != fingerprint(got.Value)
 }
 
 // forcedByOther reports whether the new token that a plain call has brought is
@@ -212,19 +218,25 @@ func newToken(id accountID, c call, start time.Time, got wechat.Token) *issued {
 	return t
 }
 
-// wrote notes what the Secret of the WeChatToken at key was made to carry.
-func (a *accounts) wrote(key types.NamespacedName, what string, t *issued, repair bool) {
+// wrote notes what the Secret of the WeChatToken at key was made to carry. It
+// returns since when that is WeChat's newest token, if the Secret has waited for
+// it.
+func (a *accounts) wrote(key types.NamespacedName, what string, t *issued, repair bool) (newSince time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.byID[a.of[key]]
 	if acc == nil || acc.user(key) == nil {
-		return
+		return time.Time{}
 	}
 	u := acc.user(key)
 	u.wrote, u.carried = what, carried{fingerprint: t.fingerprint, replaced: t.replaced}
 	if repair {
 		u.repairedAt = time.Now()
 	}
+	if acc.token != nil && acc.token.fingerprint == t.fingerprint {
+		newSince, u.newSince = u.newSince, time.Time{}
+	}
+	return newSince
 }
 
 // written is what tells one write of a Secret from another.

@@ -71,6 +71,34 @@ func (o observed) judged(window time.Duration) observed {
 	return o
 }
 
+// What became of a report of a dead token.
+const (
+	reportDead       = "dead"       // WeChat agrees, and there is another token
+	reportAlive      = "alive"      // WeChat does not agree
+	reportOutdated   = "outdated"   // the token had been replaced before
+	reportUnanswered = "unanswered" // WeChat was asked, and did not tell yet
+)
+
+// verdictOnReport is what has become of the report on the object now that its
+// Secret carries t; empty if that is not known yet.
+func (o observed) verdictOnReport(t *issued) string {
+	report, named := reported(o.wt)
+	switch {
+	case report == "" || t == nil:
+		return ""
+	case t.handles(o.wt) && named == t.fingerprint:
+		return reportAlive
+	case t.handles(o.wt) && o.checked.dead && o.checked.fingerprint == named && !o.reportedAt.After(o.askedAt):
+		return reportDead
+	case t.handles(o.wt):
+		return reportOutdated
+	case o.checked.failure != nil && o.checked.fingerprint == named:
+		return reportUnanswered
+	default:
+		return ""
+	}
+}
+
 // foundDead reports whether WeChat has called t, of the present account, dead
 // before its time.
 func (o observed) foundDead(t *issued, now time.Time) bool {

@@ -39,6 +39,7 @@ type plan struct {
 	token   *issued // what the target carries in the end, if it serves the spec
 	due     time.Time
 	verdict verdict
+	report  string                 // what has become of the report of a dead token; empty if there is no news
 	wrote   bool                   // the target was made to carry write
 	polls   [len(ticketKinds)]poll // what the last calls for tickets have brought
 
@@ -84,7 +85,7 @@ func decide(o observed, window time.Duration, now time.Time) plan {
 	p.planWrite(o, best, window, now)
 	p.planCall(o, best, window, now)
 	if p.token != nil {
-		p.remove = o.old
+		p.remove, p.report = o.old, o.verdictOnReport(p.token)
 		if !p.token.diedEarly.IsZero() && p.verdict.reason == v1alpha1.ReasonTokenLive {
 			p.verdict.reason, p.verdict.message = v1alpha1.ReasonTokenDiedEarly, anotherDiedEarly(o.wt.Spec.ModeOrDefault(), p.token.diedEarly)
 		}

@@ -47,6 +47,12 @@ func (r *WeChatTokenReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	if r.Metrics != nil {
+		r.metrics = newMetrics(r)
+		if err := r.Metrics.Register(r.metrics); err != nil {
+			return err
+		}
+	}
 	b := ctrl.NewControllerManagedBy(mgr)
 	if err := r.watchSecrets(b, mgr, namespaces); err != nil {
 		return err

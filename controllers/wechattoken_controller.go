@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -53,6 +54,8 @@ type WeChatTokenReconciler struct {
 	Consumers bool
 	// Pods reads pods, live: no cache holds them.
 	Pods client.Reader
+	// Metrics is where the operator's own metrics are registered; nil for none.
+	Metrics prometheus.Registerer
 
 	accounts accounts
 	secrets  secrets
@@ -60,6 +63,7 @@ type WeChatTokenReconciler struct {
 	written  sync.Map // types.NamespacedName to *statusWrite
 	restarts restarts
 	touches  touches
+	metrics  *metrics // nil without Metrics
 
 	// wake queues an object again, and calls is the life of the calls to
 	// WeChat. Both come with the queue, when the controller starts.
@@ -150,7 +154,7 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o observed, p *plan) er
 	switch {
 	case err == nil:
 		p.wrote = true
-		r.accounts.wrote(key, written(o.wt, p.write), p.write, p.repair)
+		r.metrics.rotated(r.accounts.wrote(key, written(o.wt, p.write), p.write, p.repair))
 		if p.write.contents() != o.inSecret.contents() {
 			r.touch(ctx, o.wt, p.write)
 		}
@@ -367,10 +371,12 @@ func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedNam
 	start := time.Now()
 	if c.ticket != "" {
 		ticket, err := r.WeChat.Ticket(ctx, c.previous.value, ticketKinds[kindOf(c.ticket)].wire)
+		r.metrics.called(endpointTicket, time.Since(start), err)
 		return r.accounts.brought(id, c, start, ticket, failureOf(err)), err != nil
 	}
 	if c.check {
 		lives, err := r.WeChat.Lives(ctx, c.previous.value)
+		r.metrics.called(endpointLives, time.Since(start), err)
 		return r.accounts.answered(id, c, start, lives, failureOf(err)), err != nil
 	}
 	var (
@@ -382,6 +388,8 @@ func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedNam
 	} else {
 		token, err = r.WeChat.StableToken(ctx, c.creds, c.force)
 	}
+	r.metrics.called(endpointOf(c.mode), time.Since(start), err)
+	r.metrics.refreshed(c.isNew(token), failureOf(err))
 	return r.accounts.end(key, id, c, start, token, failureOf(err)), err != nil
 }
 
@@ -438,6 +446,7 @@ func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatT
 	}
 	r.written.Store(client.ObjectKeyFromObject(wt), &statusWrite{cached: cached, version: wt.ResourceVersion, status: wt.Status})
 	r.announce(ctx, before, wt)
+	r.metrics.reported(before, wt, p.report)
 	return nil
 }
 

@@ -129,6 +129,7 @@ func (w *world) restart() {
 		StableWindow: w.window,
 		calls:        w.t.Context(),
 	}
+	w.r.metrics = newMetrics(w.r)
 	w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
 	w.r.secrets.replace("", nil, "1")
 	var secrets corev1.SecretList
@@ -220,7 +221,7 @@ func (w *world) wantNoSecrets() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	metrics, err := ctrlmetrics.Registry.Gather()
+	libraries, err := ctrlmetrics.Registry.Gather()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -228,7 +229,7 @@ func (w *world) wantNoSecrets() {
 		"log":     w.log.String(),
 		"events":  strings.Join(w.events, "\n"),
 		"object":  string(wt),
-		"metrics": fmt.Sprint(metrics),
+		"metrics": fmt.Sprint(libraries, w.metrics()),
 	}
 	for where, text := range told {
 		for _, secret := range append([]string{testAppSecret, wrongSecret}, w.issued...) {

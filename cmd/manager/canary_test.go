@@ -230,7 +230,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 
 	// All that was to be searched was searched, and what is there is found.
-	for _, want := range []string{"goroutine 1 ", "controller_runtime_reconcile_total", "40125", "kind: Event"} {
+	for _, want := range []string{"goroutine 1 ", "controller_runtime_reconcile_total", `wechattoken_refreshes_total{errcode="40125"`, "wechattoken_ready_reason{", "40125", "kind: Event"} {
 		if !strings.Contains(told.String(), want) {
 			t.Errorf("there is no %q in what was searched", want)
 		}

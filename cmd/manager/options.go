@@ -30,6 +30,8 @@ type options struct {
 	healthAddr  string
 	logLevel    slog.Level
 	logFormat   string
+
+	version bool
 }
 
 func (o *options) bind(fs *flag.FlagSet) {
@@ -63,6 +65,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 		"least level to log: DEBUG, INFO, WARN or ERROR")
 	fs.StringVar(&o.logFormat, "log-format", "json",
 		"json or text")
+	fs.BoolVar(&o.version, "version", false,
+		"tell the version, and do nothing else")
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), `manager keeps a live WeChat access_token in the Secret of each WeChatToken.
 

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -84,6 +85,11 @@ func run(ctx context.Context, o options) error {
 		StableWindow: o.stableWindow,
 		Consumers:    o.consumers,
 		Pods:         mgr.GetAPIReader(),
+		Metrics:      metrics.Registry,
+	}
+	b := thisBuild()
+	if err := metrics.Registry.Register(controllers.BuildInfo(b.version, b.revision)); err != nil {
+		return err
 	}
 	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
