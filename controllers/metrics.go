@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -177,7 +178,7 @@ func (m *metrics) Collect(found chan<- prometheus.Metric) {
 		c.Collect(found)
 	}
 	if ahead := m.ahead.Load(); ahead != nil {
-		found <- metricSkew.value(ahead.Seconds())
+		found <- &sample{desc: metricSkew.desc, value: ahead.Seconds()}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), untilListed)
 	defer cancel()
@@ -197,9 +198,8 @@ func (m *metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 	if !wt.DeletionTimestamp.IsZero() {
 		return
 	}
-	tell := func(what Metric, value float64, labels ...string) {
-		found <- what.value(value, append([]string{wt.Namespace, wt.Name}, labels...)...)
-	}
+	of := []*dto.LabelPair{{Name: &labelName, Value: &wt.Name}, {Name: &labelNamespace, Value: &wt.Namespace}}
+	tell := func(what Metric, value float64) { found <- &sample{what.desc, of, value} }
 	for _, at := range []struct {
 		what Metric
 		time *metav1.Time
@@ -215,7 +215,7 @@ func (m *metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 	ready, reason := readiness(wt, now)
 	tell(metricReady, ready)
 	if reason != "" {
-		tell(metricReadyReason, 1, reason)
+		found <- &sample{metricReadyReason.desc, append(of[:2:2], &dto.LabelPair{Name: &labelReason, Value: &reason}), 1}
 	}
 	if forced, classic, known := m.r.accounts.budget(client.ObjectKeyFromObject(wt)); known {
 		mode := wt.Spec.ModeOrDefault()
@@ -224,6 +224,23 @@ func (m *metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 			tell(metricCallsLeft, float64(classicLeft(classic, now)))
 		}
 	}
+}
+
+// sample is a value that is made at a scrape. The series of a WeChatToken share their
+// labels: prometheus.NewConstMetric would allocate three times as often.
+type sample struct {
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair // sorted by their names
+	value  float64
+}
+
+// Desc makes it a prometheus.Metric.
+func (s *sample) Desc() *prometheus.Desc { return s.desc }
+
+// Write makes it a prometheus.Metric.
+func (s *sample) Write(m *dto.Metric) error {
+	m.Label, m.Gauge = s.labels, &dto.Gauge{Value: &s.value}
+	return nil
 }
 
 // readiness is 1 while Ready is True, and its reason; empty before there is one. A

@@ -38,7 +38,10 @@ var fromCache = []Metric{
 	metricSkew,
 }
 
-var perObject = []string{"namespace", "name"}
+var (
+	labelNamespace, labelName, labelReason = "namespace", "name", "reason"
+	perObject                              = []string{labelNamespace, labelName}
+)
 
 const onePerObject = "1 per WeChatToken"
 
@@ -49,7 +52,7 @@ var (
 		Series: onePerObject,
 	})
 	metricReadyReason = madeAtScrape(Metric{
-		Name: "wechattoken_ready_reason", Type: gauge, Labels: []string{"namespace", "name", "reason"},
+		Name: "wechattoken_ready_reason", Type: gauge, Labels: []string{labelNamespace, labelName, labelReason},
 		Help:   "1 for the present reason of the condition Ready.",
 		Series: onePerObject,
 	})
@@ -86,7 +89,7 @@ var (
 	metricRefreshes = Metric{
 		Name: "wechattoken_refreshes_total", Type: counter, Labels: []string{"result", "errcode"},
 		Help:   "Calls for a token, by what they brought: success (a new one), unchanged (the one in use) or failure. errcode is WeChat's of a failure, other for one that is not known here, none where no answer of WeChat's came, and empty otherwise.",
-		Series: "2, and 1 per known errcode",
+		Series: "2, and 1 for each known errcode, other and none",
 	}
 	metricRequests = Metric{
 		Name: "wechattoken_wechat_request_duration_seconds", Type: histogram, Labels: []string{"endpoint", "result"},
@@ -120,11 +123,6 @@ var (
 func madeAtScrape(m Metric) Metric {
 	m.desc = prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
 	return m
-}
-
-// value is the metric with a value, when it is scraped.
-func (m *Metric) value(v float64, labels ...string) prometheus.Metric {
-	return prometheus.MustNewConstMetric(m.desc, prometheus.GaugeValue, v, labels...)
 }
 
 // BuildInfo is the metric of that name.
