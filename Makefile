@@ -12,7 +12,7 @@ KUBECTL ?= $(or $(shell command -v kubectl),$(wildcard bin/controlplane/kubectl)
 ASSETS := $(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane)
 
 # What `make generate` writes.
-GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md
 
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
@@ -29,6 +29,7 @@ FUZZTIME ?= 20s
 generate: ## Write the code and manifests that come from the API types
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd
 	$(TOOL) controller-gen rbac:roleName=wechat-token-operator paths=./controllers/... output:rbac:dir=config/rbac
+	go run ./hack/metricsdoc
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wechattoken.io/operator/controllers"
+)
+
+// The pages say what the definitions say; whoever has changed these runs
+// make generate.
+func TestPagesAreUpToDate(t *testing.T) {
+	for _, p := range pages {
+		text, err := os.ReadFile(filepath.Join("../..", p.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := p.write(string(text), controllers.Metrics())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(text)); diff != "" {
+			t.Errorf("%s is not what make generate writes (-want +got):\n%s", p.file, diff)
+		}
+	}
+}
+
+// Nothing is told in Chinese of a metric that there is not.
+func TestChineseHasNoOthers(t *testing.T) {
+	there := map[string]bool{}
+	for _, m := range controllers.Metrics() {
+		there[m.Name] = true
+	}
+	for name := range chinese {
+		if !there[name] {
+			t.Errorf("there is no metric %s", name)
+		}
+	}
+}
+
+func TestTableNeedsItsPlaceAndItsWords(t *testing.T) {
+	place := "before\n" + begin + "old\n" + end + "after\n"
+	cases := map[string]struct {
+		reason string
+		text   string
+		metric controllers.Metric
+		want   string // a part of the page, or of the error
+	}{
+		"Replaced":     {"What stood there goes.", place, controllers.Metrics()[0], "before\n" + begin + "\n| 指标"},
+		"NoPlace":      {"A page without the lines is not touched.", "before\nafter\n", controllers.Metrics()[0], "no place"},
+		"NoEnd":        {"Nor one with one of them.", begin, controllers.Metrics()[0], "no place"},
+		"Untranslated": {"A new metric needs a translation.", place, controllers.Metric{Name: "wechattoken_new"}, "chinese.go does not have wechattoken_new"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := pages[1].write(tc.text, []controllers.Metric{tc.metric})
+			if err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, tc.want) || strings.Contains(got, "old") {
+				t.Errorf("%s\ngot %q, want something with %q", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
