@@ -69,6 +69,11 @@ func TestParse(t *testing.T) {
 				o.config.TicketLife, o.config.TicketOverlap, o.config.TicketsPerDay = 40*time.Second, 20*time.Second, 5
 			},
 		},
+		"Clock": {
+			reason: "The clock can be wrong.",
+			args:   []string{"--clock-offset=-90s"},
+			change: func(o *options) { o.config.ClockOffset = -90 * time.Second },
+		},
 		"NoTicketOverlap": {
 			reason: "An overlap of 0 is none, and not WeChat's.",
 			args:   []string{"--ticket-overlap=0s", "--tickets-per-day=0"},

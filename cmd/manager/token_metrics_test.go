@@ -212,10 +212,11 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	})
 	again := ns.startTold(url, bearer)
 	again.awaitReady()
-	all, err := again.samples()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var all map[string]float64
+	eventually(t, "a new process answers", func() (err error) {
+		all, err = again.samples()
+		return err
+	})
 	for series, want := range ns.statusAs(dying, v1alpha1.ReasonTokenDiedEarly) {
 		if got, ok := all[series]; !ok || got != want {
 			t.Errorf("a new process that is ready tells %s %v (there: %t), want %v", series, got, ok, want)
@@ -245,6 +246,39 @@ func TestMetricsTellARefresh(t *testing.T) {
 	m.awaitTold("the refresh", func() map[string]float64 { return ns.statusAs(shop, v1alpha1.ReasonTokenLive) })
 	if all, err := m.samples(); err != nil || all[succeeded] < 2 || all[rotations] < 2 {
 		t.Errorf("%v tokens, %v rotations, %v; want 2 at least", all[succeeded], all[rotations], err)
+	}
+}
+
+// To be scraped costs the two questions who scrapes, and nothing else: no call to
+// WeChat, no read and no write.
+func TestScrapeCostsTwoQuestions(t *testing.T) {
+	ns := newNamespace(t)
+	fake, url := serve(t, wechattest.Config{OpenAccounts: true})
+	q := newRequests(ns)
+	m := told{address: freeAddress(t), bearer: ns.bearerForMetrics()}
+	m.manager = startManager(t, q.kubeconfig, url, "--metrics-bind-address="+m.address)
+	apps := fleet(5)
+	q.after(t, len(apps), func() {
+		ns.create(apps...)
+		ns.awaitReady()
+		m.awaitTold("the first scrape", func() map[string]float64 { return map[string]float64{succeeded: float64(len(apps))} })
+	})
+	callsBefore := calls(fake)
+	const scrapes = 10
+	got := q.after(t, 0, func() {
+		for range scrapes {
+			all, err := m.samples()
+			if err != nil || all[ns.of(apps[0], "ready")] != 1 {
+				t.Fatalf("ready: %v, %v", all[ns.of(apps[0], "ready")], err)
+			}
+		}
+	})
+	want := map[string]int{"POST tokenreviews": scrapes, "POST subjectaccessreviews": scrapes}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests for %d scrapes (-want +got):\n%s", scrapes, diff)
+	}
+	if got := calls(fake) - callsBefore; got != 0 {
+		t.Errorf("%d calls to WeChat for %d scrapes", got, scrapes)
 	}
 }
 

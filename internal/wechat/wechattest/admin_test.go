@@ -78,6 +78,10 @@ func TestAdminGoverns(t *testing.T) {
 				return c.business(token.AccessToken).Errcode == 0 && c.ticket(token.AccessToken, "jsapi").Errcode == 48001
 			},
 		},
+		"ClockWithoutTime": {
+			reason: "A clock is set to something.",
+			method: "PUT", path: "/fake/clock", body: `{}`, status: 400,
+		},
 		"ImpossibleFault": {
 			reason: "An impossible fault is refused.",
 			method: "POST", path: "/fake/faults", body: `{"kind":"x"}`, status: 400,

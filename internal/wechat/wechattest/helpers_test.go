@@ -44,6 +44,7 @@ type answer struct {
 
 	status      int
 	contentType string
+	date        string
 	raw         string
 }
 
@@ -113,7 +114,7 @@ func (c client) try(ctx context.Context, method, path string, body io.Reader) (a
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	return answer{status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"), raw: string(raw)}, err
+	return answer{status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"), date: resp.Header.Get("Date"), raw: string(raw)}, err
 }
 
 // alive checks with a business call which of the tokens work.
