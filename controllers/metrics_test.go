@@ -415,6 +415,9 @@ func TestScrapeAllocatesLittle(t *testing.T) {
 	const allocs, bytes = 31, 3_370
 	const count = 1000
 	got := testing.Benchmark(func(b *testing.B) { benchmarkScrape(b, count) })
+	if got.N == 0 {
+		t.Fatal("it failed; why, says: go test ./controllers -run '^$' -bench Scrape")
+	}
 	t.Log(got, got.MemString())
 	if most := int64(count * allocs * 3 / 2); got.AllocsPerOp() > most {
 		t.Errorf("%d allocations, want at most %d", got.AllocsPerOp(), most)
@@ -453,6 +456,16 @@ func benchmarkScrape(b *testing.B, count int) {
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(newMetrics(r)); err != nil {
 		b.Fatal(err)
+	}
+	told := 0
+	families, err := registry.Gather()
+	for _, family := range families {
+		if family.GetName() == metricReady.Name {
+			told = len(family.GetMetric())
+		}
+	}
+	if told != count {
+		b.Fatalf("%d of %d WeChatTokens are told of: %v", told, count, err)
 	}
 	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil)
