@@ -50,11 +50,16 @@ controlplane: ## Build etcd, kube-apiserver and kubectl into bin/controlplane: 7
 languages:
 	@hack/apt.sh node=nodejs python3=python3 curl=curl
 
+# promtool and a Prometheus, for the tests of the alerts. PROMETHEUS_DIR wins.
+.PHONY: prometheus
+prometheus:
+	@hack/prometheus/get.sh
+
 # These measure, or kill what is late: nothing runs beside them.
 ALONE := cmd/manager hack/bench hack/chaos
 
 .PHONY: test
-test: languages controlplane ## Run every test, with a real API server
+test: languages prometheus controlplane ## Run every test, with a real API server
 	@if [[ $$(go env CGO_ENABLED) == 1 ]]; then race=-race; \
 	else race=; echo 'There is no C compiler here, so the tests run without the race detector.'; fi; \
 	echo "go test $$race ./... (the first time, compiling it takes 3 minutes on 2 cores)"; \
