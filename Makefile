@@ -107,6 +107,10 @@ e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONF
 propagation: ## Measure the way of a token from the Secret to the file, for docs/propagation.md: as root, 8 minutes
 	@hack/e2e/run.sh -run TestTouchBringsTheFileSooner -args -real-time -accounts 20 -rounds 3 -out $(CURDIR)/docs/propagation.svg
 
+.PHONY: monitoring-picture
+monitoring-picture: prometheus controlplane build ## Let a real Prometheus watch an outage and a 40164, and draw docs/monitoring.svg: 6 minutes
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/prometheus
+
 .PHONY: lint
 lint: ## Run every linter; the first time, building them takes some minutes
 	$(LINT) run
@@ -195,4 +199,4 @@ clean: ## Remove what was built
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
