@@ -6,13 +6,14 @@ SHELL := /usr/bin/env bash
 # Tools are built from the Go module proxy, in the versions of their go.mod.
 TOOL := go tool -modfile=hack/tools/go.mod
 LINT := $(TOOL) golangci-lint-kube-api-linter
+HELM := go tool -modfile=hack/helm/go.mod helm
 KUBECTL ?= $(or $(shell command -v kubectl),$(wildcard bin/controlplane/kubectl),go tool -modfile=hack/controlplane/go.mod kubectl)
 
 # Where etcd, kube-apiserver and kubectl are. A value from outside wins.
 ASSETS := $(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane)
 
 # What `make generate` writes.
-GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files
 
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
@@ -30,6 +31,15 @@ generate: ## Write the code and manifests that come from the API types
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd
 	$(TOOL) controller-gen rbac:roleName=wechat-token-operator paths=./controllers/... output:rbac:dir=config/rbac
 	go run ./hack/metricsdoc
+	@# Helm reads nothing outside of its chart.
+	cp config/crd/wechattoken.io_wechattokens.yaml config/chart/files/crd.yaml
+	cp config/rbac/role.yaml config/policy/refresher.yaml config/chart/files
+	cp config/policy/annotations.yaml config/chart/files/annotations-policy.yaml
+	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml
+	cp config/consumers/restart/policy.yaml config/chart/files/restart-policy.yaml
+	@for file in config/prometheus/rules.yaml config/prometheus/dashboard.json; do \
+	  if [[ -e $$file ]]; then cp -v $$file config/chart/files; fi; \
+	done
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports
@@ -190,6 +200,15 @@ undeploy: ## Remove the operator and the CRD, and with it every WeChatToken and 
 dist: ## Render config/default into dist/install.yaml
 	@mkdir -p dist
 	$(TOOL) kustomize build config/default -o dist/install.yaml
+
+# The version of a release, as v1.2.3: the chart's is 1.2.3, its image's tag v1.2.3.
+# The time in the archive is that of the commit, so that it is always the same.
+.PHONY: chart
+chart: ## Pack the Helm chart as dist/wechat-token-operator-1.2.3.tgz: VERSION=v1.2.3
+	@[[ '$(VERSION)' =~ ^v[0-9]+\.[0-9]+\.[0-9]+ ]] || { echo 'Say which version: make chart VERSION=v1.2.3' >&2; exit 1; }
+	@mkdir -p dist
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
+	  $(HELM) package config/chart --destination dist --version '$(VERSION:v%=%)' --app-version '$(VERSION)'
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -1,0 +1,143 @@
+{{/* The name of what this release makes: its own, where that says what it is. */}}
+{{- define "wechat-token-operator.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | trunc 55 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 55 | trimSuffix "-" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "wechat-token-operator.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "wechat-token-operator.name" .) }}
+{{- end -}}
+
+{{/* One release per namespace: the lease has one name, whatever the release is called. */}}
+{{- define "wechat-token-operator.selectorLabels" -}}
+app.kubernetes.io/name: wechat-token-operator
+{{- end -}}
+
+{{- define "wechat-token-operator.labels" -}}
+{{ include "wechat-token-operator.selectorLabels" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "wechat-token-operator.image" -}}
+{{ .Values.image.repository }}
+{{- if .Values.image.digest }}@{{ .Values.image.digest }}
+{{- else }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The flags, as a YAML list; empty where there are none. */}}
+{{- define "wechat-token-operator.args" -}}
+{{- $args := list -}}
+{{- with .Values.namespaces }}{{ $args = append $args (printf "--namespaces=%s" (join "," .)) }}{{ end -}}
+{{- with .Values.selector }}{{ $args = append $args (printf "--selector=%s" .) }}{{ end -}}
+{{- if .Values.consumers.watch }}{{ $args = append $args "--consumers" }}{{ end -}}
+{{- with .Values.workers }}{{ $args = append $args (printf "--workers=%d" (int .)) }}{{ end -}}
+{{- if not .Values.leaderElection.enabled }}{{ $args = append $args "--leader-elect=false" }}{{ end -}}
+{{- if not .Values.metrics.enabled }}{{ $args = append $args "--metrics-bind-address=0" }}{{ end -}}
+{{- with .Values.logLevel }}{{ $args = append $args (printf "--log-level=%s" .) }}{{ end -}}
+{{- with .Values.logFormat }}{{ $args = append $args (printf "--log-format=%s" .) }}{{ end -}}
+{{- with concat $args .Values.extraArgs }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* 90 % of a limit of memory, for GOMEMLIMIT. The schema says what a limit looks like. */}}
+{{- define "wechat-token-operator.goMemLimit" -}}
+{{- $number := regexFind "^[0-9.]+" . -}}
+{{- $unit := trimPrefix $number . -}}
+{{- $bytes := get (dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824) $unit -}}
+{{- printf "%dMiB" (int64 (floor (divf (mulf (float64 $number) $bytes 0.9) 1048576))) -}}
+{{- end -}}
+
+{{/*
+Gives the operator rights: in the namespaces of .Values.namespaces, or everywhere where
+there are none. Takes root, the name of the role and its rules.
+*/}}
+{{- define "wechat-token-operator.grant" -}}
+{{- $root := .root -}}
+{{- $name := .name -}}
+{{- $rules := .rules -}}
+{{- range $namespace := .root.Values.namespaces | default (list "") }}
+{{- $kind := ternary "Role" "ClusterRole" (ne $namespace "") }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  name: {{ $name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "wechat-token-operator.labels" $root | nindent 4 }}
+rules:
+  {{- toYaml $rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ $kind }}Binding
+metadata:
+  name: {{ $name }}
+  {{- with $namespace }}
+  namespace: {{ . }}
+  {{- end }}
+  labels:
+    {{- include "wechat-token-operator.labels" $root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ $kind }}
+  name: {{ $name }}
+subjects:
+  {{- include "wechat-token-operator.subjects" $root | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "wechat-token-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "wechat-token-operator.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/*
+The objects of a file of files/, with the labels of this release. Takes root and file; and
+name, where a policy is for this release's operator alone.
+*/}}
+{{- define "wechat-token-operator.objects" -}}
+{{- $root := .root -}}
+{{- $name := .name -}}
+{{- $account := include "wechat-token-operator.serviceAccount" .root -}}
+{{- range regexSplit "(?m)^---$" (.root.Files.Get .file | replace ":wechat-token-operator$" (printf ":%s$" $account)) -1 }}
+{{- with fromYaml . }}
+{{- $_ := set .metadata "labels" (merge (include "wechat-token-operator.labels" $root | fromYaml) (.metadata.labels | default dict)) }}
+{{- if $name }}
+{{- $_ := set .metadata "name" $name }}
+{{- if eq .kind "ValidatingAdmissionPolicyBinding" }}{{ $_ := set .spec "policyName" $name }}{{ end }}
+{{- end }}
+---
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The environment, as a YAML list. */}}
+{{- define "wechat-token-operator.env" -}}
+{{- with ((.Values.resources).limits).memory }}
+# 90 % of the limit: the garbage collector works harder before the kernel kills.
+- name: GOMEMLIMIT
+  value: {{ include "wechat-token-operator.goMemLimit" . }}
+{{- end }}
+{{- with .Values.proxy.url }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+# The kubelet puts the address of the API server there, which the proxy may not reach.
+- name: NO_PROXY
+  value: {{ prepend $.Values.proxy.noProxy "$(KUBERNETES_SERVICE_HOST)" | join "," | quote }}
+{{- end }}
+{{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
+# Besides the first one, which is the image's.
+- name: SSL_CERT_DIR
+  value: /etc/ssl/certs:/etc/wechat-token-operator/ca
+{{- end }}
+{{- end -}}
