@@ -63,7 +63,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := errors.Join(cluster.Stop(), os.RemoveAll(buildFolder)); err != nil {
+	if err := errors.Join(cluster.Stop(), os.RemoveAll(buildFolder), os.RemoveAll(helmFolder)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

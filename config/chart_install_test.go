@@ -1,0 +1,267 @@
+package config_test
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+
+	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+const crd = "crd/wechattokens.wechattoken.io"
+
+// useEmptyCluster gives a test a cluster without anything of ours: Helm takes over
+// nothing that others have installed.
+func useEmptyCluster(t *testing.T) {
+	t.Helper()
+	own, err := controlplane.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := cluster
+	cluster = own
+	t.Cleanup(func() {
+		cluster = others
+		if err := own.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	kubectl(t, "delete", crd) // controlplane installs it
+}
+
+// release does something with the release of a namespace, with values.
+func release(t *testing.T, what, name, namespace string, pairs ...string) {
+	t.Helper()
+	helm(t, append([]string{what, name, "chart", "--namespace=" + namespace}, values(pairs...)...)...)
+}
+
+// argsOf are the flags with which a release runs the manager.
+func argsOf(t *testing.T, name, namespace string) []string {
+	t.Helper()
+	manifest := decode(t, strings.NewReader(helm(t, "get", "manifest", name, "--namespace="+namespace)))
+	return container(only(t, ofKind[appsv1.Deployment](t, "Deployment", manifest))).Args
+}
+
+// namesOf are the objects of kinds that there are in a cluster with this label.
+func namesOf(t *testing.T, kinds, instance string) []string {
+	t.Helper()
+	return strings.Fields(kubectl(t, "get", kinds, "-A", "-l", "app.kubernetes.io/instance="+instance, "-o", "name"))
+}
+
+const kinds = "deployments,poddisruptionbudgets,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings," +
+	"validatingadmissionpolicies,validatingadmissionpolicybindings,networkpolicies,configmaps"
+
+// The life of a release. Nothing that Helm does costs a WeChatToken or its Secret,
+// unless the user says so.
+func TestChartLives(t *testing.T) {
+	useEmptyCluster(t)
+	weChat, home := newWeChat(t), newNamespace(t)
+
+	release(t, "install", name, home, "crds.keep", "false")
+	helm(t, "uninstall", name, "--namespace="+home)
+	eventually(t, "with crds.keep=false the kind goes with the release", func() error {
+		if left := kubectl(t, "get", crd, "--ignore-not-found"); left != "" {
+			return errors.New(left)
+		}
+		return nil
+	})
+
+	old := filepath.Join(t.TempDir(), "chart") // one of a time when the kind had no short name
+	if err := os.CopyFS(old, os.DirFS("chart")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("chart/files/crd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := strings.Replace(string(text), "    shortNames:\n    - wxt\n", "", 1)
+	if older == string(text) {
+		t.Fatal("the kind has no short name")
+	}
+	write(t, filepath.Join(old, "files", "crd.yaml"), older)
+	helm(t, "install", name, old, "--namespace="+home)
+	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", crd)
+
+	release(t, "upgrade", name, home)
+	if got := kubectl(t, "get", crd, "-o", "jsonpath={.spec.names.shortNames}"); got != `["wxt"]` {
+		t.Errorf("after the upgrade the kind has the short names %s", got)
+	}
+
+	// It works with the rights that the release gives it.
+	ns := newNamespace(t)
+	o := operate(t, serviceAccount(t, home, name), append(argsOf(t, name, home), "--wechat-url="+weChat.url, "--leader-election-namespace="+home)...)
+	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+	o.stop()
+	secret := func() string {
+		return kubectl(t, "get", "-n", ns, "secret/shop-token", "-o", "jsonpath={.metadata.uid}")
+	}
+	before := secret()
+	mustBeTheSame := func(after string) {
+		if got := secret(); got != before {
+			t.Errorf("%s the Secret is another one", after)
+		}
+	}
+
+	// Features come and go with their rights.
+	release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "networkPolicy.enabled", "true", "replicas", "3")
+	for _, role := range []string{"watch", "touch"} {
+		kubectl(t, "get", "clusterrole/"+name+"-"+role)
+	}
+	kubectl(t, "get", "-n", home, "networkpolicy/"+name)
+	release(t, "upgrade", name, home, "crds.enabled", "false", "policy.enabled", "false")
+	for _, gone := range []string{"clusterrole/" + name + "-touch", "validatingadmissionpolicy/" + name + "-touch", "validatingadmissionpolicy/wechattoken-annotations"} {
+		if got := kubectl(t, "get", gone, "--ignore-not-found"); got != "" {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+	mustBeTheSame("without the kind in the release")
+
+	helm(t, "uninstall", name, "--namespace="+home)
+	if left := namesOf(t, kinds, name); len(left) > 0 {
+		t.Errorf("helm uninstall leaves %q", left)
+	}
+	mustBeTheSame("after helm uninstall")
+
+	// The kind that was kept goes into the next release.
+	release(t, "install", name, home)
+	mustBeTheSame("installed again")
+	helm(t, "uninstall", name, "--namespace="+home)
+	mustBeTheSame("uninstalled again")
+}
+
+// Who has installed the kustomization goes over to Helm without a gap.
+func TestChartTakesOverTheKustomization(t *testing.T) {
+	useEmptyCluster(t)
+	install(t)
+	uid := func() string {
+		return kubectl(t, "get", "-n", name, "deployment/"+name, crd, "-o", "jsonpath={.items[*].metadata.uid}")
+	}
+	before := uid()
+	if out, err := helmCommand(t, "install", name, "chart", "--namespace="+name).CombinedOutput(); err == nil {
+		t.Errorf("Helm takes what is not its own, so this test shows nothing:\n%s", out)
+	}
+	helm(t, "install", name, "chart", "--namespace="+name, "--take-ownership", "--force-conflicts")
+	if got := uid(); got != before {
+		t.Error("the Deployment and the kind are other ones now")
+	}
+	for _, o := range objects(t, "default") {
+		if o.GetKind() == "Namespace" {
+			continue
+		}
+		args := []string{"get", strings.ToLower(o.GetKind()), o.GetName(), "-o", "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-name}"}
+		if o.GetNamespace() != "" {
+			args = append(args, "-n", o.GetNamespace())
+		}
+		if owner := kubectl(t, args...); owner != name {
+			t.Errorf("%s %s is of the release %q, want %q", o.GetKind(), o.GetName(), owner, name)
+		}
+	}
+	release(t, "upgrade", name, name, "replicas", "3")
+}
+
+// A tenant who may do what they like in two namespaces, and nothing elsewhere,
+// installs the operator there. Somebody else has installed the kind.
+func TestChartOfSomeNamespacesNeedsNoOthers(t *testing.T) {
+	useEmptyCluster(t)
+	kubectl(t, "apply", "--server-side", "-k", "crd")
+	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", crd)
+	weChat, home, other, foreign := newWeChat(t), newNamespace(t), newNamespace(t), newNamespace(t)
+	kubectl(t, "create", "serviceaccount", "tenant", "-n", home)
+	for _, ns := range []string{home, other} {
+		kubectl(t, "create", "role", "tenant", "-n", ns, "--verb=*", "--resource=*.*")
+		kubectl(t, "create", "rolebinding", "tenant", "-n", ns, "--role=tenant", "--serviceaccount="+home+":tenant")
+	}
+	cmd := helmCommand(t, append([]string{"install", name, "chart", "--namespace=" + home}, values(
+		"namespaces", `["`+home+`", "`+other+`"]`, "crds.enabled", "false", "policy.enabled", "false", "userRoles.enabled", "false",
+		"metrics.enabled", "false", "consumers.watch", "true")...)...)
+	cmd.Env = append(cmd.Env, "KUBECONFIG="+kubeconfig(t, serviceAccount(t, home, "tenant")))
+	succeed(t, cmd)
+
+	who := serviceAccount(t, home, name)
+	operate(t, who, append(argsOf(t, name, home), "--wechat-url="+weChat.url, "--leader-election-namespace="+home)...)
+	for _, ns := range []string{home, other} {
+		shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+		kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+	}
+	for _, verb := range []string{"get", "list", "watch", "create", "patch", "delete"} {
+		for _, ns := range []string{foreign, ""} {
+			if a := (authorizationv1.ResourceAttributes{Verb: verb, Resource: "secrets", Namespace: ns}); may(t, clientFor(t, who), a) {
+				t.Errorf("the operator may %s", sentence(a))
+			}
+		}
+	}
+}
+
+// Two releases share what a cluster has once.
+func TestChartsLiveBesideEachOther(t *testing.T) {
+	useEmptyCluster(t)
+	homes := map[string]string{"shard-a": newNamespace(t), "shard-b": newNamespace(t)}
+	release(t, "install", "shard-a", homes["shard-a"], "selector", `"wechattoken.io/shard=a"`, "consumers", `{"watch": true, "touch": true}`)
+	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", crd)
+	release(t, "install", "shard-b", homes["shard-b"], "selector", `"wechattoken.io/shard=b"`, "crds.enabled", "false", "policy.enabled", "false")
+	for _, shard := range slices.Sorted(maps.Keys(homes)) {
+		t.Run(shard, func(t *testing.T) {
+			weChat, ns, account := newWeChat(t), newNamespace(t), shard+"-"+name
+			operate(t, serviceAccount(t, homes[shard], account),
+				append(argsOf(t, shard, homes[shard]), "--wechat-url="+weChat.url, "--leader-election-namespace="+homes[shard])...)
+			shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+			kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+strings.TrimPrefix(shard, "shard-"))
+			kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+		})
+	}
+	// The policy knows the operator by the name of its own account.
+	policy := kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+name+"-touch", "-o", "jsonpath={.spec.matchConditions[0].expression}")
+	if err := contains(policy, ":shard-a-"+name+"$"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The manager trusts the authorities of extraCA as the pod gives them to it.
+func TestChartAddsCertificateAuthorities(t *testing.T) {
+	install(t)
+	fake := wechattest.New(wechattest.Config{})
+	srv := httptest.NewTLSServer(fake)
+	t.Cleanup(srv.Close)
+	d := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t, "extraCA.configMap", `"authorities"`)))
+	mount, volume := container(d).VolumeMounts[0], d.Spec.Template.Spec.Volumes[0].ConfigMap
+	// As the kubelet lays a ConfigMap out: a link to a file behind a link.
+	dir := t.TempDir()
+	file := volume.Items[0].Path
+	if err := os.Mkdir(filepath.Join(dir, "..2026"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "..2026", file), string(pemOf(srv.Certificate())))
+	for link, to := range map[string]string{"..data": "..2026", file: filepath.Join("..data", file)} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range container(d).Env {
+		if e.Name == "SSL_CERT_DIR" {
+			t.Setenv(e.Name, strings.ReplaceAll(e.Value, mount.MountPath, dir))
+		}
+	}
+	if err := contains(os.Getenv("SSL_CERT_DIR"), "/etc/ssl/certs:", dir); err != nil {
+		t.Fatal(err)
+	}
+	ns := newNamespace(t)
+	operate(t, serviceAccount(t, name, name), "--wechat-url="+srv.URL, "--leader-election-namespace="+name)
+	shop := applyWeChatTokens(t, weChat{fake, srv.URL}, ns, "samples/stable.yaml")[0]
+	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}

@@ -1,0 +1,566 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+var buildHelm = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "wechattoken-")
+	if err != nil {
+		return "", err
+	}
+	helmFolder = dir
+	cmd := exec.Command("go", "build", "-o", dir, "helm.sh/helm/v4/cmd/helm")
+	cmd.Dir = "../hack/helm"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return filepath.Join(dir, "helm"), nil
+})
+
+var helmFolder string
+
+// helmCommand is helm as an administrator, without what a user has set up for theirs.
+func helmCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	program, err := buildHelm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	home := filepath.Join(helmFolder, "home")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+cluster.Kubeconfig,
+		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	return cmd
+}
+
+// helm must succeed, and returns what it prints.
+func helm(t *testing.T, args ...string) string {
+	t.Helper()
+	return succeed(t, helmCommand(t, args...))
+}
+
+// values are flags of helm that set values: pairs of a path and JSON.
+func values(pairs ...string) []string {
+	var flags []string
+	for i := 0; i < len(pairs); i += 2 {
+		flags = append(flags, "--set-json="+pairs[i]+"="+pairs[i+1])
+	}
+	return flags
+}
+
+// rendered are the objects of a release that is called like the operator and has a
+// namespace of that name.
+func rendered(t *testing.T, pairs ...string) []unstructured.Unstructured {
+	t.Helper()
+	return decode(t, strings.NewReader(helm(t, append([]string{"template", name, "chart", "--namespace=" + name}, values(pairs...)...)...)))
+}
+
+// all are values with which the chart renders everything it can, but what is of the
+// cluster's namespaces.
+var all = []string{
+	"replicas", "3",
+	"selector", `"wechattoken.io/shard=a"`,
+	"consumers", `{"watch": true, "touch": true, "restart": true}`,
+	"workers", "64",
+	"logLevel", `"DEBUG"`,
+	"logFormat", `"text"`,
+	"extraArgs", `["--request-timeout=5s"]`,
+	"image.pullPolicy", `"Always"`,
+	"image.pullSecrets", `["registry"]`,
+	"proxy", `{"url": "http://proxy.example.com:3128", "noProxy": [".example.com"]}`,
+	"extraCA.configMap", `"authorities"`,
+	"metrics.readers", `["monitoring/prometheus-k8s"]`,
+	"serviceMonitor", `{"enabled": true, "labels": {"release": "prometheus"}}`,
+	"prometheusRule", `{"enabled": true, "labels": {"release": "prometheus"}, "runbookBaseURL": "https://git.example.com/main/"}`,
+	"grafanaDashboard.enabled", "true",
+	"networkPolicy", `{"enabled": true, "metricsFrom": [{"namespaceSelector": {}}], "extraEgress": [{"ports": [{"port": 8080}]}]}`,
+	"serviceAccount.annotations", `{"example.com/role": "operator"}`,
+	"priorityClassName", `"system-cluster-critical"`,
+	"nodeSelector", `{"kubernetes.io/os": "linux"}`,
+	"tolerations", `[{"operator": "Exists"}]`,
+	"affinity", `{"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}}`,
+}
+
+// What Helm adds to each object. The rest is that of the kustomizations.
+var helmLabels = map[string]string{
+	"app.kubernetes.io/name":       name,
+	"app.kubernetes.io/instance":   name,
+	"app.kubernetes.io/managed-by": "Helm",
+	"app.kubernetes.io/version":    "latest",
+	"helm.sh/chart":                name + "-0.0.0",
+}
+
+// The chart and the kustomizations are two ways to the same objects. What is wanted
+// otherwise: the labels, which the chart puts on everything; the annotation that
+// keeps the kind; and a release has its namespace from `helm install
+// --create-namespace`. And kustomize puts empty lines into folded text.
+func TestChartIsTheKustomizations(t *testing.T) {
+	for dir, pairs := range map[string][]string{
+		"default":   nil,
+		"consumers": {"consumers", `{"watch": true, "touch": true, "restart": true}`},
+	} {
+		t.Run(dir, func(t *testing.T) {
+			want, got := map[string]any{}, map[string]any{}
+			id := func(o unstructured.Unstructured) string {
+				return o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
+			}
+			unlabelled := func(o unstructured.Unstructured) map[string]any {
+				labels := o.GetLabels()
+				maps.DeleteFunc(labels, func(key, _ string) bool { return helmLabels[key] != "" })
+				if len(labels) == 0 {
+					labels = nil // {} says the same
+				}
+				o.SetLabels(labels)
+				return o.Object
+			}
+			for _, o := range objects(t, dir) {
+				if o.GetKind() != "Namespace" {
+					want[id(o)] = unlabelled(o)
+				}
+			}
+			for _, o := range rendered(t, pairs...) {
+				for key, value := range helmLabels {
+					if got := o.GetLabels()[key]; got != value {
+						t.Errorf("%s has the label %s=%s, want %s", id(o), key, got, value)
+					}
+				}
+				if o.GetKind() == "CustomResourceDefinition" {
+					unstructured.RemoveNestedField(o.Object, "metadata", "annotations", "helm.sh/resource-policy")
+				}
+				got[id(o)] = unlabelled(o)
+			}
+			tight := func(s string) string { return strings.ReplaceAll(s, "\n\n", "\n") }
+			sameText := cmp.Comparer(func(a, b string) bool { return tight(a) == tight(b) })
+			if diff := cmp.Diff(want, got, sameText); diff != "" {
+				t.Errorf("(-config/%s +chart):\n%s", dir, diff)
+			}
+		})
+	}
+}
+
+func TestChartPassesLint(t *testing.T) {
+	for _, pairs := range [][]string{nil, all, append(slices.Clone(all), "namespaces", `["a", "b"]`)} {
+		helm(t, append([]string{"lint", "chart", "--strict", "--namespace=" + name}, values(pairs...)...)...)
+	}
+}
+
+// What the API server refuses, and fields that it does not know, come out before
+// somebody installs it.
+func TestChartIsValidWithEverythingOn(t *testing.T) {
+	install(t)
+	ns := newNamespace(t)
+	var text []byte
+	kinds := map[string]int{}
+	for _, o := range rendered(t, all...) {
+		kinds[o.GetKind()]++
+		switch {
+		case strings.HasPrefix(o.GetAPIVersion(), "monitoring.coreos.com/"):
+			continue // not of Kubernetes
+		case o.GetKind() == "CustomResourceDefinition":
+			continue // installed, and its name is what it is
+		case o.GetNamespace() != "":
+			o.SetNamespace(ns)
+		}
+		o.SetName("t-" + o.GetName()) // beside what is installed
+		one, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, "---\n"...), one...)
+	}
+	for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "ConfigMap", "NetworkPolicy"} {
+		if kinds[kind] != 1 {
+			t.Errorf("got %d of %s, want 1", kinds[kind], kind)
+		}
+	}
+	apply := cluster.Kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
+	apply.Stdin = strings.NewReader(string(text))
+	succeed(t, apply)
+
+	d := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t, all...)))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: ns}, Spec: d.Spec.Template.Spec}
+	pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = "", "" // admission looks for them
+	if err := clientFor(t, cluster.Config).Create(t.Context(), pod, client.DryRunAll); err != nil {
+		t.Errorf("the namespace is one of restricted Pod Security: %v", err)
+	}
+	if out, err := exec.Command(manager(t), append(container(d).Args, "--help")...).CombinedOutput(); err != nil {
+		t.Errorf("the manager does not take %q: %v\n%s", container(d).Args, err, out)
+	}
+}
+
+// Each mistake is told with what is wrong and where.
+func TestChartRefusesBadValues(t *testing.T) {
+	cases := map[string]struct {
+		values []string
+		want   string
+	}{
+		"Unknown":         {values("replica", "3"), "additional properties 'replica' not allowed"},
+		"UnknownWithin":   {values("image.name", `"a"`), "at '/image': additional properties 'name' not allowed"},
+		"NotANumber":      {values("replicas", `"2"`), "at '/replicas': got string, want integer"},
+		"NotABoolean":     {values("crds.enabled", `"no"`), "at '/crds/enabled': got string, want boolean"},
+		"NotAList":        {values("namespaces", `"web"`), "at '/namespaces': got string, want array"},
+		"NoNamespace":     {values("namespaces", `["web,shop"]`), "at '/namespaces/0': 'web,shop' does not match pattern"},
+		"NamespaceTwice":  {values("namespaces", `["web", "web"]`), "at '/namespaces': items at 0 and 1 are equal"},
+		"NoWorkers":       {values("workers", "0"), "at '/workers': minimum: got 0, want 1"},
+		"NoLevel":         {values("logLevel", `"TRACE"`), "at '/logLevel': value must be one of '', 'DEBUG', 'INFO', 'WARN', 'ERROR'"},
+		"NoDigest":        {values("image.digest", `"v1"`), "at '/image/digest': 'v1' does not match pattern"},
+		"NoMemory":        {values("resources.limits.memory", `"256MB"`), "at '/resources/limits/memory': '256MB' does not match pattern"},
+		"NoURL":           {values("proxy.url", `"proxy.example.com:3128"`), "at '/proxy/url': 'proxy.example.com:3128' does not match pattern"},
+		"NoReader":        {values("metrics.readers", `["prometheus"]`), "at '/metrics/readers/0': 'prometheus' does not match pattern"},
+		"NoFlag":          {values("extraArgs", `["-v"]`), "at '/extraArgs/0': '-v' does not match pattern"},
+		"TagAndDigest":    {values("image", `{"tag": "v1", "digest": "sha256:`+strings.Repeat("0", 64)+`"}`), "Set image.tag or image.digest, not both"},
+		"TwoCAs":          {values("extraCA", `{"configMap": "a", "secret": "b"}`), "Set extraCA.configMap or extraCA.secret, not both"},
+		"TouchAlone":      {values("consumers.touch", "true"), "consumers.touch and consumers.restart need consumers.watch"},
+		"RestartAlone":    {values("consumers.restart", "true"), "consumers.touch and consumers.restart need consumers.watch"},
+		"TwoCallers":      {values("leaderElection.enabled", "false"), "set replicas to 1, or leaderElection.enabled to true"},
+		"NoAccount":       {values("serviceAccount.create", "false"), "set serviceAccount.name to the one that is there"},
+		"NothingToScrape": {values("metrics.enabled", "false", "serviceMonitor.enabled", "true"), "need metrics.enabled"},
+		"NothingToAlert":  {values("metrics.enabled", "false", "prometheusRule.enabled", "true"), "need metrics.enabled"},
+		"NothingToRead":   {values("metrics.enabled", "false", "metrics.readers", `["a/b"]`), "leave metrics.readers out"},
+		"NoProxy":         {values("proxy.noProxy", `["a"]`), "set proxy.url, or leave proxy.noProxy out"},
+		"FlagWithAValue":  {values("extraArgs", `["--workers=3"]`), "extraArgs has --workers, which has a value of its own: set workers."},
+		"FlagOfTheChart":  {values("extraArgs", `["--health-probe-bind-address=:1"]`), "which the chart leaves as it is"},
+	}
+	for what, tc := range cases {
+		t.Run(what, func(t *testing.T) {
+			out, err := helmCommand(t, append([]string{"template", name, "chart"}, tc.values...)...).CombinedOutput()
+			if err == nil {
+				t.Error("the chart takes them")
+			}
+			if err := contains(string(out), tc.want); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A flag that the chart sets cannot be set a second time.
+func TestChartHasOneWayToEachFlag(t *testing.T) {
+	off := rendered(t, "leaderElection.enabled", "false", "replicas", "1", "metrics.enabled", "false", "namespaces", `["a"]`)
+	on := rendered(t, append(slices.Clone(all), "extraArgs", "[]")...)
+	for _, o := range [][]unstructured.Unstructured{off, on} {
+		args := container(only(t, ofKind[appsv1.Deployment](t, "Deployment", o))).Args
+		if len(args) == 0 {
+			t.Error("there are no flags, so this test shows nothing")
+		}
+		for _, arg := range args {
+			out, err := helmCommand(t, append([]string{"template", name, "chart"}, values("extraArgs", `["`+arg+`"]`)...)...).CombinedOutput()
+			if err == nil {
+				t.Errorf("the chart takes %s among extraArgs, too", arg)
+			} else if err := contains(string(out), "has a value of its own"); err != nil {
+				t.Errorf("%s: %v", arg, err)
+			}
+		}
+	}
+}
+
+// A value that does nothing, or that nobody can read about, is a mistake.
+func TestEachValueOfTheChartWorksAndIsDocumented(t *testing.T) {
+	// With what a value changes the objects: other values that it needs, and itself.
+	changes := map[string][]string{
+		"replicas":                      {"replicas", "3"},
+		"image.repository":              {"image.repository", `"registry.example.com/operator"`},
+		"image.tag":                     {"image.tag", `"v1"`},
+		"image.digest":                  {"image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
+		"image.pullPolicy":              {"image.pullPolicy", `"Always"`},
+		"image.pullSecrets":             {"image.pullSecrets", `["a"]`},
+		"crds.enabled":                  {"crds.enabled", "false"},
+		"crds.keep":                     {"crds.keep", "false"},
+		"namespaces":                    {"namespaces", `["a"]`},
+		"selector":                      {"selector", `"a=b"`},
+		"consumers.watch":               {"consumers.watch", "true"},
+		"consumers.touch":               {"consumers.watch", "true", "consumers.touch", "true"},
+		"consumers.restart":             {"consumers.watch", "true", "consumers.restart", "true"},
+		"workers":                       {"workers", "1"},
+		"logLevel":                      {"logLevel", `"DEBUG"`},
+		"logFormat":                     {"logFormat", `"text"`},
+		"extraArgs":                     {"extraArgs", `["--request-timeout=5s"]`},
+		"leaderElection.enabled":        {"replicas", "1", "leaderElection.enabled", "false"},
+		"proxy.url":                     {"proxy.url", `"http://proxy.example.com"`},
+		"proxy.noProxy":                 {"proxy.url", `"http://proxy.example.com"`, "proxy.noProxy", `["a"]`},
+		"extraCA.configMap":             {"extraCA.configMap", `"a"`},
+		"extraCA.secret":                {"extraCA.secret", `"a"`},
+		"extraCA.key":                   {"extraCA.secret", `"a"`, "extraCA.key", `"a"`},
+		"metrics.enabled":               {"metrics.enabled", "false"},
+		"metrics.readers":               {"metrics.readers", `["a/b"]`},
+		"serviceMonitor.enabled":        {"serviceMonitor.enabled", "true"},
+		"serviceMonitor.interval":       {"serviceMonitor.enabled", "true", "serviceMonitor.interval", `"1m"`},
+		"serviceMonitor.labels":         {"serviceMonitor.enabled", "true", "serviceMonitor.labels", `{"a": "b"}`},
+		"prometheusRule.enabled":        {"prometheusRule.enabled", "true"},
+		"prometheusRule.runbookBaseURL": {"prometheusRule.enabled", "true", "prometheusRule.runbookBaseURL", `"https://git.example.com"`},
+		"prometheusRule.labels":         {"prometheusRule.enabled", "true", "prometheusRule.labels", `{"a": "b"}`},
+		"grafanaDashboard.enabled":      {"grafanaDashboard.enabled", "true"},
+		"grafanaDashboard.labels":       {"grafanaDashboard.enabled", "true", "grafanaDashboard.labels", `{"a": "b"}`},
+		"networkPolicy.enabled":         {"networkPolicy.enabled", "true"},
+		"networkPolicy.apiServerPort":   {"networkPolicy.enabled", "true", "networkPolicy.apiServerPort", "16443"},
+		"networkPolicy.metricsFrom":     {"networkPolicy.enabled", "true", "networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
+		"networkPolicy.extraEgress":     {"networkPolicy.enabled", "true", "networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
+		"policy.enabled":                {"policy.enabled", "false"},
+		"userRoles.enabled":             {"userRoles.enabled", "false"},
+		"serviceAccount.create":         {"serviceAccount.name", `"a"`, "serviceAccount.create", "false"},
+		"serviceAccount.name":           {"serviceAccount.name", `"a"`},
+		"serviceAccount.annotations":    {"serviceAccount.annotations", `{"a": "b"}`},
+		"resources":                     {"resources", `{"limits": {"memory": "1Gi"}}`},
+		"priorityClassName":             {"priorityClassName", `"a"`},
+		"nodeSelector":                  {"nodeSelector", `{"a": "b"}`},
+		"tolerations":                   {"tolerations", `[{"operator": "Exists"}]`},
+		"affinity":                      {"affinity", `{"podAffinity": {}}`},
+	}
+	paths := slices.Sorted(maps.Keys(changes))
+	if diff := cmp.Diff(paths, schemaPaths(t)); diff != "" {
+		t.Errorf("values.schema.json (-this test +schema):\n%s", diff)
+	}
+	var defaults map[string]any
+	text, err := os.ReadFile("chart/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict(text, &defaults); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(paths, valuePaths(defaults, paths, "")); diff != "" {
+		t.Errorf("values.yaml (-this test +values):\n%s", diff)
+	}
+	for _, page := range []string{"../docs/helm.md", "../docs/zh/helm.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var documented []string
+		for _, row := range regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\|").FindAllStringSubmatch(string(text), -1) {
+			documented = append(documented, row[1])
+		}
+		slices.Sort(documented)
+		if diff := cmp.Diff(paths, documented); diff != "" {
+			t.Errorf("%s (-this test +page):\n%s", page, diff)
+		}
+	}
+	for path, pairs := range changes {
+		if cmp.Equal(rendered(t, pairs[:len(pairs)-2]...), rendered(t, pairs...)) {
+			t.Errorf("%s=%s changes nothing", path, pairs[len(pairs)-1])
+		}
+	}
+}
+
+// schemaPaths are the values that the schema knows. Where it takes any key, as in
+// labels, that is one value.
+func schemaPaths(t *testing.T) []string {
+	t.Helper()
+	type node struct {
+		AdditionalProperties any             `json:"additionalProperties"`
+		Properties           map[string]node `json:"properties"`
+	}
+	text, err := os.ReadFile("chart/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root node
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	var walk func(n node, path string)
+	walk = func(n node, path string) {
+		if n.AdditionalProperties != false {
+			paths = append(paths, path)
+			return
+		}
+		for key, child := range n.Properties {
+			walk(child, strings.TrimPrefix(path+"."+key, "."))
+		}
+	}
+	walk(root, "")
+	slices.Sort(paths)
+	return slices.DeleteFunc(paths, func(path string) bool { return path == "global" }) // Helm's own
+}
+
+// valuePaths are the values of a values.yaml, down to those of stop.
+func valuePaths(tree map[string]any, stop []string, under string) []string {
+	var paths []string
+	for key, value := range tree {
+		path := strings.TrimPrefix(under+"."+key, ".")
+		if branch, ok := value.(map[string]any); ok && !slices.Contains(stop, path) {
+			paths = append(paths, valuePaths(branch, stop, path)...)
+			continue
+		}
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// Who reads values.yaml alone finds out what each does.
+func TestEachValueOfTheChartHasAComment(t *testing.T) {
+	text, err := os.ReadFile("chart/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := regexp.MustCompile(`^( *)[a-zA-Z]+:`)
+	lines, free := strings.Split(string(text), "\n"), ""
+	for i, line := range lines {
+		found := key.FindStringSubmatch(line)
+		if found == nil || free != "" && strings.HasPrefix(found[1], free) {
+			continue
+		}
+		free = ""
+		commented := strings.HasPrefix(strings.TrimSpace(lines[i-1]), "#")
+		if line == "resources:" {
+			free = "  " // Kubernetes' own
+		}
+		branch := strings.HasSuffix(line, ":") && key.MatchString(lines[i+1]) || strings.HasSuffix(line, ":") && strings.HasPrefix(lines[i+1], "  #")
+		if !commented && !branch {
+			t.Errorf("line %d has no comment above it: %s", i+1, line)
+		}
+	}
+}
+
+// In this mode the cluster's other namespaces are none of the operator's business.
+func TestChartOfSomeNamespacesReadsNoOtherSecrets(t *testing.T) {
+	objects := rendered(t, append(slices.Clone(all), "namespaces", `["web", "shop"]`)...)
+	for _, role := range ofKind[rbacv1.ClusterRole](t, "ClusterRole", objects) {
+		for _, rule := range role.Rules {
+			for _, resource := range rule.Resources {
+				if !slices.Contains([]string{"wechattokens", "tokenreviews", "subjectaccessreviews"}, resource) {
+					t.Errorf("the ClusterRole %s has rights to %s", role.Name, resource)
+				}
+			}
+		}
+	}
+	bound := map[string][]string{}
+	for _, b := range ofKind[rbacv1.RoleBinding](t, "RoleBinding", objects) {
+		if b.RoleRef.Kind != "Role" {
+			t.Errorf("%s/%s binds a %s", b.Namespace, b.Name, b.RoleRef.Kind)
+		}
+		bound[b.Namespace] = append(bound[b.Namespace], b.RoleRef.Name)
+	}
+	ours := []string{name, name + "-restart", name + "-touch", name + "-watch"}
+	want := map[string][]string{"web": ours, "shop": ours, name: {name + "-leader-election"}}
+	for _, roles := range bound {
+		slices.Sort(roles)
+	}
+	if diff := cmp.Diff(want, bound); diff != "" {
+		t.Errorf("roles by namespace (-want +got):\n%s", diff)
+	}
+	if arg := "--namespaces=web,shop"; !slices.Contains(container(only(t, ofKind[appsv1.Deployment](t, "Deployment", objects))).Args, arg) {
+		t.Errorf("the manager does not get %s", arg)
+	}
+}
+
+func TestChartDerivesGoMemLimit(t *testing.T) {
+	for limit, want := range map[string]string{
+		`"256Mi"`: "230MiB", `"1Gi"`: "921MiB", `"1.5Gi"`: "1382MiB", `"512M"`: "439MiB", `"1G"`: "858MiB",
+		`"268435456"`: "230MiB", `"300000Ki"`: "263MiB", `"300000k"`: "257MiB", "null": "",
+	} {
+		c := container(only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t, "resources.limits.memory", limit))))
+		var got string
+		for _, e := range c.Env {
+			if e.Name == "GOMEMLIMIT" {
+				got = e.Value
+			}
+		}
+		if got != want {
+			t.Errorf("with %s GOMEMLIMIT is %q, want %q", limit, got, want)
+		}
+	}
+}
+
+// A proxy would not reach the API server, and a policy must let the proxy be reached.
+func TestChartReachesTheProxyAndTheAPIServer(t *testing.T) {
+	for url, want := range map[string][]int{
+		"":                              {443, 6443},
+		"http://proxy.example.com:3128": {443, 6443, 3128},
+		"http://proxy.example.com":      {443, 6443, 80},
+		"https://proxy.example.com/":    {443, 6443},
+	} {
+		objects := rendered(t, "proxy.url", `"`+url+`"`, "networkPolicy.enabled", "true")
+		var got []int
+		for _, port := range only(t, ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", objects)).Spec.Egress[1].Ports {
+			got = append(got, port.Port.IntValue())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("ports with the proxy %q (-want +got):\n%s", url, diff)
+		}
+		env := map[string]string{}
+		for _, e := range container(only(t, ofKind[appsv1.Deployment](t, "Deployment", objects))).Env {
+			env[e.Name] = e.Value
+		}
+		if proxy, ok := env["HTTPS_PROXY"]; proxy != url || ok != (url != "") {
+			t.Errorf("HTTPS_PROXY is %q, want %q", proxy, url)
+		}
+		if direct := env["NO_PROXY"]; url != "" && direct != "$(KUBERNETES_SERVICE_HOST)" {
+			t.Errorf("NO_PROXY is %q, so the API server is not in it", direct)
+		}
+	}
+}
+
+// An alert leads to its runbook, where one says in which place these are.
+func TestChartLinksRunbooks(t *testing.T) {
+	alerts := 0
+	for base, want := range map[string]string{"": "", "https://git.example.com/main/": "https://git.example.com/main/docs/runbooks/"} {
+		rule := only(t, slices.DeleteFunc(rendered(t, "prometheusRule", `{"enabled": true, "runbookBaseURL": "`+base+`"}`),
+			func(o unstructured.Unstructured) bool { return o.GetKind() != "PrometheusRule" }))
+		groups, _, err := unstructured.NestedSlice(rule.Object, "spec", "groups")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			for _, r := range g.(map[string]any)["rules"].([]any) {
+				alert, _, _ := unstructured.NestedString(r.(map[string]any), "alert")
+				url, _, _ := unstructured.NestedString(r.(map[string]any), "annotations", "runbook_url")
+				if alert == "" {
+					continue
+				}
+				alerts++
+				if want != "" && url != want+alert+".md" || want == "" && url != "" {
+					t.Errorf("with %q the runbook_url of %s is %q", base, alert, url)
+				}
+			}
+		}
+	}
+	if alerts == 0 {
+		t.Error("there are no alerts")
+	}
+}
+
+// A release is told from another by its version, so that its archive is always the same.
+func TestChartIsPackedReproducibly(t *testing.T) {
+	sums := map[string]bool{}
+	for range 2 {
+		dir := t.TempDir()
+		if err := os.CopyFS(filepath.Join(dir, "chart"), os.DirFS("chart")); err != nil { // with other times
+			t.Fatal(err)
+		}
+		cmd := helmCommand(t, "package", filepath.Join(dir, "chart"), "--destination="+dir, "--version=1.2.3", "--app-version=v1.2.3")
+		cmd.Env = append(cmd.Env, "SOURCE_DATE_EPOCH=1000000000")
+		succeed(t, cmd)
+		archive, err := os.ReadFile(filepath.Join(dir, name+"-1.2.3.tgz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[string(archive)] = true
+	}
+	if len(sums) != 1 {
+		t.Error("the same chart has two archives")
+	}
+}
