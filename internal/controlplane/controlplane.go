@@ -34,6 +34,11 @@ type ControlPlane struct {
 // Start starts a control plane and waits until it answers, some 5 s. Stop it in
 // the end: it does not end with this process.
 func Start() (*ControlPlane, error) {
+	return start(func(*ControlPlane) error { return nil })
+}
+
+// start configures a control plane, and starts it.
+func start(configure func(*ControlPlane) error) (*ControlPlane, error) {
 	root := projectRoot()
 	assets := filepath.Join(root, "bin", "controlplane")
 	if set := os.Getenv("KUBEBUILDER_ASSETS"); set != "" {
@@ -54,7 +59,7 @@ func Start() (*ControlPlane, error) {
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: 2 * time.Minute, // shared machines are slow at times
 	}}
-	if err := c.keepPID(assets); err != nil {
+	if err := errors.Join(c.keepPID(assets), configure(c)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	// By default etcd takes 2 GB; hack/bench wants more.
