@@ -77,7 +77,7 @@ type WeChatTokenReconciler struct {
 // +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens,verbs=list;watch
 // +kubebuilder:rbac:groups=wechattoken.io,resources=wechattokens/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create
 
 // Reconcile brings one WeChatToken a step on and tells its user how it went.
 //
@@ -452,10 +452,13 @@ func (r *WeChatTokenReconciler) record(ctx context.Context, wt *v1alpha1.WeChatT
 
 // announce logs and tells by an event what has changed: the status or the reason
 // of Ready, TicketsReady or ConsumersCurrent, or a forced refresh that was handled.
+// No two events of one version of the object have the same reason and action:
+// client-go would count the second one onto the first by a patch, which the
+// operator has no right to, and its message would be lost.
 func (r *WeChatTokenReconciler) announce(ctx context.Context, before, after *v1alpha1.WeChatToken) {
 	for _, told := range []struct{ condition, action string }{
 		{v1alpha1.ConditionReady, "Refresh"},
-		{v1alpha1.ConditionTicketsReady, "Refresh"},
+		{v1alpha1.ConditionTicketsReady, "FetchTickets"},
 		{v1alpha1.ConditionConsumersCurrent, "Follow"},
 	} {
 		is := changed(before, after, told.condition)
