@@ -108,51 +108,6 @@ func consumerPod(namespace string) *corev1.Pod {
 	}
 }
 
-// The operator looks after pods with the rights of config/consumers and no
-// others, from kubectl apply -k on.
-func TestConsumersNeedNothingButTheirRoles(t *testing.T) {
-	installConsumers(t)
-	weChat, ns, admin := newWeChat(t), newNamespace(t), clientFor(t, cluster.Config)
-	args := container(only(t, deployments(t, "consumers"))).Args
-	operate(t, serviceAccount(t, name, name), append(args, "--wechat-url="+weChat.url, "--leader-election-namespace="+name)...)
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
-
-	deployment, pod := consumerDeployment(ns), consumerPod(ns)
-	for _, o := range []client.Object{deployment, pod} {
-		if err := admin.Create(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: deployment.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
-	pod.Status.Phase = corev1.PodRunning
-	for _, o := range []client.Object{deployment, pod} {
-		if err := admin.Status().Update(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.conditions[?(@.type==\"ConsumersCurrent\")].reason}="+v1alpha1.ReasonConsumersStale, "--timeout=60s", "wxt/"+shop)
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"propagation":"Touch","restart":{"workloads":[{"kind":"Deployment"}]}}}`)
-	kubectl(t, "wait", "-n", ns, "--for=condition=ConsumersCurrent", "--timeout=60s", "wxt/"+shop)
-	kubectl(t, "annotate", "-n", ns, "wxt/"+shop, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
-	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout=60s", "wxt/"+shop)
-	held := kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", "jsonpath={.status.tokenFingerprint}")
-	eventually(t, "the pod is touched and the Deployment restarted", func() error {
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(deployment), deployment); err != nil {
-			return err
-		}
-		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
-			return err
-		}
-		touched, restarted := pod.Annotations[v1alpha1.AnnotationTouchedFor], deployment.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+shop]
-		if touched != held || restarted != held {
-			return fmt.Errorf("touched for %q, restarted for %q, the Secret holds %q", touched, restarted, held)
-		}
-		return nil
-	})
-	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.conditions[?(@.type==\"ConsumersCurrent\")].reason}="+v1alpha1.ReasonRestarting, "--timeout=60s", "wxt/"+shop)
-}
-
 // What RBAC cannot say the policies do.
 func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	installConsumers(t)
