@@ -13,7 +13,7 @@ KUBECTL ?= $(or $(shell command -v kubectl),$(wildcard bin/controlplane/kubectl)
 ASSETS := $(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane)
 
 # What `make generate` writes.
-GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files docs/api.md docs/zh/api.md
 
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
@@ -27,7 +27,7 @@ FUZZTIME ?= 20s
 ##@ Develop
 
 .PHONY: generate
-generate: ## Write the code and manifests that come from the API types
+generate: ## Write the code, manifests and reference that come from the API types
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd
 	$(TOOL) controller-gen rbac:roleName=wechat-token-operator paths=./controllers/... output:rbac:dir=config/rbac
 	go run ./hack/metricsdoc
@@ -40,6 +40,7 @@ generate: ## Write the code and manifests that come from the API types
 	@for file in config/prometheus/rules.yaml config/prometheus/dashboard.json; do \
 	  if [[ -e $$file ]]; then cp -v $$file config/chart/files; fi; \
 	done
+	go run ./hack/apidocs
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports
