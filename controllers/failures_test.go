@@ -66,7 +66,7 @@ func TestFailures(t *testing.T) {
 		"NoLife":       {wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: -5}, "WeChatUnavailable", "Reconciling", "no usable expires_in", 0, "", backoff},
 		"Hang":         {wechattest.Fault{Kind: wechattest.FaultHang}, "WeChatUnavailable", "Reconciling", "no whole answer within 10s", 0, "", backoff},
 		"MinuteQuota":  {code(45011, ""), "MinuteQuotaExceeded", "Reconciling", "next minute", 45011, "", seconds(60, 60, 60)},
-		"DayQuota":     {code(45009, ""), "DayQuotaExceeded", "Reconciling", "clear_quota/v2", 45009, "", hours(1, 1, 1)},
+		"DayQuota":     {code(45009, ""), "DayQuotaExceeded", "Reconciling", "接口权限与额度", 45009, "", hours(1, 1, 1)},
 
 		"WrongSecret40001": {code(40001, ""), "AppSecretInvalid", "Stalled", "spec.appSecretRef", 40001, "", hours(1, 1)},
 		"GrantType":        {code(40002, ""), "RequestRejected", "Stalled", "proxy that changes requests", 40002, "", hours(1, 1)},
@@ -79,7 +79,7 @@ func TestFailures(t *testing.T) {
 		"IP":             {code(40164, "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist"), "IPNotAllowed", "Stalled", "Add 203.0.113.7 to the IP allow-list", 40164, "203.0.113.7", minutes(5, 10, 20, 30, 30)},
 		"IPUnknown":      {code(40164, "not in whitelist"), "IPNotAllowed", "Stalled", "Add this cluster's address to the IP allow-list", 40164, "", minutes(5, 10, 20, 30, 30)},
 		"NotRegistered":  {code(61004, "access clientip is not registered requestIP: 203.0.113.7"), "IPNotAllowed", "Stalled", "Add 203.0.113.7", 61004, "203.0.113.7", minutes(5, 10, 20, 30, 30)},
-		"Frozen":         {code(40243, ""), "AppSecretFrozen", "Stalled", "Unfreeze", 40243, "", minutes(5, 10, 20, 30, 30)},
+		"Frozen":         {code(40243, ""), "AppSecretFrozen", "Stalled", "开发密钥", 40243, "", minutes(5, 10, 20, 30, 30)},
 		"Irregularities": {code(48004, ""), "AccountRestricted", "Stalled", "mp.weixin.qq.com", 48004, "", minutes(5, 10, 20, 30, 30)},
 		"Limited":        {code(50002, ""), "AccountRestricted", "Stalled", "mp.weixin.qq.com", 50002, "", minutes(5, 10, 20, 30, 30)},
 		"Punished":       {code(50004, ""), "AccountRestricted", "Stalled", "mp.weixin.qq.com", 50004, "", minutes(5, 10, 20, 30, 30)},

@@ -137,8 +137,13 @@ func failed(f *failure, alive bool) verdict {
 	return v
 }
 
-// consoleHint names the page of the WeChat console where most remedies are.
-const consoleHint = "mp.weixin.qq.com: 设置与开发, 基本配置 (小程序: 开发管理, 开发设置)"
+// consoleHint names the page of the WeChat console where most remedies are, and
+// quotaHint that with the calls of the day. WeChat has moved them there in 2025
+// (developers.weixin.qq.com/doc/subscription/guide/dev/migration.html).
+const (
+	consoleHint = "developers.weixin.qq.com/platform: 我的业务, 公众号 / 服务号, 基础信息, 开发密钥 (小程序: mp.weixin.qq.com, 管理, 开发管理, 开发设置)"
+	quotaHint   = "developers.weixin.qq.com/platform (我的业务, 公众号 / 服务号, 接口管理, 接口权限与额度)"
+)
 
 func refused(err *wechat.Error) verdict {
 	v := verdict{ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message}}
@@ -176,7 +181,7 @@ func refused(err *wechat.Error) verdict {
 	case 48004, 50002, 50004, 50007:
 		say(v1alpha1.ReasonAccountRestricted, "The account is restricted or frozen; see the notices at mp.weixin.qq.com")
 	case 45009:
-		say(v1alpha1.ReasonDayQuotaExceeded, "Clear the quota at mp.weixin.qq.com or with clear_quota/v2 (10 times a month), and find who else calls")
+		say(v1alpha1.ReasonDayQuotaExceeded, "Clear the quota at "+quotaHint+" or with clear_quota/v2 (10 times a month), and find who else calls")
 	case 45011:
 		say(v1alpha1.ReasonMinuteQuotaExceeded, "The operator goes on in the next minute")
 	default:
