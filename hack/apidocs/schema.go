@@ -43,7 +43,9 @@ func (r *reference) add(path string, s apiextensionsv1.JSONSchemaProps) {
 		sec.Rules = append(sec.Rules, r.lang.say(rule.Message))
 	}
 	names := slices.SortedFunc(maps.Keys(s.Properties), func(a, b string) int {
-		required := func(name string) int { return -len(slices.DeleteFunc(slices.Clone(s.Required), func(r string) bool { return r != name })) }
+		required := func(name string) int {
+			return -len(slices.DeleteFunc(slices.Clone(s.Required), func(r string) bool { return r != name }))
+		}
 		if order := required(a) - required(b); order != 0 {
 			return order
 		}
@@ -94,7 +96,9 @@ func (r *reference) typeOf(path string, s apiextensionsv1.JSONSchemaProps) (kind
 }
 
 func (r *reference) kind(path string, s apiextensionsv1.JSONSchemaProps) string {
-	link := func(text, to string) string { return fmt.Sprintf("[%s](#%s)", text, strings.ToLower(strings.ReplaceAll(to, ".", ""))) }
+	link := func(text, to string) string {
+		return fmt.Sprintf("[%s](#%s)", text, strings.ToLower(strings.ReplaceAll(to, ".", "")))
+	}
 	switch {
 	case path == conditions:
 		return link(r.lang.say("list of conditions"), r.lang.say("Conditions"))

@@ -1,0 +1,206 @@
+package docs_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// entry is the form of a heading that is a reason or a code: other headings have
+// a space, or Chinese, in them.
+var entry = regexp.MustCompile(`^-?[A-Za-z0-9]+$`)
+
+// entries are those of the second level.
+func entries(t *testing.T, name string) (all []string) {
+	t.Helper()
+	p := pages[name]
+	if p == nil {
+		t.Fatalf("there is no %s", name)
+	}
+	for _, h := range p.headings {
+		if h.level == 2 && entry.MatchString(h.text) {
+			all = append(all, h.text)
+		}
+	}
+	return all
+}
+
+// sources parses the files of a package, without its tests.
+func sources(t *testing.T, dir string) (all []*ast.File) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(dir), "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, parsed)
+	}
+	return all
+}
+
+// constants are the strings of the constants whose names begin with prefix, by
+// these names, and in their order.
+func constants(t *testing.T, dir, prefix string) (byName map[string]string, order []string) {
+	t.Helper()
+	byName = map[string]string{}
+	for _, file := range sources(t, dir) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, prefix) {
+				return true
+			}
+			if literal, ok := spec.Values[0].(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				value, err := strconv.Unquote(literal.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				byName[spec.Names[0].Name] = value
+				order = append(order, value)
+			}
+			return true
+		})
+	}
+	return byName, order
+}
+
+func TestEveryReasonHasARunbook(t *testing.T) {
+	_, reasons := constants(t, "api/v1alpha1", "Reason")
+	if len(reasons) < 30 {
+		t.Fatalf("found %d reasons in api/v1alpha1", len(reasons))
+	}
+	slices.Sort(reasons)
+	for _, name := range []string{"docs/runbooks/reasons.md", "docs/zh/runbooks/reasons.md"} {
+		got := entries(t, name)
+		slices.Sort(got)
+		if diff := cmp.Diff(reasons, got); diff != "" {
+			t.Errorf("%s: sections (-reasons +page):\n%s", name, diff)
+		}
+	}
+}
+
+// code is the number that an expression is, if it can be an errcode.
+func code(e ast.Expr) (string, bool) {
+	sign := ""
+	if minus, ok := e.(*ast.UnaryExpr); ok && minus.Op == token.SUB {
+		sign, e = "-", minus.X
+	}
+	literal, ok := e.(*ast.BasicLit)
+	if !ok || literal.Kind != token.INT {
+		return "", false
+	}
+	n, err := strconv.ParseInt(literal.Value, 0, 64)
+	return sign + literal.Value, err == nil && (n >= 40000 || sign == "-")
+}
+
+// codesIn are the errcodes that the code tells apart: keys of tables, cases, and
+// operands of ==.
+func codesIn(t *testing.T) (all []string) {
+	t.Helper()
+	found := map[string]bool{}
+	note := func(exprs ...ast.Expr) {
+		for _, e := range exprs {
+			if c, ok := code(e); ok {
+				found[c] = true
+			}
+		}
+	}
+	for _, file := range slices.Concat(sources(t, "internal/wechat"), sources(t, "controllers")) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.KeyValueExpr:
+				note(n.Key)
+			case *ast.CaseClause:
+				note(n.List...)
+			case *ast.BinaryExpr:
+				if n.Op == token.EQL {
+					note(n.X, n.Y)
+				}
+			}
+			return true
+		})
+	}
+	for c := range found {
+		all = append(all, c)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestEveryErrcodeHasARunbook(t *testing.T) {
+	codes := codesIn(t)
+	if len(codes) < 20 || !slices.Contains(codes, "-1000") || !slices.Contains(codes, "48001") || !slices.Contains(codes, "42001") {
+		t.Fatalf("found only the errcodes %s", codes)
+	}
+	for _, name := range []string{"docs/runbooks/errcodes.md", "docs/zh/runbooks/errcodes.md"} {
+		got := entries(t, name)
+		slices.Sort(got)
+		if diff := cmp.Diff(codes, got); diff != "" {
+			t.Errorf("%s: sections (-codes +page):\n%s", name, diff)
+		}
+	}
+}
+
+// The page leads from a code to the reason that the operator makes of it.
+func TestErrcodesLeadToTheirReasons(t *testing.T) {
+	reasons, _ := constants(t, "api/v1alpha1", "Reason")
+	found := 0
+	for _, file := range sources(t, "controllers") {
+		ast.Inspect(file, func(n ast.Node) bool {
+			clause, ok := n.(*ast.CaseClause)
+			if !ok {
+				return true
+			}
+			reason := ""
+			for _, s := range clause.Body {
+				ast.Inspect(s, func(n ast.Node) bool {
+					if name, ok := n.(*ast.Ident); ok && reason == "" {
+						reason = reasons[name.Name]
+					}
+					return true
+				})
+			}
+			for _, e := range clause.List {
+				if c, ok := code(e); ok && reason != "" {
+					found++
+					leadsTo(t, c, reason)
+				}
+			}
+			return true
+		})
+	}
+	if found < 15 {
+		t.Errorf("found only %d codes with a reason in package controllers", found)
+	}
+}
+
+// leadsTo wants the section of a code to link to the reason, in both languages.
+func leadsTo(t *testing.T, code, reason string) {
+	t.Helper()
+	for _, name := range []string{"docs/runbooks/errcodes.md", "docs/zh/runbooks/errcodes.md"} {
+		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, section, _ := strings.Cut(string(source), "\n## "+code+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		if link := "(reasons.md#" + strings.ToLower(reason) + ")"; !strings.Contains(section, link) {
+			t.Errorf("%s: the section %s has no link %s", name, code, link)
+		}
+	}
+}
