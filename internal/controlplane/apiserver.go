@@ -58,6 +58,12 @@ func (c *ControlPlane) KillAPIServer() error {
 	return nil
 }
 
+// SetAPIServerFlag sets a flag of kube-apiserver, such as
+// encryption-provider-config, from its next start on.
+func (c *ControlPlane) SetAPIServerFlag(name, value string) {
+	c.env.ControlPlane.GetAPIServer().Configure().Set(name, value)
+}
+
 // StartAPIServer starts kube-apiserver again after KillAPIServer, where it was
 // and with all that etcd holds, and waits until it answers.
 func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }
