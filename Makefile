@@ -79,6 +79,7 @@ test: languages prometheus controlplane ## Run every test, with a real API serve
 	export KUBEBUILDER_ASSETS='$(ASSETS)'; failed=0; \
 	go test $$race -timeout 30m $$(go list ./... | grep -v $(ALONE:%=-e %)) || failed=1; \
 	go test $$race -timeout 30m -p 1 $(ALONE:%=./%) || failed=1; \
+	go test -C docs/migration/silenceper $$race ./... || failed=1; \
 	exit $$failed
 
 # go test fuzzes one target of one package at a time. Before Go 1.27 it fails now
