@@ -9,8 +9,10 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG TARGETOS TARGETARCH
+ARG VERSION=dev
+ARG REVISION=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    GOOS=$TARGETOS GOARCH=$TARGETARCH hack/image/compile.sh /out/ ./cmd/...
+    GOOS=$TARGETOS GOARCH=$TARGETARCH VERSION=$VERSION REVISION=$REVISION hack/image/compile.sh /out/ ./cmd/...
 
 # No shell, no package manager, no libc: nothing to attack and nothing to patch
 # but the program itself. `go run ./hack/image` makes the same without a builder.

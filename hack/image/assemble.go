@@ -20,6 +20,7 @@ import (
 // description is what the images of this project differ in.
 type description struct {
 	name, program, version, revision string
+	created                          time.Time
 }
 
 // titles are the labels title and description of each program's image.
@@ -65,24 +66,35 @@ type (
 	}
 )
 
-// assemble makes the image as the Dockerfile does, as a docker-archive.
+// assemble makes the image as the Dockerfile does, for this machine's platform,
+// as a docker-archive.
 func assemble(ctx context.Context, d description) ([]byte, error) {
-	title, ok := titles[d.program]
-	if !ok {
-		return nil, fmt.Errorf("there is no image of %q: the programs are manager and fake-wechat", d.program)
-	}
-	files, err := content(ctx, d.program)
+	layer, c, err := build(ctx, d, runtime.GOARCH)
 	if err != nil {
 		return nil, err
+	}
+	return save(d.name, layer, c)
+}
+
+// build makes the one layer of an image for linux and an architecture, and its
+// configuration.
+func build(ctx context.Context, d description, arch string) ([]byte, configFile, error) {
+	title, ok := titles[d.program]
+	if !ok {
+		return nil, configFile{}, fmt.Errorf("there is no image of %q: the programs are manager and fake-wechat", d.program)
+	}
+	files, err := content(ctx, d, arch)
+	if err != nil {
+		return nil, configFile{}, err
 	}
 	layer, err := pack(files)
 	if err != nil {
-		return nil, err
+		return nil, configFile{}, err
 	}
-	return save(d.name, layer, configFile{
-		Architecture: runtime.GOARCH,
-		OS:           runtime.GOOS,
-		Created:      time.Unix(0, 0).UTC(),
+	return layer, configFile{
+		Architecture: arch,
+		OS:           "linux",
+		Created:      d.created.UTC(),
 		Config: config{
 			User:       "65532:65532",
 			Env:        []string{"PATH=" + builderPath, "ZONEINFO=/zoneinfo.zip"},
@@ -95,12 +107,12 @@ func assemble(ctx context.Context, d description) ([]byte, error) {
 				"org.opencontainers.image.revision":    d.revision,
 			},
 		},
-	})
+	}, nil
 }
 
 // save makes the docker-archive of an image with one layer.
 func save(name string, layer []byte, c configFile) ([]byte, error) {
-	c.RootFS = rootFS{Type: "layers", DiffIDs: []string{"sha256:" + digest(layer)}}
+	c.RootFS = only(layer)
 	config, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
@@ -113,6 +125,11 @@ func save(name string, layer []byte, c configFile) ([]byte, error) {
 	return pack([]file{{configName, 0o644, config}, {layerName, 0o644, layer}, {"manifest.json", 0o644, manifest}})
 }
 
+// only is the root of an image with this layer.
+func only(layer []byte) rootFS {
+	return rootFS{Type: "layers", DiffIDs: []string{"sha256:" + digest(layer)}}
+}
+
 // file is one of a tar archive; a folder where its path ends with a slash.
 type file struct {
 	path string
@@ -121,15 +138,17 @@ type file struct {
 }
 
 // content is what the image holds, sorted.
-func content(ctx context.Context, program string) ([]file, error) {
+func content(ctx context.Context, d description, arch string) ([]file, error) {
 	tmp, err := os.MkdirTemp("", "image")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	binary := filepath.Join(tmp, program)
-	if out, err := exec.CommandContext(ctx, "hack/image/compile.sh", binary, "./cmd/"+program).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("compile %s: %w\n%s", program, err, out)
+	binary := filepath.Join(tmp, d.program)
+	compile := exec.CommandContext(ctx, "hack/image/compile.sh", binary, "./cmd/"+d.program)
+	compile.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "VERSION="+d.version, "REVISION="+d.revision)
+	if out, err := compile.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("compile %s for linux/%s: %w\n%s", d.program, arch, err, out)
 	}
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -139,7 +158,7 @@ func content(ctx context.Context, program string) ([]file, error) {
 	folders := []file{{"etc/", 0o755, nil}, {"etc/ssl/", 0o755, nil}, {"etc/ssl/certs/", 0o755, nil}}
 	files := []file{
 		{"etc/ssl/certs/ca-certificates.crt", 0o644, nil},
-		{program, 0o755, nil},
+		{d.program, 0o755, nil},
 		{"zoneinfo.zip", 0o644, nil},
 	}
 	for i, source := range []string{
