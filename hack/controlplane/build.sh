@@ -3,13 +3,18 @@
 # are those of the go.mod beside this file. A second run does nothing.
 #
 #   build.sh         etcd, kube-apiserver and kubectl. KUBEBUILDER_ASSETS, where
-#                    set, wins.
+#                    set, wins. KUBERNETES=1.34 takes the versions of 1.34/go.mod
+#                    instead, whatever else is set, into bin/controlplane-1.34.
 #   build.sh node    what a node needs besides: kubelet and others
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(cd "$here/../.." && pwd)/bin
-out=$bin/controlplane
+out=$bin/controlplane mod=$here
+if [[ -n ${KUBERNETES:-} ]]; then
+	out+=-$KUBERNETES mod+=/$KUBERNETES
+	unset KUBEBUILDER_ASSETS
+fi
 kubernetes_cmd=k8s.io/kubernetes/cmd
 case ${1:-} in
 node)
@@ -45,14 +50,17 @@ if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
 	exit
 fi
 
-cd "$here"
+[[ -f $mod/go.mod ]] ||
+	fail "there is no $mod/go.mod. KUBERNETES is one of$(cd "$here" && printf ' %s' [0-9]*), or empty for the newest."
+
+cd "$mod"
 need=$(awk '$1 == "go" {print $2; exit}' go.mod)
 command -v go >/dev/null ||
 	fail "there is no Go here. Install Go $need or newer (https://go.dev/dl), put it into PATH, and run this again."
 
 export CGO_ENABLED=0 GOWORK=off
 if ! why=$(go list -m 2>&1); then
-	fail "$why" "this Go cannot read $here/go.mod. It has to be $need or newer (https://go.dev/dl), or be allowed to fetch that itself (GOTOOLCHAIN=auto)."
+	fail "$why" "this Go cannot read $mod/go.mod. It has to be $need or newer (https://go.dev/dl), or be allowed to fetch that itself (GOTOOLCHAIN=auto)."
 fi
 version() { awk -v module="$1" '$1 == module && $2 ~ /^v/ {print $2; exit}' go.mod; }
 kubernetes=$(version k8s.io/kubernetes)
@@ -60,7 +68,7 @@ etcd=$(version go.etcd.io/etcd/server/v3)
 
 # What the binaries were made of. It is written last, so an interrupted build
 # has none.
-stamp=$(go env GOVERSION GOOS GOARCH && cksum go.mod go.sum build.sh)
+stamp=$(go env GOVERSION GOOS GOARCH && cksum go.mod go.sum && cksum <"$here/build.sh")
 fresh() { complete "$out" && [[ $(cat "$stampfile" 2>/dev/null) == "$stamp" ]]; }
 done_already() {
 	say "up to date: ${binaries[*]} in $out."
