@@ -208,10 +208,29 @@ deploy: ## Put the CRD and the operator into the cluster of your kubeconfig
 undeploy: ## Remove the operator and the CRD, and with it every WeChatToken and its Secret
 	$(KUBECTL) delete --ignore-not-found -k config/default
 
+# Where the image of a release is, without its tag.
+IMAGE_REPOSITORY ?= ghcr.io/wechattoken/wechat-token-operator
+
 .PHONY: dist
-dist: ## Render config/default into dist/install.yaml
+dist: ## Render config/default into dist/install.yaml; with VERSION=v1.2.3, that of IMAGE_REPOSITORY
 	@mkdir -p dist
-	$(TOOL) kustomize build config/default -o dist/install.yaml
+	@tmp=$$(mktemp -d config/.dist.XXXXXX); trap "rm -r $$tmp" EXIT; \
+	printf '%s\n' 'resources: [../default]' $(if $(filter-out dev,$(VERSION)),'images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}]') >$$tmp/kustomization.yaml; \
+	$(TOOL) kustomize build $$tmp -o dist/install.yaml
+
+# Where the files of a release are, for krew: by default on GitHub, if the image is.
+RELEASE_URL ?= $(patsubst ghcr.io/%,https://github.com/%,$(IMAGE_REPOSITORY))/releases/download/$(VERSION)
+# The SSH key that signs a release.
+SIGNING_KEY ?=
+
+.PHONY: release
+release: ## Make the files of a release in dist: VERSION=v1.2.3; the first time, compiling for 5 platforms takes 15 minutes
+	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' hack/release/release.sh
+
+# Not part of test: it compiles for five platforms, twice.
+.PHONY: release-test
+release-test: controlplane ## Make a release in two folders, compare, and look into all of it: 20 minutes
+	@KUBEBUILDER_ASSETS='$(ASSETS)' hack/release/test.sh
 
 # The version of a release, as v1.2.3: the chart's is 1.2.3, its image's tag v1.2.3.
 # The time in the archive is that of the commit, so that it is always the same.

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Nothing here can run a workflow. But it can be seen that each action is pinned,
+// that each job has the rights it names and no others, that the container is the
+// Dockerfile's, and that what the steps run is there.
+func TestWorkflowsArePinnedAndFit(t *testing.T) {
+	root := filepath.Join("..", "..")
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	first := func(pattern, text string) string {
+		m := regexp.MustCompile(pattern).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("nothing matches %s", pattern)
+		}
+		return m[1]
+	}
+	base := first(`(?m)^ARG BASE=(\S+)$`, read("Dockerfile"))
+	if want := "golang:" + first(`(?m)^go (\S+)$`, read("go.mod")) + "-"; !strings.Contains(base, want) {
+		t.Errorf("the Dockerfile builds with %s, and go.mod wants %s", base, want)
+	}
+	makefile := read("Makefile")
+	rights := map[string]string{
+		"ci.yaml ci":           "contents: read\n",
+		"release.yaml build":   "contents: read\n",
+		"release.yaml publish": "contents: write\npackages: write\n",
+	}
+	pinned := regexp.MustCompile(`uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+\n`)
+	for _, file := range []string{"ci.yaml", "release.yaml"} {
+		text := read(".github/workflows/" + file)
+		if got, want := len(pinned.FindAllString(text, -1)), strings.Count(text, "uses:"); got != want {
+			t.Errorf("%s: %d of %d actions are pinned to a commit and name its version", file, got, want)
+		}
+		var workflow struct {
+			Permissions map[string]string
+			Jobs        map[string]struct {
+				Permissions map[string]string
+				Steps       []struct{ Run string }
+			}
+		}
+		if err := yaml.Unmarshal([]byte(text), &workflow); err != nil {
+			t.Fatal(err)
+		}
+		for name, job := range workflow.Jobs {
+			has := job.Permissions
+			if has == nil {
+				has = workflow.Permissions
+			}
+			got, err := yaml.Marshal(has)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want, known := rights[file+" "+name]; !known || string(got) != want {
+				t.Errorf("%s: the job %s may do\n%s, want\n%s", file, name, got, want)
+			}
+			for _, step := range job.Steps {
+				for _, target := range regexp.MustCompile(`(?m)^ *make ([a-z-]+)`).FindAllStringSubmatch(step.Run, -1) {
+					if !strings.Contains(makefile, "\n"+target[1]+":") {
+						t.Errorf("%s: there is no make %s", file, target[1])
+					}
+				}
+				for _, program := range regexp.MustCompile(`(?m)(?:^| )((?:hack|\.ci)/[\w./-]+)`).FindAllStringSubmatch(step.Run, -1) {
+					if info, err := os.Stat(filepath.Join(root, program[1])); err != nil || info.Mode()&0o111 == 0 {
+						t.Errorf("%s: %s is no program: %v", file, program[1], err)
+					}
+				}
+			}
+		}
+		for _, image := range regexp.MustCompile(`(?m)^ +(?:container|image): (\S+)$`).FindAllStringSubmatch(text, -1) {
+			if image[1] != base {
+				t.Errorf("%s runs in %s, and the Dockerfile in %s", file, image[1], base)
+			}
+		}
+	}
+}
