@@ -41,9 +41,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	cp config/policy/annotations.yaml config/chart/files/annotations-policy.yaml
 	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml
 	cp config/consumers/restart/policy.yaml config/chart/files/restart-policy.yaml
-	@for file in config/prometheus/rules.yaml config/prometheus/dashboard.json; do \
-	  if [[ -e $$file ]]; then cp -v $$file config/chart/files; fi; \
-	done
+	cp config/prometheus/rules.yaml config/prometheus/dashboard.json config/chart/files
 	go run ./hack/apidocs
 
 .PHONY: fmt
@@ -181,33 +179,6 @@ image: ## Build the container image IMAGE=wechat-token-operator:dev with docker,
 image-test: ## Build the images without a registry, compare them with those of hack/image, and run them: 5 minutes, as root
 	@hack/image/test.sh
 
-##@ Use
-
-.PHONY: node
-node: ## Make this machine a cluster of one node, with the operator and the samples on it: as root, 2 minutes, the first time 15
-	@hack/node/up.sh
-	@hack/node/install.sh
-
-.PHONY: node-down
-node-down: ## End that node and remove everything it made
-	@go run ./hack/node down
-
-.PHONY: demo
-demo: controlplane build ## Watch it work, on a real API server and a fake WeChat
-	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/demo
-
-.PHONY: install
-install: ## Put the CRD into the cluster of your kubeconfig
-	$(KUBECTL) apply -k config/crd
-
-.PHONY: deploy
-deploy: ## Put the CRD and the operator into the cluster of your kubeconfig
-	$(KUBECTL) apply -k config/default
-
-.PHONY: undeploy
-undeploy: ## Remove the operator and the CRD, and with it every WeChatToken and its Secret
-	$(KUBECTL) delete --ignore-not-found -k config/default
-
 # Where the image of a release is, without its tag.
 IMAGE_REPOSITORY ?= ghcr.io/wechattoken/wechat-token-operator
 
@@ -241,6 +212,33 @@ chart: ## Pack the Helm chart as dist/wechat-token-operator-1.2.3.tgz: VERSION=v
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
 	  $(HELM) package config/chart --destination dist --version '$(VERSION:v%=%)' --app-version '$(VERSION)'
 
+##@ Use
+
+.PHONY: node
+node: ## Make this machine a cluster of one node, with the operator and the samples on it: as root, 2 minutes, the first time 15
+	@hack/node/up.sh
+	@hack/node/install.sh
+
+.PHONY: node-down
+node-down: ## End that node and remove everything it made
+	@go run ./hack/node down
+
+.PHONY: demo
+demo: controlplane build ## Watch it work, on a real API server and a fake WeChat
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/demo
+
+.PHONY: install
+install: ## Put the CRD into the cluster of your kubeconfig
+	$(KUBECTL) apply -k config/crd
+
+.PHONY: deploy
+deploy: ## Put the CRD and the operator into the cluster of your kubeconfig
+	$(KUBECTL) apply -k config/default
+
+.PHONY: undeploy
+undeploy: ## Remove the operator and the CRD, and with it every WeChatToken and its Secret
+	$(KUBECTL) delete --ignore-not-found -k config/default
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin bin-profile dist cover.*
@@ -250,4 +248,3 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} \
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	  /^[a-z0-9-]+:.*## / {printf "  %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
