@@ -12,7 +12,7 @@ import (
 
 // foreignGroups are the API groups of others that pages speak of, and this API
 // server does not know.
-var foreignGroups = regexp.MustCompile(`^(argoproj\.io|external-secrets\.io|generators\.external-secrets\.io|kustomize\.config\.k8s\.io|monitoring\.coreos\.com|[a-z.]+\.toolkit\.fluxcd\.io|apiserver\.config\.k8s\.io|kubelet\.config\.k8s\.io)/`)
+var foreignGroups = regexp.MustCompile(`^(argoproj\.io|external-secrets\.io|generators\.external-secrets\.io|kustomize\.config\.k8s\.io|monitoring\.coreos\.com|[a-z.]+\.toolkit\.fluxcd\.io|apiserver\.config\.k8s\.io|audit\.k8s\.io|kubelet\.config\.k8s\.io)/`)
 
 // What a page shows in YAML the API server takes, without a field that it does
 // not know: whole objects, and the spec of a WeChatToken.
