@@ -168,7 +168,11 @@ func TestChartTakesOverTheKustomization(t *testing.T) {
 			t.Errorf("%s %s is of the release %q, want %q", o.GetKind(), o.GetName(), owner, name)
 		}
 	}
-	release(t, "upgrade", name, name, "replicas", "3")
+	// What kubectl has applied it owns, too, so later changes say whose they are.
+	helm(t, "upgrade", name, "chart", "--namespace="+name, "--force-conflicts", "--set=replicas=3")
+	if got := kubectl(t, "get", "-n", name, "deployment/"+name, "-o", "jsonpath={.spec.replicas}"); got != "3" {
+		t.Errorf("after the upgrade there are %s replicas, want 3", got)
+	}
 }
 
 // A tenant who may do what they like in two namespaces, and nothing elsewhere,

@@ -564,3 +564,34 @@ func TestChartIsPackedReproducibly(t *testing.T) {
 		t.Error("the same chart has two archives")
 	}
 }
+
+// config/prometheus is a third kustomization whose objects the chart makes.
+func TestChartMonitorsAsTheKustomization(t *testing.T) {
+	got := map[string]any{}
+	for _, o := range rendered(t, "serviceMonitor.enabled", "true", "prometheusRule.enabled", "true", "grafanaDashboard.enabled", "true") {
+		got[o.GetKind()] = o.Object["spec"]
+		if o.GetKind() == "ConfigMap" {
+			data, _, err := unstructured.NestedString(o.Object, "data", name+".json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[o.GetKind()] = strings.TrimSpace(data)
+		}
+	}
+	for _, o := range objects(t, "prometheus") {
+		want := o.Object["spec"]
+		if o.GetKind() == "ConfigMap" {
+			data, _, err := unstructured.NestedString(o.Object, "data", name+".json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = strings.TrimSpace(data)
+		}
+		tight := cmp.Comparer(func(a, b string) bool {
+			return strings.ReplaceAll(a, "\n\n", "\n") == strings.ReplaceAll(b, "\n\n", "\n")
+		})
+		if diff := cmp.Diff(want, got[o.GetKind()], tight); diff != "" {
+			t.Errorf("%s (-config/prometheus +chart):\n%s", o.GetKind(), diff)
+		}
+	}
+}
