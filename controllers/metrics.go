@@ -253,6 +253,9 @@ func readiness(wt *v1alpha1.WeChatToken, now time.Time) (ready float64, reason s
 	case is.Status != metav1.ConditionTrue:
 		return 0, is.Reason
 	case wt.Status.ExpirationTime != nil && !now.Before(wt.Status.ExpirationTime.Time):
+		if is.Reason == v1alpha1.ReasonSuspended {
+			return 0, is.Reason // nobody is to be woken for it
+		}
 		return 0, v1alpha1.ReasonTokenExpired
 	default:
 		return 1, is.Reason

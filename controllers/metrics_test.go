@@ -378,6 +378,7 @@ func TestReadiness(t *testing.T) {
 		"Live":      {"All is well.", status(metav1.ConditionTrue, "TokenLive", time.Second), 1, "TokenLive"},
 		"Failing":   {"A refresh fails, and the token lives.", status(metav1.ConditionTrue, "IPNotAllowed", time.Second), 1, "IPNotAllowed"},
 		"Dead":      {"The reason is that of the status.", status(metav1.ConditionFalse, "IPNotAllowed", -time.Second), 0, "IPNotAllowed"},
+		"Suspended": {"Nobody is to be woken for what a person has suspended.", status(metav1.ConditionTrue, "Suspended", 0), 0, "Suspended"},
 		"DiedEarly": {"A token can die before its time.", status(metav1.ConditionFalse, "TokenDiedEarly", time.Hour), 0, "TokenDiedEarly"},
 		"Forgotten": {"Nobody has written the status since the token died.", status(metav1.ConditionTrue, "TokenLive", 0), 0, "TokenExpired"},
 	}
