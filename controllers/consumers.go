@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
 )
 
 // following is what is told of the workloads that use the Secret. The zero value
@@ -155,7 +156,7 @@ func selects(target v1alpha1.RestartTarget, w *workload, secret string) bool {
 		}
 		return true
 	default:
-		return stale(w.uses[secret])
+		return uses.Stale(w.uses[secret])
 	}
 }
 
@@ -183,7 +184,7 @@ func (r *WeChatTokenReconciler) follow(ctx context.Context, o observed, p *plan)
 	}
 	known := r.restarts.of(key, found)
 	for _, c := range found {
-		if stale(c.uses) && c.by == "" {
+		if uses.Stale(c.uses) && c.by == "" {
 			told.tell(v1alpha1.ReasonConsumersStale, c.String(), "")
 		}
 		if c.by != v1alpha1.RestarterOperator {

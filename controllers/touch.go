@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
 	"wechattoken.io/operator/internal/wechat"
 )
 
@@ -199,7 +200,7 @@ func (r *WeChatTokenReconciler) touchPods(ctx context.Context, namespace, secret
 func wantsTouch(pod *corev1.Pod, secret, value string) bool {
 	return pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp.IsZero() &&
 		pod.Annotations[v1alpha1.AnnotationTouchedFor] != value &&
-		slices.Contains(usesIn(&pod.Spec)[secret], v1alpha1.UseFile)
+		slices.Contains(uses.In(&pod.Spec)[secret], v1alpha1.UseFile)
 }
 
 // eachPod reads the pods that match, page by page, until next has enough.

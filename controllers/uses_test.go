@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
 )
 
 // initContainer makes the one container of a pod spec an init container.
@@ -53,57 +54,57 @@ func optional(pod *corev1.PodSpec) {
 
 func TestUsesInAPod(t *testing.T) {
 	const file, subPath, env = v1alpha1.UseFile, v1alpha1.UseSubPath, v1alpha1.UseEnv
-	type uses map[string][]v1alpha1.SecretUse
+	type found map[string][]v1alpha1.SecretUse
 	cases := map[string]struct {
 		reason string
 		pod    corev1.PodSpec
-		want   uses
+		want   found
 	}{
 		"None":    {"There is nothing to find.", podOf(), nil},
-		"File":    {"A volume that is mounted as a whole follows.", podOf(asFile("shop")), uses{"shop": {file}}},
-		"SubPath": {"A part of a volume does not.", podOf(asSubPath), uses{"shop": {subPath}}},
+		"File":    {"A volume that is mounted as a whole follows.", podOf(asFile("shop")), found{"shop": {file}}},
+		"SubPath": {"A part of a volume does not.", podOf(asSubPath), found{"shop": {subPath}}},
 		"SubPathExpr": {"Nor does one whose name is computed.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts[0].SubPathExpr = "$(KEY)"
-		}), uses{"shop": {subPath}}},
+		}), found{"shop": {subPath}}},
 		"Unmounted": {"A volume that nobody mounts is no use.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts = nil
 		}), nil},
 		"BothWays": {"One volume may be mounted twice.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "shop", SubPath: "access_token"})
-		}), uses{"shop": {file, subPath}}},
-		"Projected":        {"A projected volume may hold several Secrets.", podOf(projected("shop", "other")), uses{"shop": {file}, "other": {file}}},
+		}), found{"shop": {file, subPath}}},
+		"Projected":        {"A projected volume may hold several Secrets.", podOf(projected("shop", "other")), found{"shop": {file}, "other": {file}}},
 		"ProjectedNoOther": {"And ones without any.", podOf(projected()), nil},
 		"ProjectedSubPath": {"Its parts do not follow either.", podOf(projected("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts[0].SubPath = "access_token"
-		}), uses{"shop": {subPath}}},
-		"Env":      {"An environment variable does not change.", podOf(asEnv("shop")), uses{"shop": {env}}},
-		"EnvFrom":  {"Nor do all of them.", podOf(asEnvFrom("shop")), uses{"shop": {env}}},
-		"EnvTwice": {"A use counts once.", podOf(asEnv("shop"), asEnv("shop"), asEnvFrom("shop")), uses{"shop": {env}}},
+		}), found{"shop": {subPath}}},
+		"Env":      {"An environment variable does not change.", podOf(asEnv("shop")), found{"shop": {env}}},
+		"EnvFrom":  {"Nor do all of them.", podOf(asEnvFrom("shop")), found{"shop": {env}}},
+		"EnvTwice": {"A use counts once.", podOf(asEnv("shop"), asEnv("shop"), asEnvFrom("shop")), found{"shop": {env}}},
 		"EnvOfOthers": {"Other variables do not count.", podOf(func(pod *corev1.PodSpec) {
 			pod.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: "shop"}, {Name: "B", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "shop"}}}}
 			pod.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "shop"}}}}
 		}), nil},
-		"All":           {"The uses come in one order.", podOf(asEnv("shop"), asFile("shop"), projected("shop"), asEnvFrom("other")), uses{"shop": {file, env}, "other": {env}}},
-		"Optional":      {"An optional reference is one.", podOf(asFile("shop"), asEnv("shop"), asEnvFrom("other"), optional), uses{"shop": {file, env}, "other": {env}}},
-		"Sidecar":       {"An init container that lives on is a container.", podOf(asEnv("shop"), asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), uses{"shop": {env}, "other": {file}}},
+		"All":           {"The uses come in one order.", podOf(asEnv("shop"), asFile("shop"), projected("shop"), asEnvFrom("other")), found{"shop": {file, env}, "other": {env}}},
+		"Optional":      {"An optional reference is one.", podOf(asFile("shop"), asEnv("shop"), asEnvFrom("other"), optional), found{"shop": {file, env}, "other": {env}}},
+		"Sidecar":       {"An init container that lives on is a container.", podOf(asEnv("shop"), asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), found{"shop": {env}, "other": {file}}},
 		"InitContainer": {"A plain one ends before the token changes.", podOf(asEnv("shop"), asFile("shop"), initContainer(nil)), nil},
 		"InitOnFailure": {"Also one that is tried again.", podOf(asEnv("shop"), initContainer(new(corev1.ContainerRestartPolicyOnFailure))), nil},
 		"SecondContainer": {"Each container counts.", podOf(asEnv("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers = append([]corev1.Container{{Name: "first"}}, pod.Containers...)
-		}), uses{"shop": {env}}},
+		}), found{"shop": {env}}},
 		"ImagePullSecrets": {"They hold no token.", podOf(func(pod *corev1.PodSpec) { pod.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "shop"}} }), nil},
 		"NoName":           {"The API server refuses a reference without a name.", podOf(asEnvFrom("")), nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, uses(usesIn(&tc.pod)), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(tc.want, found(uses.In(&tc.pod)), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
-			kept := onlyUses(tc.pod)
-			if diff := cmp.Diff(tc.want, uses(usesIn(&kept)), cmpopts.EquateEmpty()); diff != "" {
+			kept := uses.Only(tc.pod)
+			if diff := cmp.Diff(tc.want, found(uses.In(&kept)), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s In the cache (-want +got):\n%s", tc.reason, diff)
 			}
-			again := onlyUses(kept)
+			again := uses.Only(kept)
 			if diff := cmp.Diff(kept, again); diff != "" {
 				t.Errorf("stripped twice (-once +twice):\n%s", diff)
 			}

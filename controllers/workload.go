@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
 )
 
 // workload is what matters here of a Deployment, StatefulSet or DaemonSet. Two
@@ -108,7 +109,7 @@ func (w *workload) template(selector *metav1.LabelSelector, t corev1.PodTemplate
 			w.inTemplate[k] = v
 		}
 	}
-	w.uses = usesIn(&t.Spec)
+	w.uses = uses.In(&t.Spec)
 }
 
 // String names the workload in a message.
@@ -166,7 +167,7 @@ func stripMeta(m *metav1.ObjectMeta) {
 }
 
 func stripTemplate(t corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-	kept := corev1.PodTemplateSpec{Spec: onlyUses(t.Spec)}
+	kept := corev1.PodTemplateSpec{Spec: uses.Only(t.Spec)}
 	kept.Annotations = maps.Clone(t.Annotations)
 	maps.DeleteFunc(kept.Annotations, func(k, _ string) bool {
 		return !strings.HasPrefix(k, v1alpha1.AnnotationRestartPrefix) && !slices.Contains(reloaderAnnotations, k)

@@ -1,4 +1,7 @@
-package controllers
+// Package uses says which Secrets a pod uses, and which of its containers never
+// see a change of them. The operator asks that of workloads, and so does the
+// plugin where the operator does not look after them.
+package uses
 
 import (
 	"slices"
@@ -8,7 +11,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 )
 
-// usesIn lists the Secrets that the containers of a pod use, and how: as a
+// In lists the Secrets that the containers of a pod use, and how: as a
 // volume that is mounted as a whole, which follows a change; or through subPath
 // or as env, which do not
 // (https://kubernetes.io/docs/concepts/configuration/secret/#using-secrets).
@@ -16,15 +19,15 @@ import (
 // A plain init container ends before the token changes, so what it uses does
 // not count. One that lives on beside the others (restartPolicy Always) is one
 // of them. A volume that nobody mounts counts as little.
-func usesIn(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
+func In(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
 	volumes := map[string][]string{} // names of Secrets by volume
 	for i := range pod.Volumes {
 		volumes[pod.Volumes[i].Name] = secretsOfVolume(&pod.Volumes[i])
 	}
-	uses := map[string][]v1alpha1.SecretUse{}
+	found := map[string][]v1alpha1.SecretUse{}
 	use := func(secret string, how v1alpha1.SecretUse) {
-		if secret != "" && !slices.Contains(uses[secret], how) {
-			uses[secret] = append(uses[secret], how)
+		if secret != "" && !slices.Contains(found[secret], how) {
+			found[secret] = append(found[secret], how)
 		}
 	}
 	for _, c := range lasting(pod) {
@@ -49,10 +52,10 @@ func usesIn(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
 		}
 	}
 	order := []v1alpha1.SecretUse{v1alpha1.UseFile, v1alpha1.UseSubPath, v1alpha1.UseEnv}
-	for _, hows := range uses {
+	for _, hows := range found {
 		slices.SortFunc(hows, func(a, b v1alpha1.SecretUse) int { return slices.Index(order, a) - slices.Index(order, b) })
 	}
-	return uses
+	return found
 }
 
 // lasting are the containers that live as long as the pod.
@@ -81,14 +84,14 @@ func secretsOfVolume(v *corev1.Volume) []string {
 	return names
 }
 
-// stale reports whether a running container with these uses never sees a new
+// Stale reports whether a running container with these uses never sees a new
 // token.
-func stale(uses []v1alpha1.SecretUse) bool {
+func Stale(uses []v1alpha1.SecretUse) bool {
 	return slices.Contains(uses, v1alpha1.UseEnv) || slices.Contains(uses, v1alpha1.UseSubPath)
 }
 
-// onlyUses is what usesIn reads of a pod.
-func onlyUses(pod corev1.PodSpec) corev1.PodSpec {
+// Only is what In reads of a pod.
+func Only(pod corev1.PodSpec) corev1.PodSpec {
 	var kept corev1.PodSpec
 	mounted := map[string]bool{}
 	for _, v := range pod.Volumes {
