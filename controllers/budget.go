@@ -17,8 +17,8 @@ const (
 	// ("getStableAccessToken"). When its day begins is not documented, so any 24
 	// hours count. Classic mode keeps the spacing too: each of its calls ends a
 	// token that consumers may just have read.
-	forcedPerDay  = 20
-	forcedSpacing = 30 * time.Second
+	forcedPerDay  = v1alpha1.ForcedRefreshesPerDay
+	forcedSpacing = v1alpha1.ForcedRefreshSpacing
 
 	// forcedSlack is kept beside the spacing. The Secret has whole seconds, so a
 	// call is remembered as up to 1 s earlier than it was, and it may have been
@@ -29,8 +29,8 @@ const (
 	// classicPerDay is WeChat's limit of /cgi-bin/token for a new account. The
 	// last classicReserve calls of a day are not for forced refreshes, so that
 	// no flood of them keeps a token from being replaced in time.
-	classicPerDay  = 2000
-	classicReserve = 200
+	classicPerDay  = v1alpha1.ClassicCallsPerDay
+	classicReserve = v1alpha1.ClassicCallsReserved
 
 	day = 24 * time.Hour
 )

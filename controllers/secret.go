@@ -33,8 +33,8 @@ const (
 	annotationDeadToken   = "wechattoken.io/handled-dead-token" // the report of this token that WeChat has called wrong
 	annotationDiedEarly   = "wechattoken.io/died-early-at"      // when the token before was found dead before its time; RFC 3339, UTC
 	annotationReplacedAt  = "wechattoken.io/replaced-at"        // when this token replaced another one in this Secret; RFC 3339, UTC; absent if it did not
-	annotationForced      = "wechattoken.io/forced-calls"       // budget: times of forced calls, Unix seconds
-	annotationClassic     = "wechattoken.io/classic-calls"      // budget: day and number of /cgi-bin/token calls
+	annotationForced      = v1alpha1.AnnotationForcedCalls      // budget: times of forced calls, Unix seconds
+	annotationClassic     = v1alpha1.AnnotationClassicCalls     // budget: day and number of /cgi-bin/token calls
 	annotationSeal        = "wechattoken.io/seal"               // tells an edited annotation of those above
 	annotationLayout      = "wechattoken.io/layout"             // tells keys, labels and annotations that are no longer wanted
 	labelManagedBy        = "app.kubernetes.io/managed-by"
