@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
+)
+
+// tokenChecks are made for each WeChatToken, in this order.
+var tokenChecks = []check[tokenFacts]{
+	{"watched", tokenWatched},
+	{"suspended", notSuspended},
+	{"appsecret", appSecretFit},
+	{"wechat", weChatAnswers},
+	{"allow-list", addressAllowed},
+	{"ready", isReady},
+	{"life", tokenLives},
+	{"secret", secretOurs},
+	{"budget", budgetLeft},
+	{"consumers", consumersFollow},
+}
+
+func tokenWatched(f *tokenFacts, _ time.Time) []finding {
+	if f.installs.err == nil && len(f.installs.value) > 0 {
+		working := []string{}
+		for i := range f.installs.value {
+			if f.installs.value[i].flags.worksOn(f.wt) {
+				working = append(working, f.installs.value[i].String())
+			}
+		}
+		switch len(working) {
+		case 0:
+			return []finding{fails("no operator works on it: none has its namespace in --namespaces and its labels in --selector")}
+		case 1:
+		default:
+			return []finding{fails("%s work on it, and must not: part them by --selector or --namespaces", strings.Join(working, " and "))}
+		}
+	}
+	switch seen := f.wt.Status.ObservedGeneration; {
+	case seen < 1:
+		return []finding{fails("no operator has seen it: look at the lines of the cluster above")}
+	case seen != f.wt.Generation:
+		return []finding{fails("the operator has seen generation %d of %d: look at the lines of the cluster above", seen, f.wt.Generation)}
+	}
+	return []finding{passes("the operator has seen its latest spec")}
+}
+
+func notSuspended(f *tokenFacts, _ time.Time) []finding {
+	if f.wt.Spec.Suspend {
+		return []finding{fails("spec.suspend is true, so the token is not replaced: kubectl -n %s patch wxt/%s --type=merge -p '{\"spec\":{\"suspend\":false}}'", f.wt.Namespace, f.wt.Name)}
+	}
+	return []finding{passes("spec.suspend is not set")}
+}
+
+func appSecretFit(f *tokenFacts, _ time.Time) []finding {
+	ref := f.wt.Spec.AppSecretRef
+	create := fmt.Sprintf("kubectl -n %s create secret generic %s --from-file=%s=/dev/stdin", f.wt.Namespace, ref.Name, ref.KeyOrDefault())
+	switch {
+	case apierrors.IsNotFound(f.appSecret.err):
+		return []finding{fails("there is no Secret %s: %s", ref.Name, create)}
+	case apierrors.IsForbidden(f.appSecret.err):
+		return []finding{unknownf("you may not read Secret %s", ref.Name)}
+	case f.appSecret.err != nil:
+		return []finding{unknownf("Secret %s: %s", ref.Name, sorry(f.appSecret.err))}
+	case !f.appSecret.value.there:
+		return []finding{fails("Secret %s has nothing under the key %s: put the AppSecret there", ref.Name, ref.KeyOrDefault())}
+	case !f.appSecret.value.form:
+		return []finding{fails("what Secret %s has under the key %s is no AppSecret, which is 32 lower-case hex digits: copy it anew from mp.weixin.qq.com", ref.Name, ref.KeyOrDefault())}
+	case f.appSecret.value.spaces:
+		return []finding{warns("the AppSecret in Secret %s has a line feed or spaces around it; the operator passes over them, others may not", ref.Name)}
+	}
+	return []finding{passes("Secret %s holds 32 hex digits; whether they are right, the next line tells", ref.Name)}
+}
+
+func weChatAnswers(f *tokenFacts, _ time.Time) []finding {
+	s := &f.wt.Status
+	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case s.LastError == nil && s.LastRefreshTime != nil:
+		return []finding{passes("WeChat gave the token at %s, and has refused nothing since", stamp(s.LastRefreshTime.Time))}
+	case s.LastError == nil:
+		return []finding{unknownf("the operator has not heard from WeChat yet")}
+	case ready != nil:
+		return []finding{fails("%s", ready.Message)}
+	default:
+		return []finding{fails("WeChat answered %s", errorText(s.LastError))}
+	}
+}
+
+func addressAllowed(f *tokenFacts, _ time.Time) []finding {
+	switch e := f.wt.Status.LastError; {
+	case e != nil && e.CallerIP != "":
+		return []finding{fails("WeChat saw the address %s: add it to the IP allow-list (IP白名单) at mp.weixin.qq.com, 设置与开发, 基本配置 (小程序: 开发管理, 开发设置)", e.CallerIP)}
+	case f.wt.Status.LastRefreshTime == nil:
+		return []finding{unknownf("WeChat has given no token yet")}
+	}
+	return []finding{passes("WeChat has not refused the operator's address")}
+}
+
+func isReady(f *tokenFacts, now time.Time) []finding {
+	ready, reason, message := readiness(f.wt, now)
+	c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready != string(metav1.ConditionTrue):
+		return []finding{fails("%s: %s", reason, message)}
+	case c.Reason != v1alpha1.ReasonTokenLive:
+		return []finding{warns("%s: %s", reason, message)}
+	}
+	return []finding{passes("%s", reason)}
+}
+
+const (
+	// overdue is how late a refresh may be before it is worth a line.
+	overdue = time.Minute
+	// dying is how little of a life is left when little time is left to act.
+	dying = 4 * time.Minute
+)
+
+func tokenLives(f *tokenFacts, now time.Time) []finding {
+	s := &f.wt.Status
+	if s.ExpirationTime == nil {
+		return []finding{fails("there is no token")}
+	}
+	left := s.ExpirationTime.Sub(now)
+	late := s.RefreshTime != nil && now.Sub(s.RefreshTime.Time) > overdue
+	switch {
+	case left <= 0:
+		return []finding{fails("the token is dead since %s, and consumers fail", stamp(s.ExpirationTime.Time))}
+	case late && left < dying:
+		return []finding{fails("the token dies in %s, and its refresh is overdue for %s: look at the lines above, then kubectl wechattoken refresh %s -n %s --wait", duration.HumanDuration(left), duration.HumanDuration(now.Sub(s.RefreshTime.Time)), f.wt.Name, f.wt.Namespace)}
+	case late:
+		return []finding{warns("the refresh is overdue for %s; the token lives for %s more", duration.HumanDuration(now.Sub(s.RefreshTime.Time)), duration.HumanDuration(left))}
+	}
+	return []finding{passes("the token lives for %s more", duration.HumanDuration(left))}
+}
+
+func secretOurs(f *tokenFacts, _ time.Time) []finding {
+	name := f.wt.TokenSecretName()
+	switch {
+	case apierrors.IsNotFound(f.secret.err):
+		return []finding{fails("there is no Secret %s: the lines above say why the operator has not made it", name)}
+	case apierrors.IsForbidden(f.secret.err):
+		return []finding{unknownf("you may not read Secret %s", name)}
+	case f.secret.err != nil:
+		return []finding{unknownf("Secret %s: %s", name, sorry(f.secret.err))}
+	case !metav1.IsControlledBy(f.secret.value, f.wt):
+		return []finding{fails("Secret %s is not this WeChatToken's: set spec.secret.name to another name, or remove that Secret", name)}
+	}
+	return []finding{passes("Secret %s is this WeChatToken's", name)}
+}
+
+// budgetLow is when little is left.
+const budgetLow = 5
+
+func budgetLeft(f *tokenFacts, now time.Time) []finding {
+	if f.secret.err != nil || !metav1.IsControlledBy(f.secret.value, f.wt) {
+		return []finding{unknownf("it stands on Secret %s", f.wt.TokenSecretName())}
+	}
+	mode := f.wt.Spec.ModeOrDefault()
+	b := budgetIn(f.secret.value.Annotations, mode, now)
+	text := fmt.Sprintf("%d of %d forced refreshes of 24 hours are left", b.forced, v1alpha1.ForcedRefreshesPerDay)
+	if mode == v1alpha1.ModeClassic {
+		text = fmt.Sprintf("%d of %d calls of the day are left", b.calls, v1alpha1.ClassicCallsPerDay)
+	}
+	switch {
+	case mode == v1alpha1.ModeClassic && b.calls == 0:
+		return []finding{fails("%s, until %s: find who asks for so many refreshes, or use mode Stable", text, stamp(b.next))}
+	case b.forced == 0:
+		return []finding{fails("%s; the next one is possible at %s. Refreshes that are due go on. Find who bumps %s", text, stamp(b.next), v1alpha1.AnnotationRefreshRequestedAt)}
+	case b.forced <= budgetLow:
+		return []finding{warns("%s: find who bumps %s", text, v1alpha1.AnnotationRefreshRequestedAt)}
+	}
+	return []finding{passes("%s", text)}
+}
+
+func consumersFollow(f *tokenFacts, _ time.Time) []finding {
+	if f.consumers.unknown != "" {
+		return []finding{unknownf("%s", f.consumers.unknown)}
+	}
+	var stale []string
+	for _, c := range f.consumers.list {
+		if uses.Stale(c.Uses) && c.RestartedBy == "" {
+			stale = append(stale, fmt.Sprintf("%s/%s", c.Kind, c.Name))
+		}
+	}
+	if len(stale) > 0 {
+		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or have them restarted with spec.restart", some(stale))}
+	}
+	if c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil && c.Status != metav1.ConditionTrue {
+		return []finding{warns("%s: %s", c.Reason, c.Message)}
+	}
+	if len(f.consumers.list) == 0 {
+		return []finding{passes("no workload uses the Secret")}
+	}
+	return []finding{passes("new tokens reach the %d that use the Secret", len(f.consumers.list))}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
+)
+
+// consumers are the workloads that use the Secret of a WeChatToken.
+type consumers struct {
+	list    []v1alpha1.Consumer
+	unknown string // why they are not known; empty if they are
+}
+
+// told are the consumers in the status, and whether the operator looks after
+// them: it does with --consumers.
+func told(wt *v1alpha1.WeChatToken) (consumers, bool) {
+	c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent)
+	return consumers{list: wt.Status.Consumers}, c != nil && c.Reason != v1alpha1.ReasonConsumersUnwatched
+}
+
+// user is a workload, or a pod without one, with the Secrets that it uses.
+type user struct {
+	kind, name string
+	uses       map[string][]v1alpha1.SecretUse
+	by         v1alpha1.Restarter
+}
+
+// using are those of the users that use a Secret.
+func using(all []user, secret string) []v1alpha1.Consumer {
+	var list []v1alpha1.Consumer
+	for _, u := range all {
+		if how := u.uses[secret]; len(how) > 0 {
+			list = append(list, v1alpha1.Consumer{Kind: v1alpha1.WorkloadKind(u.kind), Name: u.name, Uses: how, RestartedBy: u.by})
+		}
+	}
+	slices.SortFunc(list, func(a, b v1alpha1.Consumer) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+// watchers finds the consumers of many WeChatTokens, and reads each namespace
+// once.
+type watchers struct {
+	*cluster
+
+	byNamespace map[string]fetched[[]user]
+}
+
+// fetched is something that was read, or why not.
+type fetched[T any] struct {
+	value T
+	err   error
+}
+
+func fetch[T any](value T, err error) fetched[T] { return fetched[T]{value: value, err: err} }
+
+// of are the consumers of wt: as the status tells, or where the operator does
+// not look after them, as they are found.
+func (w *watchers) of(ctx context.Context, wt *v1alpha1.WeChatToken) consumers {
+	if c, watched := told(wt); watched {
+		return c
+	}
+	if w.byNamespace == nil {
+		w.byNamespace = map[string]fetched[[]user]{}
+	}
+	found, ok := w.byNamespace[wt.Namespace]
+	if !ok {
+		found = fetch(w.users(ctx, wt.Namespace))
+		w.byNamespace[wt.Namespace] = found
+	}
+	if found.err != nil {
+		why := fmt.Sprintf("the workloads of namespace %s cannot be listed: %v", wt.Namespace, found.err)
+		if apierrors.IsForbidden(found.err) {
+			why = fmt.Sprintf("you may not list the workloads and pods of namespace %s, and the operator does not look after them (its flag --consumers)", wt.Namespace)
+		}
+		return consumers{unknown: why}
+	}
+	return consumers{list: using(found.value, wt.TokenSecretName())}
+}
+
+// users reads the workloads of a namespace, and the pods without one.
+func (c *cluster) users(ctx context.Context, namespace string) ([]user, error) {
+	var (
+		all         []user
+		deployments appsv1.DeploymentList
+		sets        appsv1.StatefulSetList
+		daemons     appsv1.DaemonSetList
+		pods        corev1.PodList
+	)
+	for _, list := range []client.ObjectList{&deployments, &sets, &daemons, &pods} {
+		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return nil, err
+		}
+	}
+	add := func(kind v1alpha1.WorkloadKind, m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) {
+		all = append(all, user{kind: string(kind), name: m.Name, uses: uses.In(&t.Spec), by: reloaded(m.Annotations, t.Annotations)})
+	}
+	for i := range deployments.Items {
+		add(v1alpha1.KindDeployment, &deployments.Items[i].ObjectMeta, &deployments.Items[i].Spec.Template)
+	}
+	for i := range sets.Items {
+		add(v1alpha1.KindStatefulSet, &sets.Items[i].ObjectMeta, &sets.Items[i].Spec.Template)
+	}
+	for i := range daemons.Items {
+		add(v1alpha1.KindDaemonSet, &daemons.Items[i].ObjectMeta, &daemons.Items[i].Spec.Template)
+	}
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || ofWorkload(pod) {
+			continue
+		}
+		all = append(all, user{kind: "Pod", name: pod.Name, uses: uses.In(&pod.Spec)})
+	}
+	return all, nil
+}
+
+// ofWorkload reports whether a pod is one of a workload that is listed itself.
+func ofWorkload(pod *corev1.Pod) bool {
+	owner := metav1.GetControllerOf(pod)
+	return owner != nil && slices.Contains([]string{"ReplicaSet", "StatefulSet", "DaemonSet"}, owner.Kind)
+}
+
+// reloaded says that Reloader restarts a workload: it has annotations for it. On
+// which Secrets they bear is for the operator to say.
+func reloaded(annotations ...map[string]string) v1alpha1.Restarter {
+	for _, some := range annotations {
+		for key := range some {
+			if strings.Contains(key, "reloader.stakater.com/") {
+				return v1alpha1.RestarterReloader
+			}
+		}
+	}
+	return ""
+}

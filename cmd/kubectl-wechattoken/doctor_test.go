@@ -1,0 +1,466 @@
+package main
+
+import (
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// ward is a world with a healthy operator and a healthy WeChatToken, shop.
+type ward struct {
+	*world
+
+	operator *program.Process
+}
+
+func newWard(t *testing.T) *ward {
+	t.Helper()
+	w := &ward{world: newWorld(t, wechattest.Config{})}
+	w.reinstall()
+	w.start()
+	w.create("shop", v1alpha1.ModeStable)
+	w.awaitReady("shop")
+	return w
+}
+
+// start starts the operator as the manifests do, with the lease in its namespace.
+func (w *ward) start() {
+	w.t.Helper()
+	w.operator = w.operate("--leader-elect=true", "--leader-election-namespace="+operatorName)
+	w.t.Cleanup(w.stop) // so that the next one need not wait for the lease to run out
+	eventually(w.t, "the operator leads", func() error {
+		var lease coordinationv1.Lease
+		err := w.everywhere().Get(w.t.Context(), client.ObjectKey{Namespace: operatorName, Name: operatorName}, &lease)
+		if err != nil {
+			return err
+		}
+		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
+// stop ends the operator as Kubernetes does, and so gives the lease back.
+func (w *ward) stop() {
+	w.operator.Signal(15)
+	<-w.operator.Ended()
+}
+
+// awaitLine waits until the doctor says so.
+func (w *ward) awaitLine(level level, check, text string, args ...string) {
+	w.t.Helper()
+	var got result
+	eventually(w.t, "the doctor says "+text, func() error {
+		got = w.run(append([]string{"doctor", "shop"}, args...)...)
+		if !hasLine(got.stdout, level, check, text) {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+	if failed := strings.Contains(got.stdout, "  FAIL "); (got.code == exitNo) != failed {
+		w.t.Errorf("got exit code %d for\n%s", got.code, got)
+	}
+}
+
+func hasLine(out string, level level, check, text string) bool {
+	for line := range strings.SplitSeq(out, "\n") {
+		fields := strings.Fields(line)
+		if len(fields) > 2 && fields[0] == string(level) && fields[1] == check && strings.Contains(line, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// reinstall puts back what a test has changed of the operator's Deployment. An
+// apply would leave what it does not name.
+func (w *ward) reinstall() {
+	w.t.Helper()
+	d := w.object(&appsv1.Deployment{}, operatorName, operatorName)
+	w.must(client.IgnoreNotFound(w.everywhere().Delete(w.t.Context(), d)))
+	w.install()
+	w.available(2)
+}
+
+func (w *ward) patch(obj client.Object, patch string) {
+	w.t.Helper()
+	w.must(w.everywhere().Patch(w.t.Context(), obj, client.RawPatch("application/merge-patch+json", []byte(patch))))
+}
+
+func (w *ward) object(obj client.Object, namespace, name string) client.Object {
+	obj.SetNamespace(namespace)
+	obj.SetName(name)
+	return obj
+}
+
+func (w *ward) awaitHealth() {
+	w.t.Helper()
+	var got result
+	eventually(w.t, "all is well", func() error {
+		if got = w.run("doctor", "shop"); got.code != 0 {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+}
+
+// Each check is seen to fail, and to pass again.
+func TestDoctorFindsWhatIsWrong(t *testing.T) {
+	w := newWard(t)
+	w.awaitHealth()
+	healthy := w.run("doctor", "shop")
+	healthy.wants(t, 0, "!FAIL", "!warn", "!unknown", "image ghcr.io/wechattoken/wechat-token-operator")
+	for _, check := range clusterChecks {
+		if check.name != "dial" && !strings.Contains(healthy.stdout, "  "+check.name+"  ") {
+			t.Errorf("there is no line %s in %s", check.name, healthy)
+		}
+	}
+	for _, check := range tokenChecks {
+		if !strings.Contains(healthy.stdout, "  "+check.name+"  ") {
+			t.Errorf("there is no line %s in %s", check.name, healthy)
+		}
+	}
+
+	deployment := func() client.Object { return w.object(&appsv1.Deployment{}, operatorName, operatorName) }
+	shop := func() client.Object { return w.object(&v1alpha1.WeChatToken{}, w.name, "shop") }
+	appID := w.get("shop").Spec.AppID
+	for _, sickness := range []struct {
+		what        string
+		begin, end  func()
+		level       level
+		check, text string
+	}{
+		{
+			what:  "a Deployment without pods",
+			begin: func() { w.available(0) }, end: func() { w.available(2) },
+			level: fail, check: "operator", text: "no available pod of 2",
+		},
+		{
+			what:  "half of a Deployment",
+			begin: func() { w.available(1) }, end: func() { w.available(2) },
+			level: warn, check: "operator", text: "1 of 2",
+		},
+		{
+			what: "no Deployment", begin: func() { w.must(w.everywhere().Delete(t.Context(), deployment())) },
+			level: fail, check: "operator", text: "there is no Deployment with the label",
+			end: w.reinstall,
+		},
+		{
+			what:  "nobody leads",
+			begin: w.stop, end: w.start,
+			level: fail, check: "leader", text: "nobody leads",
+		},
+		{
+			what: "the operator lost its role", begin: func() {
+				w.must(w.everywhere().Delete(t.Context(), w.object(&rbacv1.ClusterRoleBinding{}, "", operatorName)))
+			},
+			level: fail, check: "operator-rights", text: "may not create secrets in all namespaces", end: w.install,
+		},
+		{
+			what: "two operators", begin: func() {
+				var d appsv1.Deployment
+				w.must(w.everywhere().Get(t.Context(), client.ObjectKeyFromObject(deployment()), &d))
+				other := appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: w.name, Labels: d.Labels}, Spec: d.Spec}
+				w.must(w.everywhere().Create(t.Context(), &other))
+			},
+			level: fail, check: "watched", text: "work on it, and must not",
+			end: func() {
+				w.must(w.everywhere().Delete(t.Context(), w.object(&appsv1.Deployment{}, w.name, operatorName)))
+			},
+		},
+		{
+			what: "no operator for it", begin: func() {
+				w.patch(deployment(), `{"spec":{"template":{"spec":{"containers":[{"name":"manager","image":"x","args":["--selector=wechattoken.io/shard=a"]}]}}}}`)
+			},
+			level: fail, check: "watched", text: "no operator works on it", end: w.reinstall,
+		},
+		{
+			what:  "it is suspended",
+			begin: func() { w.patch(shop(), `{"spec":{"suspend":true}}`) }, end: func() { w.patch(shop(), `{"spec":{"suspend":null}}`) },
+			level: fail, check: "suspended", text: `"suspend":false`,
+		},
+		{
+			what: "the AppSecret's Secret is gone", begin: func() { w.patch(shop(), `{"spec":{"appSecretRef":{"name":"none"}}}`) },
+			level: fail, check: "appsecret", text: "there is no Secret none: kubectl",
+			end: func() { w.patch(shop(), `{"spec":{"appSecretRef":{"name":"shop-app"}}}`) },
+		},
+		{
+			what: "no such key", begin: func() { w.patch(shop(), `{"spec":{"appSecretRef":{"key":"none"}}}`) },
+			level: fail, check: "appsecret", text: "nothing under the key none",
+			end: func() { w.patch(shop(), `{"spec":{"appSecretRef":{"key":null}}}`) },
+		},
+		{
+			what: "WeChat does not answer, and the address is not allowed", begin: func() {
+				w.fake.Allow(appID, netip.MustParsePrefix("192.0.2.0/24"))
+				w.stop() // what it knows of the token it would write again
+				w.must(w.Delete(t.Context(), w.object(&corev1.Secret{}, w.name, "shop-token")))
+				w.start()
+			},
+			level: fail, check: "allow-list", text: "WeChat saw the address 127.0.0.1",
+			end: func() {
+				w.fake.Allow(appID)
+				w.patch(shop(), `{"spec":{"probe":{"intervalSeconds":3600}}}`) // a change of the spec ends the wait
+			},
+		},
+		{
+			what: "a consumer with env", begin: func() { w.must(w.Create(t.Context(), deploymentWith(w.name, "worker", "shop-token"))) },
+			level: fail, check: "consumers", text: "Deployment/worker never see",
+			end: func() { w.must(w.everywhere().Delete(t.Context(), w.object(&appsv1.Deployment{}, w.name, "worker"))) },
+		},
+		{
+			what:  "the schema is old",
+			begin: func() { w.crd("remove") }, end: func() { w.crd("restore") },
+			level: fail, check: "kind", text: "lacks spec.tickets",
+		},
+	} {
+		t.Log(sickness.what)
+		sickness.begin()
+		w.awaitLine(sickness.level, sickness.check, sickness.text)
+		sickness.end()
+		w.awaitHealth()
+	}
+}
+
+// deploymentWith has the Secret as env.
+func deploymentWith(namespace, name, secret string) *appsv1.Deployment {
+	d := deployment(name, secret, true)
+	d.Namespace = namespace
+	return d
+}
+
+// crd takes a field out of the installed kind, or puts it back.
+func (w *ward) crd(what string) {
+	w.t.Helper()
+	if what == "restore" {
+		w.install()
+		return
+	}
+	var crd unstructured.Unstructured
+	crd.SetAPIVersion("apiextensions.k8s.io/v1")
+	crd.SetKind("CustomResourceDefinition")
+	w.must(w.everywhere().Get(w.t.Context(), client.ObjectKey{Name: "wechattokens.wechattoken.io"}, &crd))
+	versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	w.must(err)
+	unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "spec", "properties", "tickets")
+	w.must(unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions"))
+	w.must(w.everywhere().Update(w.t.Context(), &crd))
+}
+
+func TestDoctorLooksAtTheTimes(t *testing.T) {
+	w := newWard(t)
+	w.stop()
+	w.exhaust("shop")
+	w.awaitLine(fail, "budget", "0 of 20 forced refreshes of 24 hours are left; the next one is possible at")
+
+	// A lease as one that a machine with a wrong clock has written.
+	later := metav1.NewMicroTime(time.Now().Add(time.Hour))
+	w.patch(w.object(&coordinationv1.Lease{}, operatorName, operatorName), fmt.Sprintf(`{"spec":{"holderIdentity":"far_off","leaseDurationSeconds":15,"renewTime":%q}}`, later.UTC().Format(metav1.RFC3339Micro)))
+	w.awaitLine(fail, "clock", "the leader of wechat-token-operator/wechat-token-operator is 59m")
+	w.awaitLine(fail, "leader", "has not renewed its lease for")
+
+	// An operator that is gone does not replace the token.
+	status := fmt.Sprintf(`{"status":{"expirationTime":%q,"refreshTime":%q}}`, stamp(time.Now().Add(3*time.Minute)), stamp(time.Now().Add(-2*time.Minute)))
+	wt := w.get("shop")
+	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
+	w.awaitLine(fail, "life", "its refresh is overdue")
+	status = fmt.Sprintf(`{"status":{"expirationTime":%q}}`, stamp(time.Now().Add(-time.Minute)))
+	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
+	w.awaitLine(fail, "life", "the token is dead since")
+	w.awaitLine(fail, "ready", "the operator has not told")
+}
+
+func TestDoctorLooksAtTheAppSecretsForm(t *testing.T) {
+	w := newWard(t)
+	w.stop()
+	for value, want := range map[string]struct {
+		level level
+		text  string
+	}{
+		"too-short":                          {fail, "is no AppSecret"},
+		strings.Repeat("A", 32):              {fail, "is no AppSecret"},
+		"0123456789abcdef0123456789abcdef\n": {warn, "line feed"},
+		"  ":                                 {fail, "nothing under the key appsecret"},
+		"0123456789abcdef0123456789abcdef":   {pass, "32 hex digits"},
+	} {
+		var s corev1.Secret
+		w.must(w.Get(t.Context(), client.ObjectKey{Name: "shop-app"}, &s))
+		s.Data["appsecret"] = []byte(value)
+		w.must(w.Update(t.Context(), &s))
+		w.awaitLine(want.level, "appsecret", want.text)
+	}
+}
+
+func TestDoctorSaysWhatItMayNotSee(t *testing.T) {
+	w := newWard(t)
+	got := w.runAs(w.person("wechattoken-refresher"), "doctor", "shop")
+	got.wants(t, 0, "!FAIL")
+	for check, text := range map[string]string{
+		"operator":  "--operator-namespace",
+		"appsecret": "you may not read Secret shop-app",
+		"secret":    "you may not read Secret shop-token",
+		"consumers": "you may not list the workloads",
+		"budget":    "Secret shop-token",
+	} {
+		if !hasLine(got.stdout, unknown, check, text) {
+			t.Errorf("no line unknown %s %s in %s", check, text, got)
+		}
+	}
+	if !hasLine(got.stdout, pass, "your-rights", "") {
+		t.Errorf("who may refresh is told something else: %s", got)
+	}
+	viewer := w.runAs(w.person("wechat-token-operator-view"), "doctor", "shop")
+	if !hasLine(viewer.stdout, warn, "your-rights", "you may not patch wechattokens.wechattoken.io in namespace "+w.name) {
+		t.Errorf("who may not refresh is not told: %s", viewer)
+	}
+}
+
+func TestDoctorFindsAForeignSecret(t *testing.T) {
+	w := newWard(t)
+	w.must(w.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign"}}))
+	w.patch(w.object(&v1alpha1.WeChatToken{}, w.name, "shop"), `{"spec":{"secret":{"name":"foreign"}}}`)
+	w.awaitLine(fail, "secret", "Secret foreign is not this WeChatToken's")
+	w.awaitLine(fail, "ready", "SecretConflict")
+}
+
+// Another clock is one behind a proxy that shifts the API server's.
+func TestDoctorComparesTheClocks(t *testing.T) {
+	w := newWard(t)
+	target, err := url.Parse(w.Config.Host)
+	w.must(err)
+	transport, err := rest.TransportFor(w.Config)
+	w.must(err)
+	for apart, want := range map[time.Duration]struct {
+		level level
+		text  string
+	}{
+		20 * time.Second:  {warn, "behind the API server's"},
+		-20 * time.Second: {warn, "ahead of the API server's"},
+		-time.Hour:        {fail, "ahead of the API server's"},
+	} {
+		proxy := &httputil.ReverseProxy{
+			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
+			Transport: transport,
+			ModifyResponse: func(r *http.Response) error {
+				date, err := http.ParseTime(r.Header.Get("Date"))
+				r.Header.Set("Date", date.Add(apart).Format(http.TimeFormat))
+				return err
+			},
+		}
+		server := httptest.NewServer(proxy)
+		got := w.runAs(kubeconfig(t, &rest.Config{Host: server.URL}), "doctor", "shop")
+		server.Close()
+		if !hasLine(got.stdout, want.level, "clock", want.text) {
+			t.Errorf("%s apart: no line %s %s in %s", apart, want.level, want.text, got)
+		}
+	}
+}
+
+// pemOf is the certificate of a server.
+func pemOf(s *httptest.Server) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+}
+
+func TestDoctorDialsWeChat(t *testing.T) {
+	w := newWard(t)
+	calls := 0
+	weChat := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		calls++
+		if r.URL.Path != "/" || r.Method != http.MethodHead {
+			t.Errorf("the doctor asked for %s %s", r.Method, r.URL.Path)
+		}
+	}))
+	certificate := filepath.Join(t.TempDir(), "ca.pem")
+	w.must(os.WriteFile(certificate, pemOf(weChat), 0o600))
+	w.patch(w.object(&appsv1.Deployment{}, operatorName, operatorName), fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"manager","image":"x","args":["--wechat-url=%s"]}]}}}}`, weChat.URL))
+	defer w.reinstall()
+	dial := func() result {
+		cmd := exec.Command(filepath.Join(binaries, "kubectl-wechattoken"), "-n", w.name, "doctor", "shop", "--dial")
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig, "SSL_CERT_FILE="+certificate)
+		return w.finish(cmd)
+	}
+	if got := dial(); !hasLine(got.stdout, pass, "dial", "answers this machine") || calls != 1 {
+		t.Errorf("%d calls\n%s", calls, got)
+	}
+	w.awaitLine(fail, "dial", "certificate", "--dial") // without that certificate
+	weChat.Close()
+	if got := dial(); !hasLine(got.stdout, fail, "dial", "refused") || got.code != exitNo {
+		t.Errorf("%s", got)
+	}
+	if got := w.run("doctor", "shop"); strings.Contains(got.stdout, " dial ") {
+		t.Errorf("without --dial: %s", got)
+	}
+}
+
+// Without a name all of the namespace are looked at.
+func TestDoctorLooksAtAll(t *testing.T) {
+	w := newWard(t)
+	w.create("other", v1alpha1.ModeClassic)
+	w.awaitReady("other")
+	w.run("doctor").wants(t, 0, "WeChatToken "+w.name+"/shop", "WeChatToken "+w.name+"/other", "of 2000 calls of the day are left")
+	w.run("doctor", "shop", "-A").wants(t, exitUsage, "not both")
+	w.run("doctor", "none").wants(t, exitCluster, "There is no WeChatToken")
+}
+
+// What the doctor thinks that the operator needs is what the roles give.
+func TestOperatorNeedsWhatItsRolesGive(t *testing.T) {
+	given := map[string]bool{}
+	for _, file := range []string{"rbac/role.yaml", "consumers/watch/role.yaml"} {
+		text, err := os.ReadFile("../../config/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var role rbacv1.ClusterRole
+		first, _, _ := strings.Cut(strings.TrimPrefix(string(text), "---\n"), "\n---\n")
+		if err := yaml.Unmarshal([]byte(first), &role); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range role.Rules {
+			for _, resource := range r.Resources {
+				for _, verb := range r.Verbs {
+					given[r.APIGroups[0]+" "+resource+" "+verb] = true
+				}
+			}
+		}
+	}
+	in := &install{flags: flags{consumers: true, alone: true}}
+	for _, r := range in.needs() {
+		a := r.attributes
+		resource := strings.TrimSuffix(a.Resource+"/"+a.Subresource, "/")
+		key := a.Group + " " + resource + " " + a.Verb
+		if !given[key] {
+			t.Errorf("no role gives %s", key)
+		}
+		delete(given, key)
+	}
+	for key := range given {
+		t.Errorf("the doctor does not look at %s", key)
+	}
+	if len(in.needs()) == 0 {
+		t.Error("the doctor looks at nothing")
+	}
+}

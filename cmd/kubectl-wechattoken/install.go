@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// flags are those of a manager that matter here.
+type flags struct {
+	namespaces []string        // nil for all
+	selector   labels.Selector // nil for all
+	weChat     string          // empty for WeChat itself
+	consumers  bool
+	alone      bool // without leader election
+}
+
+// flagsOf reads the command line of the operator's container.
+func flagsOf(d *appsv1.Deployment) flags {
+	var f flags
+	for _, c := range d.Spec.Template.Spec.Containers {
+		args := slices.Concat(c.Command, c.Args)
+		for i, arg := range args {
+			name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			if !strings.HasPrefix(arg, "-") {
+				continue
+			}
+			if !given && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+				value = args[i+1]
+			}
+			switch name {
+			case "namespaces":
+				f.namespaces = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
+			case "selector":
+				if s, err := labels.Parse(value); err == nil {
+					f.selector = s
+				}
+			case "wechat-url":
+				f.weChat = value
+			case "consumers":
+				f.consumers = value != "false"
+			case "leader-elect":
+				f.alone = value == "false"
+			}
+		}
+	}
+	return f
+}
+
+// worksOn reports whether an operator with these flags works on wt.
+func (f flags) worksOn(wt *v1alpha1.WeChatToken) bool {
+	return (f.namespaces == nil || slices.Contains(f.namespaces, wt.Namespace)) &&
+		(f.selector == nil || f.selector.Matches(labels.Set(wt.Labels)))
+}
+
+// right is what somebody may do, or not.
+type right struct {
+	attributes authorizationv1.ResourceAttributes
+	allowed    bool
+}
+
+func (r right) String() string {
+	a := r.attributes
+	what := a.Resource
+	if a.Subresource != "" {
+		what += "/" + a.Subresource
+	}
+	if a.Group != "" {
+		what += "." + a.Group
+	}
+	if a.Namespace == "" {
+		return fmt.Sprintf("%s %s in all namespaces", a.Verb, what)
+	}
+	return fmt.Sprintf("%s %s in namespace %s", a.Verb, what, a.Namespace)
+}
+
+// rule is what an operator needs in each namespace where it works, as
+// config/rbac/role.yaml gives it, and with --consumers config/consumers/watch.
+type rule struct {
+	group, resource string
+	verbs           []string
+}
+
+var rules = []rule{
+	{"", "secrets", []string{"create", "delete", "get", "list", "patch", "watch"}},
+	{"events.k8s.io", "events", []string{"create", "patch"}},
+	{v1alpha1.GroupVersion.Group, "wechattokens", []string{"list", "watch"}},
+	{v1alpha1.GroupVersion.Group, "wechattokens/status", []string{"patch"}},
+}
+
+var consumerRules = []rule{
+	{"apps", "deployments", []string{"list", "watch"}},
+	{"apps", "statefulsets", []string{"list", "watch"}},
+	{"apps", "daemonsets", []string{"list", "watch"}},
+}
+
+// needs are the rights that an install must have.
+func (i *install) needs() []right {
+	namespaces := i.flags.namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{""}
+	}
+	all := rules
+	if i.flags.consumers {
+		all = slices.Concat(rules, consumerRules)
+	}
+	var rights []right
+	for _, namespace := range namespaces {
+		for _, r := range all {
+			resource, sub, _ := strings.Cut(r.resource, "/")
+			for _, verb := range r.verbs {
+				rights = append(rights, right{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Namespace: namespace}})
+			}
+		}
+	}
+	if !i.flags.alone {
+		const group = "coordination.k8s.io"
+		at := i.deployment.Namespace
+		rights = append(rights,
+			right{attributes: authorizationv1.ResourceAttributes{Verb: "create", Group: group, Resource: "leases", Namespace: at}},
+			right{attributes: authorizationv1.ResourceAttributes{Verb: "get", Group: group, Resource: "leases", Name: operatorName, Namespace: at}},
+			right{attributes: authorizationv1.ResourceAttributes{Verb: "update", Group: group, Resource: "leases", Name: operatorName, Namespace: at}})
+	}
+	return rights
+}
+
+// denied are those of the rights that are not given, in words.
+func denied(rights []right) []string {
+	var all []string
+	for _, r := range rights {
+		if !r.allowed {
+			all = append(all, r.String())
+		}
+	}
+	return all
+}

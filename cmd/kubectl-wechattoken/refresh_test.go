@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+var errNotYet = fmt.Errorf("not yet")
+
+func TestRefreshBringsANewToken(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.install()
+	w.operate()
+	w.create("shop", v1alpha1.ModeStable)
+	w.awaitReady("shop")
+	old := w.token("shop")
+	// Who has no more than this role may do it.
+	w.runAs(w.person("wechattoken-refresher"), "refresh", "shop", "--wait").wants(t, 0, "the Secret shop-token holds the token "+w.get("shop").Status.TokenFingerprint)
+	if w.token("shop") == old {
+		t.Error("the token is the old one")
+	}
+	w.runAs(w.person("wechat-token-operator-view"), "refresh", "shop").wants(t, exitCluster, "wechattoken-refresher that to refresh")
+
+	// The next one has to wait for WeChat, and the time may be up before.
+	w.run("refresh", "shop", "--wait", "--timeout=3s").wants(t, exitTimeout, "RefreshDeferred", "It is not done within 3s", "waits until")
+	w.run("refresh", "shop").wants(t, 0, "a new token was asked for")
+	w.run("refresh", "none").wants(t, exitCluster, `There is no WeChatToken "none"`)
+	w.run("refresh").wants(t, exitUsage, "accepts 1 arg")
+	w.run("refresh", "shop", "--timeout=0s").wants(t, exitUsage, "--timeout")
+}
+
+func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.operate()
+	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
+		name := strings.ToLower(string(mode))
+		w.create(name, mode)
+		w.awaitReady(name)
+		old := w.token(name)
+		w.run("refresh", name, "--if-dead").wants(t, 0, "WeChat says that the token "+w.get(name).Status.TokenFingerprint+" lives")
+		if w.token(name) != old {
+			t.Errorf("%s: a living token was replaced", name)
+		}
+	}
+	w.create("killed", v1alpha1.ModeStable)
+	w.awaitReady("killed")
+	old := w.token("killed")
+	if !w.fake.Kill(old) {
+		t.Fatal("the fake does not know the token")
+	}
+	w.run("refresh", "killed", "--if-dead").wants(t, 0, "was dead, and has been replaced")
+	if now := w.token("killed"); now == old || !w.fake.Alive(now) {
+		t.Error("the dead token was not replaced by a live one")
+	}
+}
+
+func TestRefreshTellsWhenTheBudgetIsUsedUp(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	operator := w.operate()
+	w.create("shop", v1alpha1.ModeStable)
+	w.awaitReady("shop")
+	operator.Kill()
+	w.exhaust("shop")
+	w.operate()
+	began := time.Now()
+	got := w.run("refresh", "shop", "--wait", "--timeout=100s")
+	got.wants(t, exitLimit, "the next is possible at "+time.Now().UTC().Add(23*time.Hour).Format("2006-01-02T"))
+	if took := time.Since(began); took > 60*time.Second {
+		t.Errorf("it took %s to give up", took)
+	}
+	w.run("leak", "shop", "--yes").wants(t, exitLimit, "It takes 2 forced refreshes, and 0 are left")
+}
+
+// exhaust makes the Secret say that the forced refreshes are used up, by the
+// last hour. It fails for an hour before midnight, when the day of the next one
+// is not that of the test: so the times are a bit later.
+func (w *world) exhaust(name string) {
+	w.t.Helper()
+	var spent []string
+	for i := range v1alpha1.ForcedRefreshesPerDay {
+		spent = append(spent, fmt.Sprint(time.Now().Add(-time.Hour+time.Duration(i)*time.Minute).Unix()))
+	}
+	w.remember(name, v1alpha1.AnnotationForcedCalls, strings.Join(spent, ","))
+}
+
+func TestRefreshGivesUpWhereNothingIsToBeExpected(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.operate()
+	w.create("suspended", v1alpha1.ModeStable)
+	w.create("frozen", v1alpha1.ModeStable)
+	w.awaitReady("suspended")
+	w.awaitReady("frozen")
+	w.kubectl("patch", "wxt/suspended", "--type=merge", `-p={"spec":{"suspend":true}}`)
+	w.await("suspended", v1alpha1.ReasonSuspended)
+	w.run("refresh", "suspended", "--wait", "--timeout=60s").wants(t, exitNo, "Set spec.suspend to false")
+	w.run("refresh", "suspended").wants(t, 0, "the request waits until it is false")
+	w.run("leak", "suspended", "--yes").wants(t, exitNo, "spec.suspend is true")
+
+	w.fake.Freeze(w.get("frozen").Spec.AppID, true)
+	w.run("refresh", "frozen", "--wait", "--timeout=60s").wants(t, exitNo, "AppSecretFrozen", "Unfreeze")
+}
+
+func TestRefreshSaysThatNoOperatorAnswers(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.create("shop", v1alpha1.ModeStable)
+	w.run("refresh", "shop", "--wait", "--timeout=2s").wants(t, exitTimeout, "no operator has seen", "kubectl wechattoken doctor shop")
+	w.run("refresh", "shop", "--if-dead").wants(t, exitNo, "There is no token yet")
+}
+
+func TestCtrlCEndsTheWait(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.create("shop", v1alpha1.ModeStable)
+	cmd := exec.Command(filepath.Join(binaries, "kubectl-wechattoken"), "-n", w.name, "refresh", "shop", "--wait", "--timeout=100s")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig)
+	var out output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	w.must(cmd.Start())
+	eventually(t, "it waits", func() error {
+		if !strings.Contains(out.String(), "no operator has seen") {
+			return errNotYet
+		}
+		return nil
+	})
+	w.must(cmd.Process.Signal(syscall.SIGINT))
+	_ = cmd.Wait() // the exit code tells
+	result{out.String(), "", cmd.ProcessState.ExitCode()}.wants(t, exitInterrupted, "Interrupted. What was asked of the operator stays asked")
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+// plugin is what all subcommands share.
+type plugin struct {
+	genericiooptions.IOStreams
+
+	flags *genericclioptions.ConfigFlags
+}
+
+const exitCodes = `Exit codes:
+  0    all is well, or done
+  1    something is not Ready, a check fails, or the refresh failed
+  2    the command line is wrong
+  3    the cluster cannot be asked: not reachable, not allowed, no such object
+  4    --timeout has passed
+  5    WeChat's limits are used up
+  130  interrupted`
+
+func newRoot(streams genericiooptions.IOStreams) *cobra.Command {
+	p := &plugin{IOStreams: streams, flags: genericclioptions.NewConfigFlags(true)}
+	root := &cobra.Command{
+		Use:   "wechattoken",
+		Short: "Look after the WeChat access_tokens of wechat-token-operator",
+		Long: `Look after the WeChat access_tokens of wechat-token-operator.
+
+It never reads or prints a token. An AppSecret is read by "doctor" alone, with
+your rights, to see whether it has the right form; it is never printed.
+
+` + exitCodes,
+		Example: `  kubectl wechattoken status -A
+  kubectl wechattoken doctor shop -n web
+  kubectl wechattoken refresh shop -n web --wait
+  kubectl wechattoken leak shop -n web`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl wechattoken"},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	// That would make scripts for a command called wechattoken, and there is none.
+	// kubectl has a way of its own to complete plugins, see main.
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	p.flags.AddFlags(root.PersistentFlags())
+	root.AddCommand(newStatus(p), newRefresh(p), newDoctor(p), newLeak(p), newVersion(p))
+	if err := root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces); err != nil {
+		panic(err) // there is no such flag
+	}
+	return root
+}

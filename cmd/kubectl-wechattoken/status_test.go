@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wechattest"
+)
+
+// deployment has the Secret as env, or as a file.
+func deployment(name, secret string, env bool) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	c := corev1.Container{Name: "main", Image: "example.com/main"}
+	pod := corev1.PodSpec{}
+	if env {
+		c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}}
+	} else {
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/token"}}
+		pod.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}}}
+	}
+	pod.Containers = []corev1.Container{c}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
+		},
+	}
+}
+
+// timely are the parts of the output that depend on the time.
+var timely = regexp.MustCompile(`\b(in )?\d+[hms](\d+[ms])?\b +`)
+
+func TestStatusTellsHowTheTokensStand(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.operate()
+	w.create("live", v1alpha1.ModeStable)
+	wrong := w.create("wrong", v1alpha1.ModeStable, func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "live-app" })
+	w.must(w.Create(t.Context(), deployment("web", "live-token", false)))
+	w.must(w.Create(t.Context(), deployment("worker", "live-token", true)))
+	w.awaitReady("live")
+	w.await("wrong", v1alpha1.ReasonAppSecretInvalid)
+
+	got := w.run("status")
+	got.wants(t, exitNo)
+	table := timely.ReplaceAllString(got.stdout, "<time> ")
+	table = regexp.MustCompile(` +`).ReplaceAllString(table, " ")
+	want := `NAME READY REASON LEFT REFRESH LAST ERROR SECRET CONSUMERS
+live True TokenLive <time> <time> - live-token Deployment/web, Deployment/worker(!)
+wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
+`
+	if diff := cmp.Diff(want, table); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	w.run("status", "live").wants(t, 0, "TokenLive", "!wrong-token")
+	w.run("status", "-o", "wide").wants(t, exitNo, wrong.Spec.AppID, "Stable", w.get("live").Status.TokenFingerprint, "Put the AppSecret")
+	w.run("status", "-A", "-l", "no=such").wants(t, 0, "There are no WeChatTokens here")
+	w.run("status", "live", "-A").wants(t, exitUsage, "not both")
+	w.run("status", "-o", "xml").wants(t, exitUsage, "wide, json or yaml")
+	w.run("status", "none").wants(t, exitCluster, `There is no WeChatToken "none"`)
+	w.run("status", "-A").wants(t, exitNo, "NAMESPACE", w.name)
+
+	type items struct {
+		Items []row `json:"items"`
+	}
+	var fromJSON, fromYAML items
+	w.must(json.Unmarshal([]byte(w.run("status", "-o", "json").stdout), &fromJSON))
+	w.must(yaml.Unmarshal([]byte(w.run("status", "-o", "yaml").stdout), &fromYAML))
+	if len(fromJSON.Items) != 2 || fromJSON.Items[0].SecondsLeft == nil || *fromJSON.Items[0].SecondsLeft < 6000 || !fromJSON.Items[0].ConsumersKnown {
+		t.Errorf("-o json: got %+v", fromJSON)
+	}
+	for _, all := range []items{fromJSON, fromYAML} {
+		all.Items[0].SecondsLeft = nil
+	}
+	if diff := cmp.Diff(fromJSON, fromYAML); diff != "" {
+		t.Errorf("-o (-json +yaml):\n%s", diff)
+	}
+}
+
+// A dead operator does not say that a token is dead. The plugin does.
+func TestStatusDoesNotBelieveADeadOperator(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	operator := w.operate()
+	w.create("shop", v1alpha1.ModeStable)
+	w.fake.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 4})
+	eventually(t, "it is Ready once", func() error {
+		for _, c := range w.get("shop").Status.Conditions {
+			if c.Type == v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue {
+				operator.Kill()
+				return nil
+			}
+		}
+		return errNotYet
+	})
+	eventually(t, "the plugin says that it is dead", func() error {
+		if got := w.run("status"); got.code != exitNo || !strings.Contains(got.stdout, "TokenExpired") || !strings.Contains(got.stdout, "dead") {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
+// Who only refreshes sees no workloads, and is told so.
+func TestStatusSaysWhatItMayNotSee(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.install()
+	w.operate()
+	w.create("shop", v1alpha1.ModeStable)
+	w.awaitReady("shop")
+	w.runAs(w.person("wechattoken-refresher"), "status").wants(t, 0, "unknown", "you may not list the workloads and pods of namespace "+w.name)
+	w.runAs(w.person(), "status").wants(t, exitCluster, "wechattoken-refresher give")
+}
+
+func TestStatusTakesConsumersFromTheOperator(t *testing.T) {
+	w := newWorld(t, wechattest.Config{})
+	w.install()
+	w.operate("--consumers")
+	w.create("shop", v1alpha1.ModeStable)
+	w.must(w.Create(t.Context(), deployment("web", "shop-token", false)))
+	w.awaitReady("shop")
+	who := w.person("wechattoken-refresher")
+	eventually(t, "the status names the Deployment", func() error {
+		if got := w.runAs(who, "status"); !strings.Contains(got.stdout, "Deployment/web") || got.stderr != "" {
+			return errNotYet
+		}
+		return nil
+	})
+}
