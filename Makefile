@@ -87,7 +87,7 @@ test: languages prometheus controlplane ## Run every test, with a real API serve
 # Slow, for it compiles two more API servers: before a release, and when
 # hack/controlplane or what is sent to the API server changes.
 .PHONY: test-all-versions
-test-all-versions: languages ## Run the tests that need an API server against each Kubernetes of hack/controlplane: an hour, the first time more
+test-all-versions: languages ## Run the tests that need an API server against each Kubernetes of hack/controlplane; building one takes as long as the newest does
 	@hack/controlplane/test.sh
 
 # go test fuzzes one target of one package at a time. Before Go 1.27 it fails now
@@ -195,12 +195,12 @@ RELEASE_URL ?= $(patsubst ghcr.io/%,https://github.com/%,$(IMAGE_REPOSITORY))/re
 SIGNING_KEY ?=
 
 .PHONY: release
-release: ## Make the files of a release in dist: VERSION=v1.2.3; the first time, compiling for 5 platforms takes 15 minutes
+release: ## Make the files of a release in dist: VERSION=v1.2.3
 	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' hack/release/release.sh
 
 # Not part of test: it compiles for five platforms, twice.
 .PHONY: release-test
-release-test: controlplane ## Make a release in two folders, compare, and look into all of it: 20 minutes
+release-test: controlplane ## Make a release in two folders, compare, and look into all of it: as root
 	@KUBEBUILDER_ASSETS='$(ASSETS)' hack/release/test.sh
 
 # The version of a release, as v1.2.3: the chart's is 1.2.3, its image's tag v1.2.3.
