@@ -38,7 +38,7 @@ func TestKubectlFindsThePlugin(t *testing.T) {
 	}
 	kubectl("wechattoken", "status", "-n", w.name).wants(t, 0, "shop", "TokenLive")
 	kubectl("wechattoken", "status", "-n", w.name, "none").wants(t, exitCluster, "There is no WeChatToken")
-	kubectl("wechattoken", "version").wants(t, 0, "kubectl-wechattoken dev, revision ")
+	kubectl("wechattoken", "version").wants(t, 0, "kubectl-wechattoken ")
 	kubectl("plugin", "list").wants(t, 0, "kubectl-wechattoken")
 
 	// As a shell asks kubectl when somebody presses Tab.

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"wechattoken.io/operator/internal/build"
 )
 
 func main() {
@@ -19,7 +21,7 @@ func main() {
 		os.Exit(2)
 	}
 	if o.version {
-		fmt.Println(thisBuild())
+		fmt.Println(name, build.This())
 		return
 	}
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {

@@ -29,6 +29,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers"
+	"wechattoken.io/operator/internal/build"
 	"wechattoken.io/operator/internal/wechat"
 )
 
@@ -87,8 +88,8 @@ func run(ctx context.Context, o options) error {
 		Pods:         mgr.GetAPIReader(),
 		Metrics:      metrics.Registry,
 	}
-	b := thisBuild()
-	if err := metrics.Registry.Register(controllers.BuildInfo(b.version, b.revision)); err != nil {
+	b := build.This()
+	if err := metrics.Registry.Register(controllers.BuildInfo(b.Version, b.Revision)); err != nil {
 		return err
 	}
 	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); err != nil {

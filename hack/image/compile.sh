@@ -8,4 +8,5 @@ set -eu
 out=$1
 shift
 export CGO_ENABLED=0 GOFLAGS=
-exec go build -trimpath -buildvcs=false -ldflags="-s -w -X 'main.version=${VERSION:-}' -X 'main.revision=${REVISION:-}'" -o "$out" "$@"
+package=wechattoken.io/operator/internal/build
+exec go build -trimpath -buildvcs=false -ldflags="-s -w -X '$package.version=${VERSION:-}' -X '$package.revision=${REVISION:-}'" -o "$out" "$@"
