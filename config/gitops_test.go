@@ -136,7 +136,7 @@ func wanted(o *unstructured.Unstructured) map[string]any {
 func fieldsOf(o *unstructured.Unstructured) map[string]string {
 	owned := map[string]string{}
 	for _, m := range o.GetManagedFields() {
-		owned[m.Manager+" "+string(m.Operation)+" "+m.Subresource] = string(m.FieldsV1.Raw)
+		owned[m.Manager+" "+string(m.Operation)+" "+m.Subresource] = m.FieldsV1.GetRawString()
 	}
 	return owned
 }

@@ -415,7 +415,10 @@ func TestErrcodesAreBounded(t *testing.T) {
 func TestScrapeAllocatesLittle(t *testing.T) {
 	const allocs, bytes = 31, 3_370
 	const count = 1000
-	got := testing.Benchmark(func(b *testing.B) { benchmarkScrape(b, count) })
+	got := testing.Benchmark(func(b *testing.B) {
+		b.Helper()
+		benchmarkScrape(b, count)
+	})
 	if got.N == 0 {
 		t.Fatal("it failed; why, says: go test ./controllers -run '^$' -bench Scrape")
 	}
@@ -430,7 +433,10 @@ func TestScrapeAllocatesLittle(t *testing.T) {
 
 func BenchmarkScrape(b *testing.B) {
 	for _, count := range []int{100, 1000, 10_000} {
-		b.Run(fmt.Sprint(count), func(b *testing.B) { benchmarkScrape(b, count) })
+		b.Run(fmt.Sprint(count), func(b *testing.B) {
+			b.Helper()
+			benchmarkScrape(b, count)
+		})
 	}
 }
 

@@ -320,7 +320,7 @@ func (c checker) helm(args []string) string {
 		}
 		for _, pair := range regexp.MustCompile(`(?:^|,)([A-Za-z][A-Za-z.]*)(?:\[\d+\])?=`).FindAllStringSubmatch(set, -1) {
 			at := any(c.values)
-			for _, key := range strings.Split(pair[1], ".") {
+			for key := range strings.SplitSeq(pair[1], ".") {
 				within, _ := at.(map[string]any)
 				next, ok := within[key]
 				if !ok && within != nil && len(within) > 0 || within == nil {

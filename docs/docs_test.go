@@ -66,7 +66,7 @@ func try(t *testing.T) {
 		return
 	}
 	var err error
-	if programs, err = os.MkdirTemp("", "docs-test-"); err != nil {
+	if programs, err = os.MkdirTemp("", "docs-test-"); err != nil { //nolint:usetesting // the tests share it; TestMain removes it
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("go", "build", "-o", programs, root+"/cmd/...").CombinedOutput(); err != nil {

@@ -3,6 +3,7 @@ package docs_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -63,9 +64,7 @@ func isOurs[T any](spec map[string]any, fields map[string]T) bool {
 // wholeOf is a WeChatToken with what a page shows of its spec.
 func wholeOf(spec map[string]any) map[string]any {
 	whole := map[string]any{"appID": "wx0123456789abcdef", "appSecretRef": map[string]any{"name": "shop-app"}}
-	for field, value := range spec {
-		whole[field] = value
-	}
+	maps.Copy(whole, spec)
 	return map[string]any{
 		"apiVersion": "wechattoken.io/v1alpha1", "kind": "WeChatToken",
 		"metadata": map[string]any{"name": "shown"}, "spec": whole,

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -65,7 +64,7 @@ func (p page) rewrite() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.file, err)
 	}
-	return os.WriteFile(p.file, []byte(written), 0o644) //nolint:gosec // a page for everybody
+	return os.WriteFile(p.file, []byte(written), 0o644)
 }
 
 // write puts the table of these metrics into a page.
@@ -73,7 +72,7 @@ func (p page) write(text string, metrics []controllers.Metric) (string, error) {
 	before, rest, found := strings.Cut(text, begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
-		return "", errors.New("there is no place for the table: it stands between the lines " + begin + "and " + end)
+		return "", fmt.Errorf("there is no place for the table: it stands between the lines %q and %q", begin, end)
 	}
 	table, err := p.table(metrics)
 	return before + begin + "\n" + table + "\n" + end + after, err

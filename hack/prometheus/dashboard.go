@@ -25,7 +25,10 @@ type dashboard struct {
 		Description string   `json:"description"`
 		Targets     []target `json:"targets"`
 		GridPos     struct {
-			X, Y, W, H int
+			X int `json:"x"`
+			Y int `json:"y"`
+			W int `json:"w"`
+			H int `json:"h"`
 		} `json:"gridPos"`
 		Datasource struct {
 			UID string `json:"uid"`

@@ -49,7 +49,7 @@ func (s *story) panels(ctx context.Context) ([]panel, error) {
 		}
 		matrix, ok := got.(model.Matrix)
 		if !ok || len(matrix) == 0 {
-			return nil, fmt.Errorf("Prometheus knows nothing of %s", p.query)
+			return nil, fmt.Errorf("there is nothing in Prometheus of %s", p.query)
 		}
 		for _, series := range matrix {
 			l := line{name: strings.TrimSpace(string(series.Metric[model.LabelName(p.label)]))}

@@ -1,8 +1,9 @@
 //go:build release
 
+package main
+
 // What a release has to be, looked at from outside: `make release-test` makes one,
 // and runs these tests with its folder as $DIST and its version as $VERSION.
-package main
 
 import (
 	"archive/tar"

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,7 +109,7 @@ func TestSecretsAreKeptAsThePageSays(t *testing.T) {
 	check("after the restart", "old", true)
 
 	sh := exec.CommandContext(t.Context(), "sh", "-c", rewrite)
-	sh.Env = append(plane.Kubectl().Env, "PATH="+filepath.Dir(plane.Kubectl().Path)+":"+os.Getenv("PATH"))
+	sh.Env = slices.Concat(plane.Kubectl().Env, []string{"PATH=" + filepath.Dir(plane.Kubectl().Path) + ":" + os.Getenv("PATH")})
 	if said, err := sh.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", rewrite, err, said)
 	}
