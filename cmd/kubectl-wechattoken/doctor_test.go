@@ -27,7 +27,6 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/program"
-	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // ward is a world with a healthy operator and a healthy WeChatToken, shop.
@@ -39,7 +38,7 @@ type ward struct {
 
 func newWard(t *testing.T) *ward {
 	t.Helper()
-	w := &ward{world: newWorld(t, wechattest.Config{})}
+	w := &ward{world: newWorld(t)}
 	w.reinstall()
 	w.start()
 	w.create("shop", v1alpha1.ModeStable)

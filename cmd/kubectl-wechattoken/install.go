@@ -89,7 +89,7 @@ type rule struct {
 
 var rules = []rule{
 	{"", "secrets", []string{"create", "delete", "get", "list", "patch", "watch"}},
-	{"events.k8s.io", "events", []string{"create", "patch"}},
+	{"events.k8s.io", "events", []string{"create"}},
 	{v1alpha1.GroupVersion.Group, "wechattokens", []string{"list", "watch"}},
 	{v1alpha1.GroupVersion.Group, "wechattokens/status", []string{"patch"}},
 }

@@ -4,11 +4,10 @@ import (
 	"testing"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.install()
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
@@ -40,7 +39,7 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 
 // One refresh is not enough: that is why there are two.
 func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")
@@ -52,7 +51,7 @@ func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
 }
 
 func TestLeakInClassicModeIsOneRefresh(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeClassic)
 	w.awaitReady("shop")

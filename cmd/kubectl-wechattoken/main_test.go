@@ -88,7 +88,7 @@ type world struct {
 	signs map[string]string // what must not be told, to what that is
 }
 
-func newWorld(t *testing.T, cfg wechattest.Config) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	planeStarted.Store(true)
 	plane, err := startControlPlane()
@@ -113,7 +113,7 @@ func newWorld(t *testing.T, cfg wechattest.Config) *world {
 			t.Error(err)
 		}
 	})
-	w.fake = wechattest.New(cfg)
+	w.fake = wechattest.New(wechattest.Config{})
 	issued := regexp.MustCompile(`"access_token":"([^"]+)"`)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.fake.ServeHTTP(&recorder{ResponseWriter: rw, seen: func(body []byte) {
@@ -287,8 +287,7 @@ func (w *world) finish(cmd *exec.Cmd) result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		var code *exec.ExitError
-		if !errors.As(err, &code) {
+		if _, ended := errors.AsType[*exec.ExitError](err); !ended {
 			w.t.Fatal(err)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // inPath is the environment in which kubectl finds the plugin, and by its other
@@ -26,7 +25,7 @@ func inPath(t *testing.T, w *world) []string {
 }
 
 func TestKubectlFindsThePlugin(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")
@@ -60,7 +59,7 @@ func TestHelpHasExamples(t *testing.T) {
 }
 
 func TestMistakesAreExplained(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.run("statsu").wants(t, exitUsage, `unknown command "statsu"`)
 	w.run("status", "--no-such-flag").wants(t, exitUsage, "--no-such-flag")
 	w.run("status", "--context=none").wants(t, exitCluster, "There is no cluster to ask", "--context")
@@ -88,7 +87,7 @@ func TestThePluginIsNoOperator(t *testing.T) {
 
 // The canaries of the other tests are found where they are.
 func TestSecretsWouldBeFound(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")

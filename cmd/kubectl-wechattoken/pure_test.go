@@ -160,9 +160,8 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 				wt.Status.LastHandledRefreshAt = "monday"
 			}
 			got := a.look(wt, noon.Add(tc.after))
-			var e *exit
 			code := 0
-			if errors.As(got.stop, &e) {
+			if e, ended := errors.AsType[*exit](got.stop); ended {
 				code = e.code
 			}
 			if got.done != tc.done || code != tc.code {

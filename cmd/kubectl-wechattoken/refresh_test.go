@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,13 +12,12 @@ import (
 	"time"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-var errNotYet = fmt.Errorf("not yet")
+var errNotYet = errors.New("not yet")
 
 func TestRefreshBringsANewToken(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.install()
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
@@ -39,7 +39,7 @@ func TestRefreshBringsANewToken(t *testing.T) {
 }
 
 func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
 		name := strings.ToLower(string(mode))
@@ -64,36 +64,37 @@ func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
 }
 
 func TestRefreshTellsWhenTheBudgetIsUsedUp(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	operator := w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")
 	operator.Kill()
-	w.exhaust("shop")
+	next := w.exhaust("shop")
 	w.operate()
 	began := time.Now()
 	got := w.run("refresh", "shop", "--wait", "--timeout=100s")
-	got.wants(t, exitLimit, "the next is possible at "+time.Now().UTC().Add(23*time.Hour).Format("2006-01-02T"))
+	got.wants(t, exitLimit, "the next is possible at "+stamp(next.Add(time.Second)))
 	if took := time.Since(began); took > 60*time.Second {
 		t.Errorf("it took %s to give up", took)
 	}
-	w.run("leak", "shop", "--yes").wants(t, exitLimit, "It takes 2 forced refreshes, and 0 are left")
+	w.run("leak", "shop", "--yes").wants(t, exitLimit, "It takes 2 forced refreshes, and 0 are left", stamp(next))
 }
 
-// exhaust makes the Secret say that the forced refreshes are used up, by the
-// last hour. It fails for an hour before midnight, when the day of the next one
-// is not that of the test: so the times are a bit later.
-func (w *world) exhaust(name string) {
+// exhaust makes the Secret say that the forced refreshes are used up, since an
+// hour ago. It returns when the next one is possible.
+func (w *world) exhaust(name string) time.Time {
 	w.t.Helper()
+	first := time.Now().Add(-time.Hour).Truncate(time.Second)
 	var spent []string
 	for i := range v1alpha1.ForcedRefreshesPerDay {
-		spent = append(spent, fmt.Sprint(time.Now().Add(-time.Hour+time.Duration(i)*time.Minute).Unix()))
+		spent = append(spent, fmt.Sprint(first.Add(time.Duration(i)*time.Minute).Unix()))
 	}
 	w.remember(name, v1alpha1.AnnotationForcedCalls, strings.Join(spent, ","))
+	return first.Add(24 * time.Hour)
 }
 
 func TestRefreshGivesUpWhereNothingIsToBeExpected(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	w.create("suspended", v1alpha1.ModeStable)
 	w.create("frozen", v1alpha1.ModeStable)
@@ -110,14 +111,14 @@ func TestRefreshGivesUpWhereNothingIsToBeExpected(t *testing.T) {
 }
 
 func TestRefreshSaysThatNoOperatorAnswers(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.create("shop", v1alpha1.ModeStable)
 	w.run("refresh", "shop", "--wait", "--timeout=2s").wants(t, exitTimeout, "no operator has seen", "kubectl wechattoken doctor shop")
 	w.run("refresh", "shop", "--if-dead").wants(t, exitNo, "There is no token yet")
 }
 
 func TestCtrlCEndsTheWait(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.create("shop", v1alpha1.ModeStable)
 	cmd := exec.Command(filepath.Join(binaries, "kubectl-wechattoken"), "-n", w.name, "refresh", "shop", "--wait", "--timeout=100s")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig)

@@ -41,7 +41,7 @@ func deployment(name, secret string, env bool) *appsv1.Deployment {
 var timely = regexp.MustCompile(`\b(in )?\d+[hms](\d+[ms])?\b +`)
 
 func TestStatusTellsHowTheTokensStand(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.operate()
 	w.create("live", v1alpha1.ModeStable)
 	wrong := w.create("wrong", v1alpha1.ModeStable, func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "live-app" })
@@ -88,7 +88,7 @@ wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
 
 // A dead operator does not say that a token is dead. The plugin does.
 func TestStatusDoesNotBelieveADeadOperator(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	operator := w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.fake.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 4})
@@ -111,7 +111,7 @@ func TestStatusDoesNotBelieveADeadOperator(t *testing.T) {
 
 // Who only refreshes sees no workloads, and is told so.
 func TestStatusSaysWhatItMayNotSee(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.install()
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
@@ -121,7 +121,7 @@ func TestStatusSaysWhatItMayNotSee(t *testing.T) {
 }
 
 func TestStatusTakesConsumersFromTheOperator(t *testing.T) {
-	w := newWorld(t, wechattest.Config{})
+	w := newWorld(t)
 	w.install()
 	w.operate("--consumers")
 	w.create("shop", v1alpha1.ModeStable)
