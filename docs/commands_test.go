@@ -211,6 +211,8 @@ func (c checker) wrong(args []string, made map[string]bool) string {
 		return c.make(args[1:])
 	case program == "kubectl" && len(args) > 1 && args[1] == "wechattoken":
 		return c.program("kubectl-wechattoken", args[2:])
+	case program == "kubectl" && len(args) > 1 && args[1] == "krew":
+		return "" // a plugin of others, which is not here
 	case program == "kubectl":
 		return c.kubectl(args[1:])
 	case program == "helm":
