@@ -182,11 +182,14 @@ image-test: ## Build the images without a registry, compare them with those of h
 # Where the image of a release is, without its tag.
 IMAGE_REPOSITORY ?= ghcr.io/wechattoken/wechat-token-operator
 
+# The image of a release, for kustomize. It has commas, which $(if) takes for its own.
+RELEASE_IMAGE = images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}]
+
 .PHONY: dist
 dist: ## Render config/default into dist/install.yaml; with VERSION=v1.2.3, that of IMAGE_REPOSITORY
 	@mkdir -p dist
 	@tmp=$$(mktemp -d config/.dist.XXXXXX); trap "rm -r $$tmp" EXIT; \
-	printf '%s\n' 'resources: [../default]' $(if $(filter-out dev,$(VERSION)),'images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}]') >$$tmp/kustomization.yaml; \
+	printf '%s\n' 'resources: [../default]' $(if $(filter-out dev,$(VERSION)),'$(RELEASE_IMAGE)') >$$tmp/kustomization.yaml; \
 	$(TOOL) kustomize build $$tmp -o dist/install.yaml
 
 # Where the files of a release are, for krew: by default on GitHub, if the image is.
