@@ -73,7 +73,11 @@ func mayDrill(wt *v1alpha1.WeChatToken, b *budget) error {
 }
 
 // meanwhile is what helps without a forced refresh.
-const meanwhile = "To end every token of the account now, freeze its AppSecret at mp.weixin.qq.com (设置与开发, 基本配置)"
+const meanwhile = "To end every token of the account all the same, freeze its AppSecret at " + console
+
+// console names the page of the WeChat console where the AppSecret and the IP
+// allow-list are, as the conditions of a WeChatToken do.
+const console = "developers.weixin.qq.com/platform: 我的业务, 公众号 / 服务号, 基础信息, 开发密钥 (小程序: mp.weixin.qq.com, 管理, 开发管理, 开发设置)"
 
 func (o *leakOptions) run(ctx context.Context, name string) error {
 	if o.timeout <= 0 {
@@ -165,10 +169,11 @@ What else to do:
   - Remove the token from where it has leaked, and find out how.
   - See that the consumers have the new one: kubectl wechattoken status %[1]s -n %[2]s -o wide. A file follows within
     90 s, env and subPath only with a restart.
-  - If the AppSecret may have leaked, too, whoever has it gets new tokens: reset it at mp.weixin.qq.com (设置与开发,
-    基本配置), put the new one into Secret %[3]s, and run this command once more. The operator picks it up at once.
+  - If the AppSecret may have leaked, too, whoever has it gets new tokens: reset it, put the new one into
+    Secret %[3]s, and run this command once more. The operator picks it up at once. It is reset at
+    %[4]s.
   - See that the IP allow-list (IP白名单) there holds your addresses only.
-`, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name)
+`, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name, console)
 }
 
 // confirm asks a person.
