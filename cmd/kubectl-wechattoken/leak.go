@@ -72,8 +72,11 @@ func mayDrill(wt *v1alpha1.WeChatToken, b *budget) error {
 	return nil
 }
 
-// meanwhile is what helps without a forced refresh.
-const meanwhile = "To end every token of the account all the same, freeze its AppSecret at " + console
+// meanwhile is what is left without a forced refresh. WeChat tells of nothing
+// else that ends a token: to freeze the AppSecret keeps new ones back
+// (developers.weixin.qq.com/doc/service/guide/dev/api), which does not say that
+// the present one dies.
+const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + console
 
 // console names the page of the WeChat console where the AppSecret and the IP
 // allow-list are, as the conditions of a WeChatToken do.
