@@ -137,14 +137,6 @@ func failed(f *failure, alive bool) verdict {
 	return v
 }
 
-// consoleHint names the page of the WeChat console where most remedies are, and
-// quotaHint that with the calls of the day. WeChat has moved them there in 2025
-// (developers.weixin.qq.com/doc/subscription/guide/dev/migration.html).
-const (
-	consoleHint = "developers.weixin.qq.com/platform: 我的业务, 公众号 / 服务号, 基础信息, 开发密钥 (小程序: mp.weixin.qq.com, 管理, 开发管理, 开发设置)"
-	quotaHint   = "developers.weixin.qq.com/platform (我的业务, 公众号 / 服务号, 接口管理, 接口权限与额度)"
-)
-
 func refused(err *wechat.Error) verdict {
 	v := verdict{ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message}}
 	what := "WeChat gave no token: " + err.Message
@@ -163,15 +155,15 @@ func refused(err *wechat.Error) verdict {
 	case 40013:
 		say(v1alpha1.ReasonAppIDInvalid, "Correct spec.appID")
 	case 40001, 40125:
-		say(v1alpha1.ReasonAppSecretInvalid, "Put the AppSecret of this appid into the Secret of spec.appSecretRef; if it is lost, reset it at "+consoleHint)
+		say(v1alpha1.ReasonAppSecretInvalid, "Put the AppSecret of this appid into the Secret of spec.appSecretRef; if it is lost, reset it at "+wechat.ConsoleKeys)
 	case 40243:
-		say(v1alpha1.ReasonAppSecretFrozen, "Unfreeze the AppSecret at "+consoleHint+"; it takes 10 minutes")
+		say(v1alpha1.ReasonAppSecretFrozen, "Unfreeze the AppSecret at "+wechat.ConsoleKeys+"; it takes 10 minutes")
 	case 40002, 41002, 41004:
 		say(v1alpha1.ReasonRequestRejected, "Look for a proxy that changes requests, and check spec.appID and the AppSecret")
 	case 61024:
 		say(v1alpha1.ReasonRequestRejected, "A third-party platform (第三方平台) manages this account; its token must come from there")
 	case 40164, 61004:
-		say(v1alpha1.ReasonIPNotAllowed, fmt.Sprintf("Add %s to the IP allow-list (IP白名单) at %s", caller, consoleHint))
+		say(v1alpha1.ReasonIPNotAllowed, fmt.Sprintf("Add %s to the IP allow-list (IP白名单) at %s", caller, wechat.ConsoleKeys))
 	case 89501, 89503:
 		say(v1alpha1.ReasonIPConfirmationPending, "The administrator of the account must confirm this cluster's address in the WeChat message that was sent to them")
 	case 89506:
@@ -181,7 +173,7 @@ func refused(err *wechat.Error) verdict {
 	case 48004, 50002, 50004, 50007:
 		say(v1alpha1.ReasonAccountRestricted, "The account is restricted or frozen; see the notices at mp.weixin.qq.com")
 	case 45009:
-		say(v1alpha1.ReasonDayQuotaExceeded, "Clear the quota at "+quotaHint+" or with clear_quota/v2 (10 times a month), and find who else calls")
+		say(v1alpha1.ReasonDayQuotaExceeded, "Clear the quota at "+wechat.ConsoleInterfaces+", or with clear_quota/v2 (10 times a month), and find who else calls")
 	case 45011:
 		say(v1alpha1.ReasonMinuteQuotaExceeded, "The operator goes on in the next minute")
 	default:

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
 )
 
 type leakOptions struct {
@@ -76,11 +77,7 @@ func mayDrill(wt *v1alpha1.WeChatToken, b *budget) error {
 // else that ends a token: to freeze the AppSecret keeps new ones back
 // (developers.weixin.qq.com/doc/service/guide/dev/api), which does not say that
 // the present one dies.
-const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + console
-
-// console names the page of the WeChat console where the AppSecret and the IP
-// allow-list are, as the conditions of a WeChatToken do.
-const console = "developers.weixin.qq.com/platform: 我的业务, 公众号 / 服务号, 基础信息, 开发密钥 (小程序: mp.weixin.qq.com, 管理, 开发管理, 开发设置)"
+const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + wechat.ConsoleKeys
 
 func (o *leakOptions) run(ctx context.Context, name string) error {
 	if o.timeout <= 0 {
@@ -176,7 +173,7 @@ What else to do:
     Secret %[3]s, and run this command once more. The operator picks it up at once. It is reset at
     %[4]s.
   - See that the IP allow-list (IP白名单) there holds your addresses only.
-`, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name, console)
+`, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name, wechat.ConsoleKeys)
 }
 
 // confirm asks a person.
