@@ -315,8 +315,8 @@ type WeChatTokenStatus struct {
 	// belongs to the spec. Reconciling is there while the operator waits for
 	// something that passes by itself, Stalled while nothing will change until
 	// a person acts. TicketsReady is there with spec.tickets, and True while the
-	// Secret carries a ticket of each type that is trusted. The reasons and their
-	// remedies are in the README.
+	// Secret carries a ticket of each type that is trusted. docs/runbooks/reasons.md
+	// has the reasons with their remedies.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
