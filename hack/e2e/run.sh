@@ -25,7 +25,7 @@ fi
 hack/node/packages.sh
 bin/node down 2>/dev/null || true # of a run that was killed
 before=$(traces)
-trap 'bin/node down' EXIT
+trap 'if [[ -x bin/node ]]; then bin/node down; fi' EXIT
 trap 'exit 130' INT TERM HUP
 hack/node/up.sh
 export E2E_KUBECONFIG=/var/lib/wechattoken-node/admin.kubeconfig
