@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/console"
 )
 
 // ticketNews says how it stands with one ticket.
@@ -33,7 +33,7 @@ func tellTicket(t ticket, f *failure, now time.Time) ticketNews {
 			n.message = fmt.Sprintf("WeChat gave no ticket: %s. The operator tries again", f.err.Message)
 		case unauthorized(f.err):
 			n.reason = v1alpha1.ReasonTicketUnauthorized
-			n.message = what + ". WeChat gives this account no such ticket: have it verified (认证), or the interface granted, at " + wechat.ConsoleInterfaces + "; or take the type out of spec.tickets"
+			n.message = what + ". WeChat gives this account no such ticket: have it verified (认证), or the interface granted, at " + console.Interfaces + "; or take the type out of spec.tickets"
 		case f.err.DeadToken():
 			n.reason = v1alpha1.ReasonTicketPending
 			n.message = what + ". It takes the access_token for dead: the operator asks it whether that lives, and then for the ticket again"

@@ -12,7 +12,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/uses"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/console"
 )
 
 // tokenChecks are made for each WeChatToken, in this order.
@@ -74,7 +74,7 @@ func appSecretFit(f *tokenFacts, _ time.Time) []finding {
 	case !f.appSecret.value.there:
 		return []finding{fails("Secret %s has nothing under the key %s: put the AppSecret there", ref.Name, ref.KeyOrDefault())}
 	case !f.appSecret.value.form:
-		return []finding{fails("what Secret %s has under the key %s is no AppSecret, which is 32 lower-case hex digits: copy it anew, or reset it at %s", ref.Name, ref.KeyOrDefault(), wechat.ConsoleKeys)}
+		return []finding{fails("what Secret %s has under the key %s is no AppSecret, which is 32 lower-case hex digits: copy it anew, or reset it at %s", ref.Name, ref.KeyOrDefault(), console.Keys)}
 	case f.appSecret.value.spaces:
 		return []finding{warns("the AppSecret in Secret %s has a line feed or spaces around it; the operator passes over them, others may not", ref.Name)}
 	}
@@ -99,7 +99,7 @@ func weChatAnswers(f *tokenFacts, _ time.Time) []finding {
 func addressAllowed(f *tokenFacts, _ time.Time) []finding {
 	switch e := f.wt.Status.LastError; {
 	case e != nil && e.CallerIP != "":
-		return []finding{fails("WeChat saw the address %s: add it to the IP allow-list (IP白名单) at %s", e.CallerIP, wechat.ConsoleKeys)}
+		return []finding{fails("WeChat saw the address %s: add it to the IP allow-list (IP白名单) at %s", e.CallerIP, console.Keys)}
 	case f.wt.Status.LastRefreshTime == nil:
 		return []finding{unknownf("WeChat has given no token yet")}
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/console"
 )
 
 type leakOptions struct {
@@ -77,7 +77,7 @@ func mayDrill(wt *v1alpha1.WeChatToken, b *budget) error {
 // else that ends a token: to freeze the AppSecret keeps new ones back
 // (developers.weixin.qq.com/doc/service/guide/dev/api), which does not say that
 // the present one dies.
-const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + wechat.ConsoleKeys
+const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + console.Keys
 
 func (o *leakOptions) run(ctx context.Context, name string) error {
 	if o.timeout <= 0 {
@@ -173,7 +173,7 @@ What else to do:
     Secret %[3]s, and run this command once more. The operator picks it up at once. It is reset at
     %[4]s.
   - See that the IP allow-list (IP白名单) there holds your addresses only.
-`, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name, wechat.ConsoleKeys)
+`, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name, console.Keys)
 }
 
 // confirm asks a person.

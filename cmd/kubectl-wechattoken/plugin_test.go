@@ -74,7 +74,7 @@ func TestThePluginIsNoOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := slices.DeleteFunc(strings.Fields(string(out)), func(p string) bool { return !strings.HasPrefix(p, "wechattoken.io/") })
-	want := []string{"wechattoken.io/operator/api/v1alpha1", "wechattoken.io/operator/internal/build", "wechattoken.io/operator/internal/uses", "wechattoken.io/operator/cmd/kubectl-wechattoken"}
+	want := []string{"wechattoken.io/operator/api/v1alpha1", "wechattoken.io/operator/internal/build", "wechattoken.io/operator/internal/uses", "wechattoken.io/operator/internal/wechat/console", "wechattoken.io/operator/cmd/kubectl-wechattoken"}
 	slices.Sort(want)
 	slices.Sort(ours)
 	if diff := cmp.Diff(want, ours); diff != "" {
