@@ -42,7 +42,9 @@ go version >/dev/null || fail "this needs $GOTOOLCHAIN, which go.mod names, and 
 rm -rf dist # SHA256SUMS comes last: without it, the release is not whole
 mkdir dist
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+(while sleep 30 >/dev/null 2>&1; do say "... at it since $SECONDS s"; done) &
+ticks=$!
+trap 'kill "$ticks"; rm -rf "$tmp"' EXIT
 say "$VERSION of commit $REVISION, with $(go env GOVERSION). The first time, compiling takes some minutes."
 go build -o "$tmp/" ./hack/release
 (cd hack/release/sbom && go build -o "$tmp/" .)

@@ -23,9 +23,12 @@ git -c advice.detachedHead=false clone --quiet . "$one"
 git -c advice.detachedHead=false clone --quiet . "$another"
 release() { make --no-print-directory -C "$1" release "${@:2}"; }
 release "$one"
-(umask 077 && TZ=Asia/Shanghai LC_ALL=C.UTF-8 GOAMD64=v3 release "$another" >/dev/null)
+(umask 077 && TZ=Asia/Shanghai LC_ALL=C.UTF-8 GOAMD64=v3 release "$another")
 diff "$one/dist/SHA256SUMS" "$another/dist/SHA256SUMS" || fail "the same commit gave other bytes in another folder: the lines above."
 say "two folders gave the same $(wc -l <"$one/dist/SHA256SUMS") files."
+(while sleep 30 >/dev/null 2>&1; do say "... at it since $SECONDS s"; done) &
+ticks=$!
+trap 'kill "$ticks"; rm -rf "$tmp"' EXIT
 
 # refuses TEXT ARGS...: make release does nothing, and says TEXT.
 refuses() {
