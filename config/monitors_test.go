@@ -39,7 +39,7 @@ func TestThePrometheusOperatorTakesTheMonitors(t *testing.T) {
 			for _, m := range ofKind[monitoringv1.ServiceMonitor](t, "ServiceMonitor", tc.objects) {
 				selector = m.Spec.Selector
 				for _, e := range m.Spec.Endpoints {
-					file = e.BearerTokenFile
+					file = e.BearerTokenFile //nolint:staticcheck // authorization takes Secrets alone
 					endpoint := monitoringv1.PodMetricsEndpoint{Port: &e.Port, Scheme: e.Scheme, Interval: e.Interval, HonorLabels: e.HonorLabels}
 					endpoint.HTTPConfigWithoutTLS = e.HTTPConfigWithoutTLS
 					endpoint.TLSConfig = &e.TLSConfig.SafeTLSConfig
