@@ -9,10 +9,7 @@ export KUBECONFIG=/var/lib/wechattoken-node/admin.kubeconfig
 kubectl() { bin/controlplane/kubectl "$@" >/dev/null; }
 say "installing the operator, a fake WeChat, and the samples"
 kubectl apply -f hack/e2e/fake-wechat.yaml
-for _ in 1 2 3; do # the policies want the kind to be known
-	if kubectl apply -k hack/e2e/operator; then break; fi
-	sleep 1
-done
+kubectl apply -k hack/e2e/operator
 kubectl rollout status --timeout=3m --namespace=fake-wechat deployment/fake-wechat
 kubectl rollout status --timeout=3m --namespace=wechat-token-operator deployment/wechat-token-operator
 bin/controlplane/kubectl create secret generic shop-app --from-literal=appsecret=0123456789abcdef0123456789abcdef --dry-run=client -o yaml |
