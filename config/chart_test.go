@@ -236,6 +236,7 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"TwoCallers":      {values("leaderElection.enabled", "false"), "set replicas to 1, or leaderElection.enabled to true"},
 		"NoAccount":       {values("serviceAccount.create", "false"), "set serviceAccount.name to the one that is there"},
 		"NothingToScrape": {values("metrics.enabled", "false", "serviceMonitor.enabled", "true"), "need metrics.enabled"},
+		"NoPodToScrape":   {values("metrics.enabled", "false", "podMonitor.enabled", "true"), "need metrics.enabled"},
 		"ScrapedTwice":    {values("serviceMonitor.enabled", "true", "podMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`), "Enable serviceMonitor or podMonitor, not both"},
 		"NothingToSend":   {values("podMonitor.enabled", "true"), "set metrics.tokenSecret.name, or enable serviceMonitor instead"},
 		"NothingToAlert":  {values("metrics.enabled", "false", "prometheusRule.enabled", "true"), "need metrics.enabled"},
