@@ -227,10 +227,7 @@ func (c *cluster) stats(t *testing.T, appID string) wechattest.Counts {
 func (c *cluster) install(t *testing.T) {
 	t.Helper()
 	c.mustKubectl(t, "apply", "-f", "fake-wechat.yaml")
-	eventually(t, "the operator's manifests", func() error { // its policies need the CRD
-		_, err := c.kubectl("apply", "-k", "operator")
-		return err
-	})
+	c.mustKubectl(t, "apply", "-k", "operator")
 	if *realTime {
 		c.setArgs(t, weChatNamespace, "fake-wechat", "--listen=:8090", "--open-accounts", "--quiet")
 		c.setArgs(t, operatorNamespace, operatorName, "--wechat-url="+weChatURL, "--consumers")

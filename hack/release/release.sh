@@ -44,7 +44,7 @@ mkdir dist
 tmp=$(mktemp -d)
 (while sleep 30 >/dev/null 2>&1; do say "... at it since $SECONDS s"; done) &
 ticks=$!
-trap 'kill "$ticks"; rm -rf "$tmp"' EXIT
+trap 'kill "$ticks" 2>/dev/null || true; rm -rf "$tmp"' EXIT
 say "$VERSION of commit $REVISION, with $(go env GOVERSION). The first time, compiling takes 25 minutes on 2 cores."
 go build -o "$tmp/" ./hack/release
 (cd hack/release/sbom && go build -o "$tmp/" .)

@@ -28,7 +28,7 @@ diff "$one/dist/SHA256SUMS" "$another/dist/SHA256SUMS" || fail "the same commit 
 say "two folders gave the same $(wc -l <"$one/dist/SHA256SUMS") files."
 (while sleep 30 >/dev/null 2>&1; do say "... at it since $SECONDS s"; done) &
 ticks=$!
-trap 'kill "$ticks"; rm -rf "$tmp"' EXIT
+trap 'kill "$ticks" 2>/dev/null || true; rm -rf "$tmp"' EXIT
 
 # refuses TEXT ARGS...: make release does nothing, and says TEXT.
 refuses() {
