@@ -95,6 +95,15 @@ func asSubPath(pod *corev1.PodSpec) {
 	mount.SubPath, mount.MountPath = "access_token", "/token"
 }
 
+// projected mounts a volume whose only source is a Secret.
+func projected(secret string) func(*corev1.PodSpec) {
+	return func(pod *corev1.PodSpec) {
+		source := corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{source}}}})
+		pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "all", MountPath: "/all"})
+	}
+}
+
 // workloadFor is a workload of two replicas whose pods have these labels and this
 // spec.
 func workloadFor(kind v1alpha1.WorkloadKind, name string, pod corev1.PodSpec) client.Object {

@@ -1,4 +1,4 @@
-package controllers
+package uses_test
 
 import (
 	"testing"
@@ -10,6 +10,37 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/uses"
 )
+
+// podOf is a pod spec with one container.
+func podOf(mods ...func(*corev1.PodSpec)) corev1.PodSpec {
+	pod := corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}}
+	for _, mod := range mods {
+		mod(&pod)
+	}
+	return pod
+}
+
+func asEnv(secret string) func(*corev1.PodSpec) {
+	return func(pod *corev1.PodSpec) {
+		pod.Containers[0].Env = append(pod.Containers[0].Env, corev1.EnvVar{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{
+			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: "access_token"},
+		}})
+	}
+}
+
+func asFile(secret string) func(*corev1.PodSpec) {
+	return func(pod *corev1.PodSpec) {
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: secret, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}})
+		pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: secret, MountPath: "/etc/" + secret})
+	}
+}
+
+// asSubPath mounts the token of the Secret "shop" alone.
+func asSubPath(pod *corev1.PodSpec) {
+	asFile("shop")(pod)
+	mount := &pod.Containers[0].VolumeMounts[len(pod.Containers[0].VolumeMounts)-1]
+	mount.SubPath, mount.MountPath = "access_token", "/token"
+}
 
 // initContainer makes the one container of a pod spec an init container.
 func initContainer(policy *corev1.ContainerRestartPolicy) func(*corev1.PodSpec) {
@@ -53,6 +84,7 @@ func optional(pod *corev1.PodSpec) {
 }
 
 func TestUsesInAPod(t *testing.T) {
+	t.Parallel()
 	const file, subPath, env = v1alpha1.UseFile, v1alpha1.UseSubPath, v1alpha1.UseEnv
 	type found map[string][]v1alpha1.SecretUse
 	cases := map[string]struct {
@@ -97,6 +129,7 @@ func TestUsesInAPod(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if diff := cmp.Diff(tc.want, found(uses.In(&tc.pod)), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
