@@ -130,9 +130,10 @@ func plainLabels(s v1alpha1.WorkloadSelector) map[string]string {
 // What a user has named is ours. What they only implied is left to Reloader if
 // that has it already: two restarts would be one too many.
 func restarter(wt *v1alpha1.WeChatToken, w *workload, onSecret map[string]string) v1alpha1.Restarter {
-	reloaded := w.reloaded(wt.TokenSecretName(), onSecret)
+	secret := wt.TokenSecretName()
+	reloaded := uses.Reloaded(secret, w.annotations, w.inTemplate, onSecret, len(w.uses[secret]) > 0)
 	for _, target := range wt.Spec.Restart.Workloads {
-		if selects(target, w, wt.TokenSecretName()) && (target.Name != "" || !reloaded) {
+		if selects(target, w, secret) && (target.Name != "" || !reloaded) {
 			return v1alpha1.RestarterOperator
 		}
 	}

@@ -424,7 +424,7 @@ func TestConsumersAreTold(t *testing.T) {
 	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
 	n.run(deploymentOf("file", podOf(asFile("shop"))))
 	n.run(deploymentOf("stranger", podOf(asEnv("another"))))
-	n.run(deploymentOf("reloaded", podOf(asEnv("shop")), func(d *appsv1.Deployment) { d.Annotations = map[string]string{reloaderAuto: "true"} }))
+	n.run(deploymentOf("reloaded", podOf(asEnv("shop")), func(d *appsv1.Deployment) { d.Annotations = map[string]string{"reloader.stakater.com/auto": "true"} }))
 	env := workloadFor(v1alpha1.KindStatefulSet, "env", podOf(asEnv("shop"), asFile("shop")))
 	n.run(env)
 	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonConsumersStale); !strings.Contains(got, `StatefulSet "env"`) || strings.Contains(got, "file") || strings.Contains(got, "reloaded") {

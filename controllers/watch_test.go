@@ -42,7 +42,7 @@ func TestOnlyWhatMattersOfAWorkloadIsSeen(t *testing.T) {
 		"Use":        {func(d *appsv1.Deployment) { d.Spec.Template.Spec = podOf() }, true},
 		"Image":      {func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "b" }, false},
 		"Label":      {func(d *appsv1.Deployment) { d.Labels["a"] = "b" }, true},
-		"Reloader":   {func(d *appsv1.Deployment) { d.Annotations = map[string]string{reloaderAuto: "true"} }, true},
+		"Reloader":   {func(d *appsv1.Deployment) { d.Annotations = map[string]string{"reloader.stakater.com/auto": "true"} }, true},
 		"Annotation": {func(d *appsv1.Deployment) { d.Annotations = map[string]string{"a": "b"} }, false},
 		"Restart": {func(d *appsv1.Deployment) {
 			d.Spec.Template.Annotations = map[string]string{restartAnnotation("shop"): "x"}

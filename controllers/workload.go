@@ -3,8 +3,6 @@ package controllers
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +58,7 @@ func workloadOf(obj client.Object) *workload {
 		created:     obj.GetCreationTimestamp().Time,
 		generation:  obj.GetGeneration(),
 		labels:      obj.GetLabels(),
-		annotations: reloaders(obj.GetAnnotations()),
+		annotations: uses.ReloaderAnnotations(obj.GetAnnotations()),
 	}
 	switch o := obj.(type) {
 	case *appsv1.Deployment:
@@ -103,13 +101,20 @@ func replicas(n *int32) int32 {
 
 func (w *workload) template(selector *metav1.LabelSelector, t corev1.PodTemplateSpec) {
 	w.selector = selector
-	w.inTemplate = reloaders(t.Annotations)
-	for k, v := range t.Annotations {
+	w.inTemplate = templateAnnotations(t.Annotations)
+	w.uses = uses.In(&t.Spec)
+}
+
+// templateAnnotations keeps those annotations of a pod template that Reloader
+// reads, and ours.
+func templateAnnotations(annotations map[string]string) map[string]string {
+	kept := uses.ReloaderAnnotations(annotations)
+	for k, v := range annotations {
 		if strings.HasPrefix(k, v1alpha1.AnnotationRestartPrefix) {
-			w.inTemplate[k] = v
+			kept[k] = v
 		}
 	}
-	w.uses = uses.In(&t.Spec)
+	return kept
 }
 
 // String names the workload in a message.
@@ -162,15 +167,10 @@ func StripWorkload(obj any) (any, error) {
 func stripMeta(m *metav1.ObjectMeta) {
 	*m = metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
-		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels, Annotations: reloaders(m.Annotations),
+		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels, Annotations: uses.ReloaderAnnotations(m.Annotations),
 	}
 }
 
 func stripTemplate(t corev1.PodTemplateSpec) corev1.PodTemplateSpec {
-	kept := corev1.PodTemplateSpec{Spec: uses.Only(t.Spec)}
-	kept.Annotations = maps.Clone(t.Annotations)
-	maps.DeleteFunc(kept.Annotations, func(k, _ string) bool {
-		return !strings.HasPrefix(k, v1alpha1.AnnotationRestartPrefix) && !slices.Contains(reloaderAnnotations, k)
-	})
-	return kept
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: templateAnnotations(t.Annotations)}, Spec: uses.Only(t.Spec)}
 }

@@ -78,46 +78,25 @@ func stripped(t *testing.T, obj client.Object) client.Object {
 	return kept.(client.Object)
 }
 
-func TestReloaderIsRecognized(t *testing.T) {
-	type annotations map[string]string
+func TestTheCacheKeepsWhatReloaderReads(t *testing.T) {
+	auto := map[string]string{"reloader.stakater.com/auto": "true"}
 	cases := map[string]struct {
-		reason                string
-		own, template, secret annotations
-		unused                bool // the workload does not use the Secret
-		want                  bool
+		reason        string
+		own, template map[string]string
+		want          v1alpha1.Restarter
 	}{
-		"None":             {reason: "Nobody has asked for it."},
-		"Auto":             {reason: "Whatever it uses.", own: annotations{reloaderAuto: "true"}, want: true},
-		"AutoOff":          {reason: "Said to be off.", own: annotations{reloaderAuto: "false"}},
-		"AutoUnused":       {reason: "It does not use this Secret.", own: annotations{reloaderAuto: "true"}, unused: true},
-		"SecretAuto":       {reason: "Whatever Secret it uses.", own: annotations{reloaderSecretAuto: "true"}, want: true},
-		"InTemplate":       {reason: "The pod template speaks where the workload is silent.", template: annotations{reloaderAuto: "true"}, want: true},
-		"TemplateOverrule": {reason: "The workload speaks first.", own: annotations{reloaderAuto: "false"}, template: annotations{reloaderAuto: "true"}},
-		"Named":            {reason: "This Secret.", own: annotations{reloaderReload: "shop"}, want: true},
-		"NamedAmongOthers": {reason: "And others.", own: annotations{reloaderReload: "a, shop,b"}, want: true},
-		"NamedByPattern":   {reason: "Names are regular expressions.", own: annotations{reloaderReload: "sh.*"}, want: true},
-		"NamedOther":       {reason: "Another Secret.", own: annotations{reloaderReload: "shop-app,bookshop"}},
-		"NamedBadly":       {reason: "No regular expression.", own: annotations{reloaderReload: "sh(op"}},
-		"NamedNothing":     {reason: "An empty list.", own: annotations{reloaderReload: ""}},
-		"Search":           {reason: "Whatever is tagged.", own: annotations{reloaderSearch: "true"}, secret: annotations{reloaderMatch: "true"}, want: true},
-		"SearchUntagged":   {reason: "It is not tagged.", own: annotations{reloaderSearch: "true"}},
-		"Tagged":           {reason: "Nobody searches.", secret: annotations{reloaderMatch: "true"}},
-		"Ignored":          {reason: "The Secret is not to be looked at.", own: annotations{reloaderAuto: "true"}, secret: annotations{reloaderIgnore: "true"}},
-		"Excluded":         {reason: "All but this one.", own: annotations{reloaderAuto: "true", reloaderExclude: "a, shop"}},
+		"InNeither":  {reason: "Nobody has asked for it."},
+		"InWorkload": {reason: "The workload asks for it.", own: auto, want: v1alpha1.RestarterReloader},
+		"InTemplate": {reason: "The pod template asks for it.", template: auto, want: v1alpha1.RestarterReloader},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			pod := podOf(asEnv("shop"))
-			if tc.unused {
-				pod = podOf()
-			}
-			d := workloadFor(v1alpha1.KindDeployment, "app", pod).(*appsv1.Deployment)
+			d := workloadFor(v1alpha1.KindDeployment, "app", podOf(asEnv("shop"))).(*appsv1.Deployment)
 			d.Annotations, d.Spec.Template.Annotations = tc.own, tc.template
-			if got := workloadOf(stripped(t, d)).reloaded("shop", tc.secret); got != tc.want {
-				t.Errorf("%s got %t", tc.reason, got)
-			}
-			if got := workloadOf(d).reloaded("shop", tc.secret); got != tc.want {
-				t.Errorf("%s got %t of the whole one", tc.reason, got)
+			for where, obj := range map[string]client.Object{"whole": d, "in the cache": stripped(t, d)} {
+				if got := restarter(weChatToken(), workloadOf(obj), nil); got != tc.want {
+					t.Errorf("%s %s: got %q, want %q", tc.reason, where, got, tc.want)
+				}
 			}
 		})
 	}
@@ -130,7 +109,7 @@ func TestTheCacheKeepsLittleOfAWorkload(t *testing.T) {
 			pod.Containers[0].Image, pod.Containers[0].Command = "canary", []string{"canary"}
 			pod.NodeSelector = map[string]string{"canary": "canary"}
 		}))
-		obj.SetAnnotations(map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "canary", reloaderAuto: "true"})
+		obj.SetAnnotations(map[string]string{"kubectl.kubernetes.io/last-applied-configuration": "canary", "reloader.stakater.com/auto": "true"})
 		obj.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "canary"}})
 		kept := stripped(t, obj)
 		if text := cmp.Diff(nil, kept); len(text) == 0 || strings.Contains(text, "canary") {

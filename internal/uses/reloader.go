@@ -1,4 +1,4 @@
-package controllers
+package uses
 
 import (
 	"regexp"
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The annotations by which Stakater's Reloader is told what to restart, as of
-// v1.4 (https://docs.stakater.com/reloader/1.4/reference/annotations.html and
+// The annotations that Stakater's Reloader reads, as of v1.4
+// (https://docs.stakater.com/reloader/1.4/reference/annotations.html and
 // ShouldReload in its pkg/common/common.go). Its flags can rename them, and make
 // it restart whatever has none (--auto-reload-all): that cannot be seen here.
 const (
@@ -21,11 +21,11 @@ const (
 	reloaderIgnore     = "reloader.stakater.com/ignore" // on the Secret
 )
 
-var reloaderAnnotations = []string{reloaderAuto, reloaderSecretAuto, reloaderReload, reloaderSearch, reloaderExclude}
-
-func reloaders(annotations map[string]string) map[string]string {
+// ReloaderAnnotations keeps those annotations of a workload or a pod template
+// that Reloader reads. The result is never nil.
+func ReloaderAnnotations(annotations map[string]string) map[string]string {
 	kept := map[string]string{}
-	for _, k := range reloaderAnnotations {
+	for _, k := range []string{reloaderAuto, reloaderSecretAuto, reloaderReload, reloaderSearch, reloaderExclude} {
 		if v, ok := annotations[k]; ok {
 			kept[k] = v
 		}
@@ -33,24 +33,25 @@ func reloaders(annotations map[string]string) map[string]string {
 	return kept
 }
 
-// reloaded reports whether Reloader restarts the workload when the Secret
-// changes. onSecret are the annotations of the Secret.
-func (w *workload) reloaded(secret string, onSecret map[string]string) bool {
-	if onSecret[reloaderIgnore] == "true" || listed(w.annotations[reloaderExclude], secret, false) {
+// Reloaded reports whether Reloader restarts a workload when the Secret called
+// name changes. workload and template are the annotations of the workload and of
+// its pod template, secret those of the Secret; used says whether the pods use it.
+func Reloaded(name string, workload, template, secret map[string]string, used bool) bool {
+	if secret[reloaderIgnore] == "true" || listed(workload[reloaderExclude], name, false) {
 		return false
 	}
 	// Those of the pod template count where the workload itself has none.
-	a := w.annotations
+	a := workload
 	if !slices.ContainsFunc([]string{reloaderAuto, reloaderSecretAuto, reloaderReload, reloaderSearch}, func(k string) bool { _, ok := a[k]; return ok }) {
-		a = w.inTemplate
+		a = template
 	}
-	if listed(a[reloaderReload], secret, true) {
+	if listed(a[reloaderReload], name, true) {
 		return true
 	}
-	if len(w.uses[secret]) == 0 {
+	if !used {
 		return false
 	}
-	if a[reloaderSearch] == "true" && onSecret[reloaderMatch] == "true" {
+	if a[reloaderSearch] == "true" && secret[reloaderMatch] == "true" {
 		return true
 	}
 	isTrue := func(v string) bool { b, err := strconv.ParseBool(v); return err == nil && b }
