@@ -173,7 +173,11 @@ func (r *WeChatTokenReconciler) follow(ctx context.Context, o observed, p *plan)
 		p.following = unwatched(o.wt)
 		return nil
 	}
-	onSecret := annotationsFor(o)
+	var stored map[string]string
+	if o.secret != nil {
+		stored = o.secret.Annotations
+	}
+	onSecret := uses.SecretAnnotations(o.wt, stored)
 	found, missing, err := r.consumers(ctx, o.wt, onSecret)
 	if err != nil {
 		return err
@@ -229,20 +233,6 @@ func (r *restarts) of(key types.NamespacedName, found []follower) map[types.UID]
 		return !slices.ContainsFunc(found, func(c follower) bool { return c.uid == uid })
 	})
 	return known
-}
-
-// annotationsFor are those of the Secret of o that speak to Reloader.
-func annotationsFor(o observed) map[string]string {
-	all := map[string]string{}
-	if o.secret != nil {
-		maps.Copy(all, o.secret.Annotations)
-	}
-	if s := o.wt.Spec.Secret; s != nil {
-		for k, v := range s.Annotations {
-			all[k] = string(v)
-		}
-	}
-	return all
 }
 
 // maxConsumers bounds what the status lists.

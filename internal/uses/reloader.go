@@ -1,10 +1,13 @@
 package uses
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"wechattoken.io/operator/api/v1alpha1"
 )
 
 // The annotations that Stakater's Reloader reads, as of v1.4
@@ -31,6 +34,19 @@ func ReloaderAnnotations(annotations map[string]string) map[string]string {
 		}
 	}
 	return kept
+}
+
+// SecretAnnotations returns the annotations that the Secret of wt has after its
+// next write: spec.secret.annotations over those that are stored.
+func SecretAnnotations(wt *v1alpha1.WeChatToken, stored map[string]string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, stored)
+	if s := wt.Spec.Secret; s != nil {
+		for k, v := range s.Annotations {
+			all[k] = string(v)
+		}
+	}
+	return all
 }
 
 // Reloaded reports whether Reloader restarts a workload when the Secret called

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/uses"
 )
 
@@ -68,5 +69,31 @@ func TestReloaderAnnotationsAreKeptOnly(t *testing.T) {
 	}
 	if uses.ReloaderAnnotations(nil) == nil {
 		t.Error("got nil, into which a caller cannot write")
+	}
+}
+
+func TestSecretAnnotations(t *testing.T) {
+	t.Parallel()
+	ignored := &v1alpha1.TokenSecret{Annotations: map[string]v1alpha1.AnnotationValue{reloaderIgnore: "true"}}
+	cases := map[string]struct {
+		reason string
+		spec   *v1alpha1.TokenSecret
+		stored map[string]string
+		want   map[string]string
+	}{
+		"None":   {reason: "There is no Secret yet, and the spec asks for nothing.", want: map[string]string{}},
+		"Stored": {reason: "Another person has annotated the Secret.", stored: map[string]string{reloaderMatch: "true"}, want: map[string]string{reloaderMatch: "true"}},
+		"Spec":   {reason: "The operator writes it next.", spec: ignored, want: map[string]string{reloaderIgnore: "true"}},
+		"Both":   {reason: "Neither hides the other.", spec: ignored, stored: map[string]string{reloaderMatch: "true"}, want: map[string]string{reloaderIgnore: "true", reloaderMatch: "true"}},
+		"Differ": {reason: "The spec wins, as it does in the next write.", spec: ignored, stored: map[string]string{reloaderIgnore: "false"}, want: map[string]string{reloaderIgnore: "true"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wt := &v1alpha1.WeChatToken{Spec: v1alpha1.WeChatTokenSpec{Secret: tc.spec}}
+			if diff := cmp.Diff(tc.want, uses.SecretAnnotations(wt, tc.stored)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
 	}
 }
