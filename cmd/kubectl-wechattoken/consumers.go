@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,16 +34,32 @@ func told(wt *v1alpha1.WeChatToken) (consumers, bool) {
 type user struct {
 	kind, name string
 	uses       map[string][]v1alpha1.SecretUse
-	by         v1alpha1.Restarter
+	own        map[string]string // annotations that Reloader reads; none of a pod
+	inTemplate map[string]string // and those on the pod template
 }
 
-// using are those of the users that use a Secret.
-func using(all []user, secret string) []v1alpha1.Consumer {
+func userOf(kind v1alpha1.WorkloadKind, m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) user {
+	return user{
+		kind: string(kind), name: m.Name, uses: uses.In(&t.Spec),
+		own: uses.ReloaderAnnotations(m.Annotations), inTemplate: uses.ReloaderAnnotations(t.Annotations),
+	}
+}
+
+// using returns the users of the Secret called name, which has these annotations.
+// spec.restart does not count: where the plugin looks for users itself, no
+// operator restarts them.
+func using(all []user, name string, annotations map[string]string) []v1alpha1.Consumer {
 	var list []v1alpha1.Consumer
 	for _, u := range all {
-		if how := u.uses[secret]; len(how) > 0 {
-			list = append(list, v1alpha1.Consumer{Kind: v1alpha1.WorkloadKind(u.kind), Name: u.name, Uses: how, RestartedBy: u.by})
+		how := u.uses[name]
+		if len(how) == 0 {
+			continue
 		}
+		c := v1alpha1.Consumer{Kind: v1alpha1.WorkloadKind(u.kind), Name: u.name, Uses: how}
+		if uses.Reloaded(name, u.own, u.inTemplate, annotations, true) {
+			c.RestartedBy = v1alpha1.RestarterReloader
+		}
+		list = append(list, c)
 	}
 	slices.SortFunc(list, func(a, b v1alpha1.Consumer) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
@@ -89,7 +104,21 @@ func (w *watchers) of(ctx context.Context, wt *v1alpha1.WeChatToken) consumers {
 		}
 		return consumers{unknown: why}
 	}
-	return consumers{list: using(found.value, wt.TokenSecretName())}
+	return consumers{list: using(found.value, wt.TokenSecretName(), w.annotations(ctx, wt, found.value))}
+}
+
+// annotations returns those of the Secret of wt. It reads the Secret only if
+// Reloader may restart one of its users, for others they change nothing. Anybody
+// who may not read the Secret gets those of the spec.
+func (w *watchers) annotations(ctx context.Context, wt *v1alpha1.WeChatToken, all []user) map[string]string {
+	name := wt.TokenSecretName()
+	var stored map[string]string
+	if slices.ContainsFunc(all, func(u user) bool { return len(u.uses[name]) > 0 && len(u.own)+len(u.inTemplate) > 0 }) {
+		if m, err := w.secretMeta(ctx, wt.Namespace, name); err == nil {
+			stored = m.Annotations
+		}
+	}
+	return uses.SecretAnnotations(wt, stored)
 }
 
 // users reads the workloads of a namespace, and the pods without one.
@@ -106,17 +135,14 @@ func (c *cluster) users(ctx context.Context, namespace string) ([]user, error) {
 			return nil, err
 		}
 	}
-	add := func(kind v1alpha1.WorkloadKind, m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) {
-		all = append(all, user{kind: string(kind), name: m.Name, uses: uses.In(&t.Spec), by: reloaded(m.Annotations, t.Annotations)})
-	}
 	for i := range deployments.Items {
-		add(v1alpha1.KindDeployment, &deployments.Items[i].ObjectMeta, &deployments.Items[i].Spec.Template)
+		all = append(all, userOf(v1alpha1.KindDeployment, &deployments.Items[i].ObjectMeta, &deployments.Items[i].Spec.Template))
 	}
 	for i := range sets.Items {
-		add(v1alpha1.KindStatefulSet, &sets.Items[i].ObjectMeta, &sets.Items[i].Spec.Template)
+		all = append(all, userOf(v1alpha1.KindStatefulSet, &sets.Items[i].ObjectMeta, &sets.Items[i].Spec.Template))
 	}
 	for i := range daemons.Items {
-		add(v1alpha1.KindDaemonSet, &daemons.Items[i].ObjectMeta, &daemons.Items[i].Spec.Template)
+		all = append(all, userOf(v1alpha1.KindDaemonSet, &daemons.Items[i].ObjectMeta, &daemons.Items[i].Spec.Template))
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
@@ -132,17 +158,4 @@ func (c *cluster) users(ctx context.Context, namespace string) ([]user, error) {
 func ofWorkload(pod *corev1.Pod) bool {
 	owner := metav1.GetControllerOf(pod)
 	return owner != nil && slices.Contains([]string{"ReplicaSet", "StatefulSet", "DaemonSet"}, owner.Kind)
-}
-
-// reloaded says that Reloader restarts a workload: it has annotations for it. On
-// which Secrets they bear is for the operator to say.
-func reloaded(annotations ...map[string]string) v1alpha1.Restarter {
-	for _, some := range annotations {
-		for key := range some {
-			if strings.Contains(key, "reloader.stakater.com/") {
-				return v1alpha1.RestarterReloader
-			}
-		}
-	}
-	return ""
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/uses"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -48,6 +49,57 @@ func TestBudgetIsWhatIsLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := budgetIn(tc.annotations, tc.mode, noon)
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(budget{})); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// The operator asks the same function. The plugin had rules of its own, which
+// took every annotation of Reloader for a restart.
+func TestReloaderRestartsWhatTheOperatorSays(t *testing.T) {
+	const (
+		auto    = "reloader.stakater.com/auto"
+		search  = "reloader.stakater.com/search"
+		match   = "reloader.stakater.com/match"
+		ignore  = "reloader.stakater.com/ignore"
+		reload  = "secret.reloader.stakater.com/reload"
+		exclude = "secrets.exclude.reloader.stakater.com/reload"
+	)
+	type annotations map[string]string
+	cases := map[string]struct {
+		reason                        string
+		own, template, stored, inSpec annotations
+		want                          v1alpha1.Restarter
+	}{
+		"None":           {reason: "Nobody has asked for it."},
+		"Auto":           {reason: "Reloader restarts what uses the Secret.", own: annotations{auto: "true"}, want: v1alpha1.RestarterReloader},
+		"AutoOff":        {reason: "auto is off.", own: annotations{auto: "false"}},
+		"ConfigMapsOnly": {reason: "Reloader looks at ConfigMaps only.", own: annotations{"configmap.reloader.stakater.com/auto": "true"}},
+		"Template":       {reason: "The pod template counts if the workload has none.", template: annotations{auto: "true"}, want: v1alpha1.RestarterReloader},
+		"TemplateHidden": {reason: "The workload comes before its pod template.", own: annotations{auto: "false"}, template: annotations{auto: "true"}},
+		"Named":          {reason: "It names this Secret.", own: annotations{reload: "other,shop-token"}, want: v1alpha1.RestarterReloader},
+		"NamedOther":     {reason: "It names another Secret.", own: annotations{reload: "other-token"}},
+		"Excluded":       {reason: "All Secrets but this one.", own: annotations{auto: "true", exclude: "shop-token"}},
+		"ExcludedOther":  {reason: "All Secrets but another one.", own: annotations{auto: "true", exclude: "other-token"}, want: v1alpha1.RestarterReloader},
+		"SearchMatch":    {reason: "The Secret has what Reloader searches for.", own: annotations{search: "true"}, stored: annotations{match: "true"}, want: v1alpha1.RestarterReloader},
+		"SearchSpec":     {reason: "The Secret gets it from the spec.", own: annotations{search: "true"}, inSpec: annotations{match: "true"}, want: v1alpha1.RestarterReloader},
+		"SearchNoMatch":  {reason: "The Secret does not have it.", own: annotations{search: "true"}},
+		"Ignored":        {reason: "Reloader ignores the Secret.", own: annotations{auto: "true"}, stored: annotations{ignore: "true"}},
+		"IgnoredSpec":    {reason: "Reloader ignores it after the next write.", own: annotations{auto: "true"}, inSpec: annotations{ignore: "true"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := deployment("worker", "shop-token", true)
+			d.Annotations, d.Spec.Template.Annotations = tc.own, tc.template
+			wt := &v1alpha1.WeChatToken{Spec: v1alpha1.WeChatTokenSpec{Secret: &v1alpha1.TokenSecret{Name: "shop-token", Annotations: map[string]v1alpha1.AnnotationValue{}}}}
+			for k, v := range tc.inSpec {
+				wt.Spec.Secret.Annotations[k] = v1alpha1.AnnotationValue(v)
+			}
+			got := using([]user{userOf(v1alpha1.KindDeployment, &d.ObjectMeta, &d.Spec.Template)}, wt.TokenSecretName(), uses.SecretAnnotations(wt, tc.stored))
+			want := []v1alpha1.Consumer{{Kind: v1alpha1.KindDeployment, Name: "worker", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}, RestartedBy: tc.want}}
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})

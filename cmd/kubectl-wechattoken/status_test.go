@@ -135,3 +135,21 @@ func TestStatusTakesConsumersFromTheOperator(t *testing.T) {
 		return nil
 	})
 }
+
+// Anybody who may not read the Secret does not learn what Reloader finds on it.
+func TestStatusKnowsWhatReloaderRestarts(t *testing.T) {
+	w := newWorld(t)
+	w.install()
+	w.create("shop", v1alpha1.ModeStable)
+	w.must(w.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Name: "shop-token", Annotations: map[string]string{"reloader.stakater.com/match": "true"},
+	}}))
+	for name, annotation := range map[string]string{"searches": "reloader.stakater.com/search", "automatic": "reloader.stakater.com/auto"} {
+		d := deployment(name, "shop-token", true)
+		d.Annotations = map[string]string{annotation: "true"}
+		w.must(w.Create(t.Context(), d))
+	}
+	w.run("status").wants(t, exitNo, "Deployment/automatic, Deployment/searches", "!(!)")
+	viewer := w.person("wechat-token-operator-view", "system:aggregate-to-view")
+	w.runAs(viewer, "status").wants(t, exitNo, "Deployment/automatic, Deployment/searches(!)")
+}
