@@ -1,6 +1,7 @@
-// Package uses says which Secrets a pod uses, and which of its containers never
-// see a change of them. The operator asks that of workloads, and so does the
-// plugin where the operator does not look after them.
+// Package uses says which Secrets a pod uses, whether its containers see a change
+// of them, and what Stakater's Reloader restarts. The operator asks it about
+// workloads, and so does the plugin where the operator does not look after them:
+// both give the same answer.
 package uses
 
 import (
@@ -11,14 +12,14 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 )
 
-// In lists the Secrets that the containers of a pod use, and how: as a
-// volume that is mounted as a whole, which follows a change; or through subPath
-// or as env, which do not
+// In lists the Secrets that the containers of a pod use, and how: as a volume
+// that is mounted as a whole, which follows a change; or through subPath or as
+// env, which do not
 // (https://kubernetes.io/docs/concepts/configuration/secret/#using-secrets).
 //
-// A plain init container ends before the token changes, so what it uses does
-// not count. One that lives on beside the others (restartPolicy Always) is one
-// of them. A volume that nobody mounts counts as little.
+// A plain init container ends before the token changes, so its uses do not count.
+// Those of a sidecar, an init container with restartPolicy Always, do. A volume
+// that no container mounts does not count.
 func In(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
 	volumes := map[string][]string{} // names of Secrets by volume
 	for i := range pod.Volumes {
@@ -58,7 +59,7 @@ func In(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
 	return found
 }
 
-// lasting are the containers that live as long as the pod.
+// lasting returns the containers that run as long as the pod does.
 func lasting(pod *corev1.PodSpec) []corev1.Container {
 	all := slices.Clone(pod.Containers)
 	for _, c := range pod.InitContainers {
@@ -90,7 +91,7 @@ func Stale(uses []v1alpha1.SecretUse) bool {
 	return slices.Contains(uses, v1alpha1.UseEnv) || slices.Contains(uses, v1alpha1.UseSubPath)
 }
 
-// Only is what In reads of a pod.
+// Only keeps what In reads of a pod: a cache holds many pods that use no token.
 func Only(pod corev1.PodSpec) corev1.PodSpec {
 	var kept corev1.PodSpec
 	mounted := map[string]bool{}

@@ -35,7 +35,7 @@ func asFile(secret string) func(*corev1.PodSpec) {
 	}
 }
 
-// asSubPath mounts the token of the Secret "shop" alone.
+// asSubPath mounts only the token of the Secret "shop".
 func asSubPath(pod *corev1.PodSpec) {
 	asFile("shop")(pod)
 	mount := &pod.Containers[0].VolumeMounts[len(pod.Containers[0].VolumeMounts)-1]
@@ -98,7 +98,7 @@ func TestUsesInAPod(t *testing.T) {
 		"SubPathExpr": {"Nor does one whose name is computed.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts[0].SubPathExpr = "$(KEY)"
 		}), found{"shop": {subPath}}},
-		"Unmounted": {"A volume that nobody mounts is no use.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
+		"Unmounted": {"A volume that no container mounts is no use.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts = nil
 		}), nil},
 		"BothWays": {"One volume may be mounted twice.", podOf(asFile("shop"), func(pod *corev1.PodSpec) {
@@ -118,7 +118,7 @@ func TestUsesInAPod(t *testing.T) {
 		}), nil},
 		"All":           {"The uses come in one order.", podOf(asEnv("shop"), asFile("shop"), projected("shop"), asEnvFrom("other")), found{"shop": {file, env}, "other": {env}}},
 		"Optional":      {"An optional reference is one.", podOf(asFile("shop"), asEnv("shop"), asEnvFrom("other"), optional), found{"shop": {file, env}, "other": {env}}},
-		"Sidecar":       {"An init container that lives on is a container.", podOf(asEnv("shop"), asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), found{"shop": {env}, "other": {file}}},
+		"Sidecar":       {"A sidecar runs as long as the pod does.", podOf(asEnv("shop"), asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), found{"shop": {env}, "other": {file}}},
 		"InitContainer": {"A plain one ends before the token changes.", podOf(asEnv("shop"), asFile("shop"), initContainer(nil)), nil},
 		"InitOnFailure": {"Also one that is tried again.", podOf(asEnv("shop"), initContainer(new(corev1.ContainerRestartPolicyOnFailure))), nil},
 		"SecondContainer": {"Each container counts.", podOf(asEnv("shop"), func(pod *corev1.PodSpec) {
