@@ -1,0 +1,151 @@
+// Package budget counts the calls that WeChat limits, so that the operator stops
+// before WeChat does. Everything here is pure: what was spent is an argument, and
+// so is the time.
+package budget
+
+import (
+	"slices"
+	"time"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+const (
+	// ForcedPerDay is how many forced refreshes WeChat allows an account in mode
+	// Stable ("getStableAccessToken"). No page says when its day begins, so any 24
+	// hours count.
+	ForcedPerDay = 20
+	// ForcedSpacing is the shortest time between two forced refreshes. Mode Classic
+	// keeps it too: each of its calls ends a token that consumers may just have read.
+	ForcedSpacing = 30 * time.Second
+
+	// ClassicPerDay is WeChat's limit of /cgi-bin/token for a new account ("API Call
+	// Limits").
+	ClassicPerDay = 2000
+	// ClassicReserve is how many calls of a day are kept from forced refreshes, so
+	// that no flood of them stops the refreshes that are due.
+	ClassicReserve = 200
+
+	// forcedSlack is added to the spacing. A Secret stores whole seconds, so a call
+	// counts as up to 1 s earlier than it was, and it may have travelled longer than
+	// the next one. WeChat refuses a forced call that comes too soon, and counts it.
+	forcedSlack = 2 * time.Second
+
+	// clockSlack is how far the clocks of two replicas may be apart.
+	clockSlack = time.Minute
+
+	day = 24 * time.Hour
+)
+
+// beijing is the time zone of WeChat's days. That they begin at midnight there is
+// an assumption: no page says so.
+var beijing = time.FixedZone("UTC+8", 8*60*60)
+
+// Spent is what an appid has spent. The zero value is nothing.
+type Spent struct {
+	Forced  []time.Time // when forced calls were made, oldest first, whole seconds
+	Classic Calls       // calls of /cgi-bin/token
+}
+
+// Calls are the calls of one of WeChat's days.
+type Calls struct {
+	Day   string `json:"day"` // as 2006-01-02
+	Calls int    `json:"calls"`
+}
+
+// Force adds a forced call, and drops those that no longer count. In mode Classic
+// only the spacing counts, and so only the last one.
+func (s Spent) Force(mode v1alpha1.Mode, now time.Time) Spent {
+	if mode == v1alpha1.ModeClassic {
+		s.Forced = []time.Time{now}
+		return s
+	}
+	kept := slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool { return now.Sub(t) >= day })
+	s.Forced = append(kept, now)
+	return s
+}
+
+// CallClassic adds a call of /cgi-bin/token.
+func (s Spent) CallClassic(now time.Time) Spent {
+	s.Classic = Calls{Day: dayOf(now), Calls: s.Classic.on(now) + 1}
+	return s
+}
+
+// Merge is what two sources know together. Stored times have whole seconds, so two
+// within one second are one call: calls keep 30 s between them.
+func (s Spent) Merge(other Spent) Spent {
+	all := slices.Concat(s.Forced, other.Forced)
+	slices.SortFunc(all, time.Time.Compare)
+	s.Forced = slices.CompactFunc(all, func(a, b time.Time) bool { return a.Unix() == b.Unix() })
+	if other.Classic.Day > s.Classic.Day || (other.Classic.Day == s.Classic.Day && other.Classic.Calls > s.Classic.Calls) {
+		s.Classic = other.Classic
+	}
+	return s
+}
+
+// Bounded is s without what cannot be: at most the last ForcedPerDay forced calls
+// of the last 24 hours, and at most ClassicPerDay calls, of the day of now. It is
+// what counts of a budget that somebody may have edited.
+func (s Spent) Bounded(now time.Time) Spent {
+	s.Forced = s.forcedOn(now)
+	if more := len(s.Forced) - ForcedPerDay; more > 0 {
+		s.Forced = s.Forced[more:]
+	}
+	if s.Classic.Calls = min(max(s.Classic.on(now), 0), ClassicPerDay); s.Classic.Calls == 0 {
+		s.Classic = Calls{}
+	}
+	return s
+}
+
+// NextForced is the earliest time of the next forced call, and whether a daily
+// limit sets it.
+func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exhausted bool) {
+	if mode == v1alpha1.ModeClassic && s.Classic.on(now) >= ClassicPerDay-ClassicReserve {
+		return NextDay(now), true
+	}
+	spent := s.forcedOn(now)
+	if len(spent) == 0 {
+		return now, false
+	}
+	if mode == v1alpha1.ModeStable && len(spent) >= ForcedPerDay {
+		return spent[len(spent)-ForcedPerDay].Add(day), true
+	}
+	return spent[len(spent)-1].Add(ForcedSpacing + forcedSlack), false
+}
+
+// forcedOn are the forced calls that count now. One in the future was stored by a
+// clock that was wrong.
+func (s Spent) forcedOn(now time.Time) []time.Time {
+	return slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool {
+		return now.Sub(t) >= day || t.After(now.Add(clockSlack))
+	})
+}
+
+// ForcedLeft is how many forced calls are left: in mode Classic, of the day.
+func (s Spent) ForcedLeft(mode v1alpha1.Mode, now time.Time) int {
+	if mode == v1alpha1.ModeClassic {
+		return max(s.ClassicLeft(now)-ClassicReserve, 0)
+	}
+	return max(ForcedPerDay-len(s.forcedOn(now)), 0)
+}
+
+// ClassicLeft is how many calls of /cgi-bin/token are left on the day of now.
+func (s Spent) ClassicLeft(now time.Time) int {
+	return max(ClassicPerDay-s.Classic.on(now), 0)
+}
+
+// NextDay is when WeChat's day ends.
+func NextDay(now time.Time) time.Time {
+	y, m, d := now.In(beijing).Date()
+	return time.Date(y, m, d+1, 0, 0, 0, 0, beijing)
+}
+
+func dayOf(t time.Time) string { return t.In(beijing).Format(time.DateOnly) }
+
+// on is how many calls of the day of now are counted.
+func (c Calls) on(now time.Time) int {
+	if c.Day != dayOf(now) {
+		return 0
+	}
+	return c.Calls
+}
