@@ -14,6 +14,9 @@ import (
 // GroupVersion is the API group and version of this package.
 var GroupVersion = schema.GroupVersion{Group: "wechattoken.io", Version: "v1alpha1"}
 
+// Kind is the kind of a WeChatToken.
+const Kind = "WeChatToken"
+
 // AddToScheme registers the kinds of this package.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion, &WeChatToken{}, &WeChatTokenList{})

@@ -1,0 +1,240 @@
+package record
+
+import (
+	"cmp"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/wechat/wire"
+)
+
+const (
+	// Annotation holds the record.
+	Annotation = "wechattoken.io/record"
+
+	// version of the format. A record of another one is not read.
+	version = 1
+)
+
+// Key authenticates records.
+type Key []byte
+
+// NewKey derives the key from an AppSecret, with HKDF (RFC 5869) over SHA-256.
+// An AppSecret has 128 random bits, so nothing needs to slow down a guess. It is
+// hashed first because FIPS mode takes no secret below 112 bits, and people put
+// anything into that Secret.
+func NewKey(appSecret string) Key {
+	sum := sha256.Sum256([]byte(appSecret))
+	key, err := hkdf.Key(sha256.New, sum[:], nil, "wechattoken.io/record/v1", sha256.Size)
+	if err != nil {
+		panic(err) // the lengths are right
+	}
+	return key
+}
+
+func (k Key) mac(text []byte) string {
+	h := hmac.New(sha256.New, k)
+	h.Write(text)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// envelope is the annotation.
+type envelope struct {
+	Version int             `json:"version"`
+	Record  json.RawMessage `json:"record"`
+	MAC     string          `json:"mac"` // over the bytes of record: HMAC-SHA256, hex
+}
+
+// stored is a record as it is written. Values are there as SHA-256 only.
+type stored struct {
+	AppID                string                               `json:"appid"`
+	Mode                 v1alpha1.Mode                        `json:"mode"`
+	Token                string                               `json:"token"`
+	ObtainedAt           string                               `json:"obtainedAt"`
+	ExpiresAt            string                               `json:"expiresAt"`
+	PredecessorInvalidAt string                               `json:"predecessorInvalidAt,omitempty"`
+	ReplacedAt           string                               `json:"replacedAt,omitempty"`
+	HandledRefresh       string                               `json:"handledRefresh,omitempty"`
+	HandledReport        string                               `json:"handledReport,omitempty"`
+	ForcedCalls          []int64                              `json:"forcedCalls,omitempty"` // Unix seconds
+	ClassicCalls         *budget.Calls                        `json:"classicCalls,omitempty"`
+	Tickets              map[v1alpha1.TicketType]storedTicket `json:"tickets,omitempty"`
+	Layout               string                               `json:"layout"`
+}
+
+type storedTicket struct {
+	Ticket    string `json:"ticket"`
+	FirstSeen string `json:"firstSeen"`
+	Life      int64  `json:"life"` // seconds
+	ExpiresAt string `json:"expiresAt"`
+}
+
+// encode is the annotation for r.
+func (r *Record) encode(key Key) string {
+	s := stored{
+		AppID: r.Token.AppID, Mode: r.Token.Mode, Token: digest(r.Token.Value),
+		ObtainedAt: Time(r.Token.ObtainedAt), ExpiresAt: Time(r.Token.ExpiresAt),
+		PredecessorInvalidAt: optionalTime(r.Token.PredecessorInvalidAt), ReplacedAt: optionalTime(r.ReplacedAt),
+		HandledRefresh: r.HandledRefresh, HandledReport: r.HandledReport,
+		Layout: r.layout,
+	}
+	for _, t := range r.Spent.Forced {
+		s.ForcedCalls = append(s.ForcedCalls, t.Unix())
+	}
+	if r.Spent.Classic != (budget.Calls{}) {
+		s.ClassicCalls = &r.Spent.Classic
+	}
+	for i, t := range r.Tickets {
+		if t.Value == "" {
+			continue
+		}
+		if s.Tickets == nil {
+			s.Tickets = map[v1alpha1.TicketType]storedTicket{}
+		}
+		s.Tickets[TicketTypes[i].Name] = storedTicket{
+			Ticket: digest(t.Value), FirstSeen: Time(t.FirstSeen), Life: int64(t.Life / time.Second), ExpiresAt: Time(t.ExpiresAt),
+		}
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings and numbers can always be written
+	}
+	all, err := json.Marshal(envelope{Version: version, Record: text, MAC: key.mac(text)})
+	if err != nil {
+		panic(err)
+	}
+	return string(all)
+}
+
+// decode reads an annotation. The result is nil if it is none of this version.
+func decode(annotation string, key Key) (s *stored, verified bool) {
+	var e envelope
+	if err := json.Unmarshal([]byte(annotation), &e); err != nil || e.Version != version {
+		return nil, false
+	}
+	if err := json.Unmarshal(e.Record, &s); err != nil {
+		return nil, false
+	}
+	return s, s != nil && key != nil && hmac.Equal([]byte(key.mac(e.Record)), []byte(e.MAC))
+}
+
+// Read is the record of a Secret. It is nil if there is none, if it does not
+// belong to the token in the Secret, or if it says what WeChat would not give. A
+// nil key verifies nothing.
+func Read(secret *corev1.Secret, key Key) *Record {
+	if secret == nil || secret.Annotations[Annotation] == "" {
+		return nil
+	}
+	s, verified := decode(secret.Annotations[Annotation], key)
+	if s == nil {
+		return nil
+	}
+	var times parser
+	r := &Record{
+		Token: Token{
+			Value: valueOf(secret, s.Token), AppID: s.AppID, Mode: s.Mode,
+			ObtainedAt: times.parse(s.ObtainedAt), ExpiresAt: times.parse(s.ExpiresAt),
+			PredecessorInvalidAt: times.parseOptional(s.PredecessorInvalidAt),
+		},
+		ReplacedAt:     times.parseOptional(s.ReplacedAt),
+		HandledRefresh: s.HandledRefresh,
+		HandledReport:  s.HandledReport,
+		Spent:          s.spent(),
+		Verified:       verified,
+		layout:         s.Layout,
+	}
+	if times.err != nil || !wire.Usable(r.Token.Value) || !wire.UsableLife(r.Token.ExpiresAt.Sub(r.Token.ObtainedAt)) {
+		return nil
+	}
+	for i := range TicketTypes {
+		r.Tickets[i] = s.ticket(secret, i)
+	}
+	return r
+}
+
+// ReadSpent is what a record says of the budget, whatever else the Secret holds. It
+// is for who may read the metadata of a Secret only.
+func ReadSpent(annotations map[string]string) budget.Spent {
+	s, _ := decode(annotations[Annotation], nil)
+	if s == nil {
+		return budget.Spent{}
+	}
+	return s.spent()
+}
+
+func (s *stored) spent() budget.Spent {
+	var spent budget.Spent
+	for _, at := range s.ForcedCalls {
+		spent.Forced = append(spent.Forced, time.Unix(at, 0))
+	}
+	if s.ClassicCalls != nil {
+		spent.Classic = *s.ClassicCalls
+	}
+	return spent
+}
+
+// ticket is the i-th ticket; the zero one if it is not there, or unusable.
+func (s *stored) ticket(secret *corev1.Secret, i int) Ticket {
+	was, ok := s.Tickets[TicketTypes[i].Name]
+	if !ok {
+		return Ticket{}
+	}
+	var times parser
+	t := Ticket{
+		Value:     valueOf(secret, was.Ticket),
+		FirstSeen: times.parse(was.FirstSeen), ExpiresAt: times.parse(was.ExpiresAt),
+	}
+	if was.Life <= int64(LongestTicket/time.Second) {
+		t.Life = time.Duration(was.Life) * time.Second
+	}
+	if times.err != nil || !wire.Usable(t.Value) || !wire.UsableLife(t.Life) {
+		return Ticket{}
+	}
+	return t
+}
+
+// valueOf is the value with this digest in the Secret, under whatever key the spec
+// named when it was written.
+func valueOf(secret *corev1.Secret, sum string) string {
+	for _, v := range secret.Data {
+		if digest(string(v)) == sum {
+			return string(v)
+		}
+	}
+	return ""
+}
+
+// Time writes a time as the Secret holds it: RFC 3339, UTC, whole seconds, cut off
+// so that no token is said to last longer than it does.
+func Time(t time.Time) string { return t.UTC().Truncate(time.Second).Format(time.RFC3339) }
+
+func optionalTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return Time(t)
+}
+
+// parser reads times, and keeps the first error.
+type parser struct{ err error }
+
+func (p *parser) parse(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	p.err = cmp.Or(p.err, err)
+	return t
+}
+
+func (p *parser) parseOptional(s string) time.Time {
+	if s == "" {
+		return time.Time{}
+	}
+	return p.parse(s)
+}
