@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/redact"
 	"wechattoken.io/operator/internal/uses"
-	"wechattoken.io/operator/internal/wechat"
 )
 
 // The kubelet looks at the Secrets of a pod every 60 to 90 s, and at once when
@@ -120,9 +120,9 @@ func (r *WeChatTokenReconciler) touch(ctx context.Context, wt *v1alpha1.WeChatTo
 		switch {
 		case ctx.Err() != nil:
 		case isRefusal(err):
-			refusal = short(wechat.Redact(err.Error(), held.value))
+			refusal = short(redact.Secrets(err.Error(), held.value))
 		case err != nil:
-			log.Info("not all pods were touched: the kubelet brings them the token in its time", "cause", wechat.Redact(err.Error(), held.value))
+			log.Info("not all pods were touched: the kubelet brings them the token in its time", "cause", redact.Secrets(err.Error(), held.value))
 		default:
 			log.V(1).Info("touched pods", "pods", touched, "for", held.contents())
 		}

@@ -35,6 +35,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/redact"
 	"wechattoken.io/operator/internal/wechat"
 )
 
@@ -203,7 +204,7 @@ func redacted(err error, o observed, t *issued) string {
 	for _, s := range secrets {
 		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(s)))
 	}
-	return wechat.Redact(err.Error(), secrets...)
+	return redact.Secrets(err.Error(), secrets...)
 }
 
 // isRefusal reports whether the API server has said no to what was written, and

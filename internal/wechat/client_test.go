@@ -2,7 +2,6 @@ package wechat_test
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -313,42 +312,6 @@ func TestGivenUp(t *testing.T) {
 	_, err := c.StableToken(ctx, creds, false)
 	if failed, ok := errors.AsType[*wechat.Error](err); !ok || failed.Message != "the call was given up" {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestRedact(t *testing.T) {
-	secret := "a+b/c d%\"<"
-	for _, form := range []string{
-		secret, url.QueryEscape(secret), url.PathEscape(secret), `a+b/c d%\"<`,
-		`a+b/c d%\"\u003c`, base64.RawStdEncoding.EncodeToString([]byte(secret)),
-	} {
-		if got := wechat.Redact("x "+form+" y", "", secret); got != "x [redacted] y" {
-			t.Errorf("Redact(%q) = %q", form, got)
-		}
-	}
-}
-
-// One secret does not save a part of another.
-func TestRedactHidesWholeSecrets(t *testing.T) {
-	cases := map[string]struct {
-		reason  string
-		s       string
-		secrets []string
-		want    string
-	}{
-		"Prefix":   {"One begins with the other.", "-abcdef-", []string{"abc", "abcdef"}, "-[redacted]-"},
-		"Within":   {"One is within the other.", "-abcdef-", []string{"cd", "abcdef"}, "-[redacted]-"},
-		"Overlap":  {"They overlap.", "-abcdef-", []string{"abcd", "cdef"}, "-[redacted]-"},
-		"Escaped":  {"One form of a secret is within another.", "-a%25-", []string{"a%"}, "-[redacted]-"},
-		"Revealed": {"What stands around a secret is no new one.", "aXXb", []string{"XX", "ab"}, "a[redacted]b"},
-		"Mask":     {"The mask is not masked.", "-e-", []string{"e", "d"}, "-[redacted]-"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if got := wechat.Redact(tc.s, tc.secrets...); got != tc.want {
-				t.Errorf("%s\ngot %q, want %q", tc.reason, got, tc.want)
-			}
-		})
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,14 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
+
+	"wechattoken.io/operator/internal/redact"
 )
 
 // Class says what ends a failure.
@@ -132,67 +130,13 @@ func answered(code int64, errmsg string, status int, secrets ...string) *Error {
 // echoed, on one line, nothing in it that moves a terminal's cursor, and of
 // bounded length.
 func clean(errmsg string, secrets ...string) string {
-	msg := Redact(errmsg, secrets...)
+	msg := redact.Secrets(errmsg, secrets...)
 	msg = strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
-	msg = Redact(msg, secrets...) // what was on two lines may be one now
+	msg = redact.Secrets(msg, secrets...) // what was on two lines may be one now
 	if len(msg) > maxMessage {
 		msg = msg[:maxMessage]
 	}
 	return strings.ToValidUTF8(msg, "")
-}
-
-// mask stands where a secret was.
-const mask = "[redacted]"
-
-// Redact replaces each secret in s, in every form of it, by [redacted]. Secrets
-// that overlap in s become one. Empty secrets are passed over.
-func Redact(s string, secrets ...string) string {
-	hidden := make([]bool, len(s))
-	for _, secret := range secrets {
-		for _, form := range forms(secret) {
-			at := 0
-			for before := range strings.SplitSeq(s, form) {
-				at += len(before)
-				for i := at; i < min(at+len(form), len(s)); i++ {
-					hidden[i] = true
-				}
-				at += len(form)
-			}
-		}
-	}
-
-	var out strings.Builder
-	for i := range len(s) {
-		switch {
-		case !hidden[i]:
-			out.WriteByte(s[i])
-		case i == 0 || !hidden[i-1]:
-			out.WriteString(mask)
-		}
-	}
-	return out.String()
-}
-
-// forms are the ways in which a secret is written: as it is, in a URL, in JSON,
-// as Go quotes it, and in base64, as in the data of a Secret.
-func forms(secret string) []string {
-	if secret == "" {
-		return nil
-	}
-	quoted := strconv.Quote(secret)
-	all := []string{
-		secret,
-		url.QueryEscape(secret),
-		url.PathEscape(secret),
-		quoted[1 : len(quoted)-1],
-		base64.RawStdEncoding.EncodeToString([]byte(secret)), // without the padding, which tells nothing
-		base64.RawURLEncoding.EncodeToString([]byte(secret)),
-	}
-	if b, err := json.Marshal(secret); err == nil {
-		all = append(all, string(b[1:len(b)-1]))
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }
 
 // networkError is the Error for a call without an answer. Only the kind of the
