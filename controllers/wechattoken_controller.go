@@ -11,7 +11,6 @@ package controllers
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -200,9 +199,6 @@ func redacted(err error, o observed, t *issued) string {
 		for _, ticket := range in.tickets {
 			secrets = append(secrets, ticket.value)
 		}
-	}
-	for _, s := range secrets {
-		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(s)))
 	}
 	return redact.Secrets(err.Error(), secrets...)
 }
