@@ -92,7 +92,7 @@ func (a *accounts) brought(id accountID, c call, start time.Time, got wechat.Tic
 		return acc.others(types.NamespacedName{})
 	}
 	p.failure, p.with = p.failure.and(&failure{err: failed, at: time.Now()}), c.previous.fingerprint
-	if failed.DeadToken() && acc.doubted != p.with {
+	if failed.InvalidToken() && acc.doubted != p.with {
 		acc.doubted, acc.doubtedAt = p.with, time.Now()
 	}
 	return acc.others(types.NamespacedName{})

@@ -121,7 +121,7 @@ func (o observed) pollAt(kind int, best *issued, now time.Time) time.Time {
 		at = p.at.Add(t.every())
 	}
 	f := p.failure
-	if f == nil || o.wt.Generation != o.polled[kind] || (f.err.DeadToken() && p.with != best.fingerprint) {
+	if f == nil || o.wt.Generation != o.polled[kind] || (f.err.InvalidToken() && p.with != best.fingerprint) {
 		return at
 	}
 	wait := ticketWait(f, t)
@@ -139,7 +139,7 @@ func ticketWait(f *failure, t ticket) time.Duration {
 	switch class := f.err.Class(); {
 	case unauthorized(f.err):
 		return unauthorizedWait
-	case class == wechat.Transient, f.err.DeadToken():
+	case class == wechat.Transient, f.err.InvalidToken():
 		return double(max(t.every()/60, shortestPause), f.count, t.every())
 	default:
 		return waitAfter(f, nil)

@@ -34,7 +34,7 @@ func tellTicket(t ticket, f *failure, now time.Time) ticketNews {
 		case unauthorized(f.err):
 			n.reason = v1alpha1.ReasonTicketUnauthorized
 			n.message = what + ". WeChat gives this account no such ticket: have it verified (认证), or the interface granted, at " + console.Interfaces + "; or take the type out of spec.tickets"
-		case f.err.DeadToken():
+		case f.err.InvalidToken():
 			n.reason = v1alpha1.ReasonTicketPending
 			n.message = what + ". It takes the access_token for dead: the operator asks it whether that lives, and then for the ticket again"
 		}

@@ -372,7 +372,7 @@ func (r *WeChatTokenReconciler) ask(ctx context.Context, key types.NamespacedNam
 		return r.accounts.brought(id, c, start, ticket, failureOf(err)), err != nil
 	}
 	if c.check {
-		lives, err := r.WeChat.Lives(ctx, c.previous.value)
+		lives, err := r.WeChat.Valid(ctx, c.previous.value)
 		r.metrics.called(endpointLives, time.Since(start), err)
 		return r.accounts.answered(id, c, start, lives, failureOf(err)), err != nil
 	}

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// outcome is what any answer may hold. Whether the answer is an error is told by
-// errcode alone: WeChat sends errors with status 200, and JSON as text/plain.
+// outcome is what any answer may hold. Only errcode decides whether the answer is
+// an error: WeChat sends errors with status 200, and JSON as text/plain.
 type outcome struct {
 	ErrCode int64  `json:"errcode"`
 	ErrMsg  string `json:"errmsg"`
 }
 
-// failed is the Error that the outcome tells of; nil if it is none. The secrets
-// are not shown.
+// failed is the Error that the outcome reports; nil if it is none. It does not
+// show the secrets.
 func (o outcome) failed(status int, secrets ...string) *Error {
 	switch {
 	case o.ErrCode != 0:
@@ -93,10 +93,10 @@ func parseTicket(body []byte, status int, token string) (Ticket, error) {
 	return Ticket{Value: answer.Ticket, Life: life}, nil
 }
 
-// deadToken reports whether a business call has this errcode because its token
-// is dead, by WeChat's page of return codes (全局返回码). Of others, such as
-// 41001 (no token in the call), the token may live.
-func deadToken(code int64) bool {
+// invalidToken reports whether a business call has this errcode because its
+// token is invalid, by WeChat's page of return codes (全局返回码). With others,
+// such as 41001 (no token in the call), the token may be valid.
+func invalidToken(code int64) bool {
 	switch code {
 	case 40001, // invalid credential, access_token is invalid or not latest
 		40014, // invalid access_token
@@ -107,9 +107,9 @@ func deadToken(code int64) bool {
 	}
 }
 
-// parseLives reads from an answer of getApiDomainIp whether the token of the
-// call lives.
-func parseLives(body []byte, status int, token string) (bool, error) {
+// parseValid reads from an answer of getApiDomainIp whether the token of the
+// call is valid.
+func parseValid(body []byte, status int, token string) (bool, error) {
 	var answer struct {
 		outcome
 		IPList []string `json:"ip_list"`
@@ -117,7 +117,7 @@ func parseLives(body []byte, status int, token string) (bool, error) {
 	if err := decode(body, status, &answer); err != nil {
 		return false, err
 	}
-	if deadToken(answer.ErrCode) {
+	if invalidToken(answer.ErrCode) {
 		return false, nil
 	}
 	if err := answer.failed(status, token); err != nil {

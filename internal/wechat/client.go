@@ -1,9 +1,9 @@
-// Package wechat asks WeChat for access_tokens, whether one lives, and for the
-// tickets that one is good for, and says what its errors mean.
-// It knows nothing of Kubernetes and keeps nothing.
+// Package wechat asks WeChat for access_tokens, whether one is valid, and for
+// tickets, and says what WeChat's errors mean. It knows nothing of Kubernetes and
+// keeps nothing.
 //
 // No error of this package holds an AppSecret or a token, whatever WeChat or a
-// machine between answers.
+// proxy answers.
 package wechat
 
 import (
@@ -20,12 +20,12 @@ import (
 
 const (
 	// maxBody bounds an answer, in bytes. A token has at least 512 bytes of
-	// room by WeChat's word, and a real answer stays below 1 KiB.
+	// room, as WeChat says, and a real answer stays below 1 KiB.
 	maxBody = 64 << 10
 
 	// maxHeader bounds the headers before an answer, those of interim answers
-	// (1xx) with them, in bytes. Real ones stay below 1 KiB; net/http alone
-	// would take 10 MiB, and up to 90 MiB of memory for them.
+	// (1xx) with them, in bytes. Real ones stay below 1 KiB; by default
+	// net/http takes 10 MiB, and up to 90 MiB of memory for them.
 	maxHeader = 64 << 10
 
 	// maxLife bounds expires_in. WeChat says "at most 7200 s at present" and
@@ -39,14 +39,14 @@ type Credentials struct {
 	AppSecret string
 }
 
-// Token is an access_token and how long it still lives, by WeChat's word.
+// Token is an access_token and how long it is still valid, as WeChat says.
 type Token struct {
 	Value string
 	Life  time.Duration
 }
 
-// Ticket is a ticket and its expires_in. WeChat says the same whenever it is
-// asked, however old the ticket is: it is the life of a new one.
+// Ticket is a ticket and its expires_in, which is that of a new ticket: WeChat
+// answers the same however old the ticket is.
 type Ticket struct {
 	Value string
 	Life  time.Duration
@@ -54,8 +54,8 @@ type Ticket struct {
 
 // Client calls the WeChat API. Use NewClient.
 type Client struct {
-	// Skew, if it is set before the first call, is told after each answer how far
-	// the clock of this machine is ahead of WeChat's.
+	// Skew, if it is set before the first call, gets after each answer how far the
+	// clock of this machine is ahead of WeChat's.
 	Skew func(ahead time.Duration)
 
 	baseURL string
@@ -72,8 +72,8 @@ func NewClient(baseURL string, timeout time.Duration) *Client {
 	stable.MaxIdleConnsPerHost = 64 // one host takes all calls; the default of 2 would make most of them shake hands anew
 
 	// net/http repeats a GET by itself when a kept connection turns out to be
-	// dead. A repeated /cgi-bin/token ends the token that the first one issued,
-	// so each of these calls has a connection of its own.
+	// closed. A repeated /cgi-bin/token revokes the token that the first one
+	// issued, so each of these calls has a connection of its own.
 	classic := newTransport(timeout)
 	classic.DisableKeepAlives = true
 
@@ -111,10 +111,10 @@ func NewClientWithTransports(baseURL string, timeout time.Duration, stable, clas
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // StableToken calls POST /cgi-bin/stable_token ("getStableAccessToken").
-// Without force it returns the token that lives, and a new one only in the last
-// 5 minutes of it. With force it ends that token and returns a new one, unless
-// WeChat finds it too soon (30 s) or too often (20 a day): then it may return
-// the old one. The error is an *Error.
+// Without force it returns the current token, and a new one only in the last 5
+// minutes of it. With force it revokes the current token and returns a new one,
+// unless WeChat finds it too soon (30 s) or too often (20 a day): then it may
+// return the old one. The error is an *Error.
 func (c *Client) StableToken(ctx context.Context, creds Credentials, force bool) (Token, error) {
 	body, err := json.Marshal(map[string]any{
 		"grant_type":    "client_credential",
@@ -136,7 +136,7 @@ func (c *Client) StableToken(ctx context.Context, creds Credentials, force bool)
 }
 
 // ClassicToken calls GET /cgi-bin/token ("getAccessToken"). Each call issues a
-// new token and ends the one before within 5 minutes, also when its answer is
+// new token and revokes the one before within 5 minutes, also when its answer is
 // lost. The error is an *Error.
 func (c *Client) ClassicToken(ctx context.Context, creds Credentials) (Token, error) {
 	query := url.Values{
@@ -151,10 +151,10 @@ func (c *Client) ClassicToken(ctx context.Context, creds Credentials) (Token, er
 	return c.token(c.classic, req, creds)
 }
 
-// Lives asks WeChat whether a token lives, with GET /cgi-bin/get_api_domain_ip
-// ("getApiDomainIp"), which every account may call. The error, of a call that
-// did not tell, is an *Error.
-func (c *Client) Lives(ctx context.Context, token string) (bool, error) {
+// Valid asks WeChat whether a token is valid, with GET
+// /cgi-bin/get_api_domain_ip ("getApiDomainIp"), which every account may call.
+// The error, of a call without an answer to that, is an *Error.
+func (c *Client) Valid(ctx context.Context, token string) (bool, error) {
 	query := url.Values{"access_token": {token}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.baseURL+"/cgi-bin/get_api_domain_ip?"+query.Encode(), nil)
 	if err != nil {
@@ -164,13 +164,13 @@ func (c *Client) Lives(ctx context.Context, token string) (bool, error) {
 	if failed != nil {
 		return false, failed
 	}
-	return parseLives(body, status, token)
+	return parseValid(body, status, token)
 }
 
 // Ticket asks for the ticket of a kind, "jsapi" or "wx_card", with GET
-// /cgi-bin/ticket/getticket. WeChat gives the same one to whoever asks until it
-// makes the next, about every two hours; asking ends none. The error is an
-// *Error; with 40001, 40014 and 42001 it speaks of the access_token.
+// /cgi-bin/ticket/getticket. WeChat gives everybody the same one until it
+// makes the next, about every two hours; a call revokes none. The error is an
+// *Error; 40001, 40014 and 42001 are about the access_token.
 func (c *Client) Ticket(ctx context.Context, token, kind string) (Ticket, error) {
 	query := url.Values{"access_token": {token}, "type": {kind}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.baseURL+"/cgi-bin/ticket/getticket?"+query.Encode(), nil)
@@ -195,8 +195,8 @@ func (c *Client) token(via *http.Client, req *http.Request, creds Credentials) (
 	return parse(body, status, creds)
 }
 
-// send makes a call within the timeout and returns the answer, of a body that
-// is too large one byte more than the bound.
+// send makes a call within the timeout and returns the answer. Of a body
+// that is too large it reads one byte more than the bound.
 func (c *Client) send(via *http.Client, req *http.Request) (body []byte, status int, failed *Error) {
 	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()

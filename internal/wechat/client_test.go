@@ -55,7 +55,7 @@ func TestTokensOfAnyLengthArrive(t *testing.T) {
 					t.Fatal(err)
 				}
 				if len(got.Value) != length || !s.Alive(got.Value) {
-					t.Errorf("got a token of %d bytes, alive %t; want %d bytes, alive", len(got.Value), s.Alive(got.Value), length)
+					t.Errorf("got a token of %d bytes, valid %t; want %d bytes, valid", len(got.Value), s.Alive(got.Value), length)
 				}
 				if got.Life <= 7100*time.Second || got.Life > 7200*time.Second {
 					t.Errorf("life = %s, want what WeChat said: 7200 s", got.Life)
@@ -203,7 +203,7 @@ func TestGoodIsNotReplacedByBad(t *testing.T) {
 		"HTML":           {"", 502, `<html>bad gateway</html>`, "the answer (HTTP status 502) is not JSON as WeChat writes it"},
 		"Precondition":   {"", 412, ``, "the answer (HTTP status 412) is not JSON as WeChat writes it"},
 		"TokenWith500":   {"A token from a server in trouble is not trusted.", 500, `{"access_token":"t","expires_in":7200}`, "HTTP status 500"},
-		"ErrorWith500":   {"The errcode tells more than the status.", 500, `{"errcode":40125,"errmsg":"invalid appsecret"}`, "invalid appsecret"},
+		"ErrorWith500":   {"The errcode says more than the status.", 500, `{"errcode":40125,"errmsg":"invalid appsecret"}`, "invalid appsecret"},
 		"Redirect":       {"A redirect is not followed: it would carry the AppSecret along.", 302, ``, "the answer (HTTP status 302) is not JSON as WeChat writes it"},
 		"Huge":           {"", 200, `{"access_token":"` + strings.Repeat("a", 64<<10) + `","expires_in":7200}`, "the answer is larger than 64 KiB"},
 		"Strange":        {"errcode as a string.", 200, `{"errcode":"40125","errmsg":"x"}`, "the answer (HTTP status 200) is not JSON as WeChat writes it"},
@@ -229,7 +229,7 @@ func TestGoodIsNotReplacedByBad(t *testing.T) {
 	}
 }
 
-// What breaks on the wire is told in the same words each time, and without a
+// What breaks on the wire is reported in the same words each time, and without a
 // URL: that of /cgi-bin/token holds the AppSecret.
 func TestNetworkFailuresTellNoSecret(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
@@ -392,7 +392,7 @@ func TestMessageIsBounded(t *testing.T) {
 	}
 }
 
-// An errmsg that quotes the token beside it tells nothing.
+// An errmsg that quotes the token beside it shows nothing.
 func TestErrmsgDoesNotTellTheToken(t *testing.T) {
 	_, err := answering(t, 200, `{"errcode":-1,"errmsg":"busy, keep TOKENTOKENTOKEN","access_token":"TOKENTOKENTOKEN","expires_in":7200}`).StableToken(t.Context(), creds, false)
 	if err == nil || strings.Contains(err.Error(), "TOKENTOKEN") {

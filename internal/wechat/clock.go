@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// requestID is what stands behind an errmsg. Its first part is the Unix time, which
-// was observed and is nowhere documented.
+// requestID is what follows an errmsg. Its first part is the Unix time (observed,
+// undocumented).
 var requestID = regexp.MustCompile(`\brid: ?([0-9a-f]{8})-[0-9a-f]{8}-[0-9a-f]{8}`)
 
-// maxApart is how far the clocks of two machines of WeChat may lie apart.
+// maxApart is how far the clocks of two machines of WeChat may be apart.
 const maxApart = time.Minute
 
 // clock is the time of day by which WeChat has answered, in whole seconds; zero if
-// the answer does not tell. The request id comes from the machine that handled
+// the answer does not say. The request id comes from the machine that handled
 // the call, and the header Date from one in front of it. An id that is far from
 // the header is none with a time in it.
 func clock(header http.Header, body []byte) time.Time {
@@ -33,7 +33,7 @@ func clock(header http.Header, body []byte) time.Time {
 }
 
 // skew is how far our clock is ahead of one that showed at, in whole seconds,
-// somewhere between sent and answered. It is right to half of that time and half
+// somewhere between sent and answered. It is accurate to half of that time and half
 // a second.
 func skew(sent, answered, at time.Time) time.Duration {
 	middle := sent.Add(answered.Sub(sent) / 2)

@@ -88,9 +88,9 @@ func (e *Error) Error() string {
 // Class says what ends the failure.
 func (e *Error) Class() Class { return classes[e.Code] }
 
-// DeadToken reports whether the error, of a call with an access_token, says that
-// this token is dead.
-func (e *Error) DeadToken() bool { return deadToken(e.Code) }
+// InvalidToken reports whether the error, of a call with an access_token, says
+// that this token is invalid.
+func (e *Error) InvalidToken() bool { return invalidToken(e.Code) }
 
 var (
 	// trailer is what WeChat puts behind an errmsg, new in each answer:

@@ -73,7 +73,7 @@ func answers() []string {
 const mask = "[redacted]"
 
 // shows reports whether s shows the secret in a form that people or programs
-// write. What the mask itself is made of tells nothing.
+// write. What the mask itself is made of reveals nothing.
 func shows(s, secret string) bool {
 	for _, form := range []string{
 		secret, url.QueryEscape(secret), url.PathEscape(secret),
@@ -111,7 +111,7 @@ func FuzzParse(f *testing.F) {
 			Ticket      string `json:"ticket"`
 			ExpiresIn   int64  `json:"expires_in"`
 		}
-		// A field of a wrong type is bad for the reader that wants it alone.
+		// A field of a wrong type is bad only for the reader that wants it.
 		_ = json.Unmarshal(body, &said)
 		good := json.Unmarshal(body, new(outcome)) == nil && len(body) <= maxBody && status == http.StatusOK && said.ErrCode == 0
 		var listed struct {
@@ -119,7 +119,7 @@ func FuzzParse(f *testing.F) {
 			ErrMsg  string   `json:"errmsg"`
 			IPList  []string `json:"ip_list"`
 		}
-		alive := json.Unmarshal(body, &listed) == nil && len(body) <= maxBody && status == http.StatusOK && listed.ErrCode == 0 && len(listed.IPList) > 0
+		valid := json.Unmarshal(body, &listed) == nil && len(body) <= maxBody && status == http.StatusOK && listed.ErrCode == 0 && len(listed.IPList) > 0
 
 		token, err := parse(body, int(status), creds)
 		if (token != Token{}) == (err != nil) {
@@ -133,12 +133,12 @@ func FuzzParse(f *testing.F) {
 		}
 		checkError(t, err, status, secret, said.AccessToken)
 
-		lives, err := parseLives(body, int(status), secret)
-		if lives && (err != nil || !alive) {
-			t.Errorf("a token lives that nobody spoke of: %v", err)
+		got, err := parseValid(body, int(status), secret)
+		if got && (err != nil || !valid) {
+			t.Errorf("a token is valid that nobody spoke of: %v", err)
 		}
-		if !lives && err == nil && listed.ErrCode != 40001 && listed.ErrCode != 40014 && listed.ErrCode != 42001 {
-			t.Errorf("errcode %d killed a token", listed.ErrCode)
+		if !got && err == nil && listed.ErrCode != 40001 && listed.ErrCode != 40014 && listed.ErrCode != 42001 {
+			t.Errorf("errcode %d made a token invalid", listed.ErrCode)
 		}
 		checkError(t, err, status, secret)
 
@@ -183,7 +183,7 @@ func usable(token string) bool {
 	return token != "" && strings.IndexFunc(token, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsGraphic(r) || r == ' ' }) < 0
 }
 
-// checkError says what is wrong with an error of this package; nil is right.
+// checkError says what is wrong with an error of this package; nil is fine.
 func checkError(t *testing.T, err error, status uint16, secrets ...string) {
 	t.Helper()
 	if err == nil {
@@ -241,7 +241,7 @@ func (f fails) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.
 
 // FuzzNetworkError lets each call fail on the wire: with a *url.Error, that is,
 // which quotes the URL, and inside it something that quotes anything. The
-// message depends on the kind of the failure alone.
+// message depends only on the kind of the failure.
 func FuzzNetworkError(f *testing.F) {
 	for kind := range failures("") {
 		f.Add(uint8(kind), "Get \"https://api.weixin.qq.com/cgi-bin/token?secret="+fuzzSecret+"\": EOF", fuzzSecret, fuzzToken)
@@ -254,10 +254,10 @@ func FuzzNetworkError(f *testing.F) {
 			creds := Credentials{AppID: "wx0123456789abcdef", AppSecret: secret}
 			_, stable := c.StableToken(t.Context(), creds, false)
 			_, classic := c.ClassicToken(t.Context(), creds)
-			_, lives := c.Lives(t.Context(), token)
+			_, valid := c.Valid(t.Context(), token)
 			_, ticket := c.Ticket(t.Context(), token, "jsapi")
 			var all [4]Error
-			for i, err := range []error{stable, classic, lives, ticket} {
+			for i, err := range []error{stable, classic, valid, ticket} {
 				failed, ok := errors.AsType[*Error](err)
 				if !ok {
 					t.Fatalf("got a %T, want an *Error", err)

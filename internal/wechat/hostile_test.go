@@ -32,7 +32,7 @@ func calls(ctx context.Context) map[string]func(*Client) error {
 	return map[string]func(*Client) error{
 		"Stable":  func(c *Client) error { _, err := c.StableToken(ctx, someone, true); return err },
 		"Classic": func(c *Client) error { _, err := c.ClassicToken(ctx, someone); return err },
-		"Lives":   func(c *Client) error { _, err := c.Lives(ctx, fuzzToken); return err },
+		"Valid":   func(c *Client) error { _, err := c.Valid(ctx, fuzzToken); return err },
 		"Ticket":  func(c *Client) error { _, err := c.Ticket(ctx, fuzzToken, "jsapi"); return err },
 	}
 }

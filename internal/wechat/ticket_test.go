@@ -33,7 +33,7 @@ func TestTicketsArrive(t *testing.T) {
 }
 
 // P2: what is no ticket is not taken for one.
-func TestTicketIsTakenByWeChatsWordAlone(t *testing.T) {
+func TestOnlyATicketIsTakenForOne(t *testing.T) {
 	const trailer = " rid: 67b81456-7783352d-44cb33e5"
 	good := wechat.Ticket{Value: canaryTicket, Life: 7200 * time.Second}
 	cases := map[string]struct {
@@ -42,13 +42,13 @@ func TestTicketIsTakenByWeChatsWordAlone(t *testing.T) {
 		body   string
 		want   wechat.Ticket
 		failed *wechat.Error
-		dead   bool
+		bad    bool // the token
 	}{
 		"Good":      {"", 200, `{"errcode":0,"errmsg":"ok","ticket":"` + canaryTicket + `","expires_in":7200}`, good, nil, false},
 		"NoErrcode": {"", 200, `{"ticket":"` + canaryTicket + `","expires_in":7200}`, good, nil, false},
 		"ErrorWithTicket": {"An errcode counts, whatever else is there, and the ticket is not shown.", 200, `{"errcode":-1,"errmsg":"keep ` + canaryTicket + trailer + `","ticket":"` + canaryTicket + `","expires_in":7200}`, wechat.Ticket{},
 			&wechat.Error{Code: -1, HTTPStatus: 200, Message: "keep [redacted]"}, false},
-		"NotLatest": {"The token is dead, by this answer.", 200, `{"errcode":40001,"errmsg":"invalid credential` + trailer + `"}`, wechat.Ticket{},
+		"NotLatest": {"The token is invalid, by this answer.", 200, `{"errcode":40001,"errmsg":"invalid credential` + trailer + `"}`, wechat.Ticket{},
 			&wechat.Error{Code: 40001, HTTPStatus: 200, Message: "invalid credential"}, true},
 		"Invalid": {"", 200, `{"errcode":40014,"errmsg":"invalid access_token"}`, wechat.Ticket{},
 			&wechat.Error{Code: 40014, HTTPStatus: 200, Message: "invalid access_token"}, true},
@@ -81,8 +81,8 @@ func TestTicketIsTakenByWeChatsWordAlone(t *testing.T) {
 			if diff := cmp.Diff(tc.failed, failed, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 				t.Errorf("%s\nerror (-want +got):\n%s", tc.reason, diff)
 			}
-			if failed != nil && failed.DeadToken() != tc.dead {
-				t.Errorf("%s\ndead token: got %t", tc.reason, failed.DeadToken())
+			if failed != nil && failed.InvalidToken() != tc.bad {
+				t.Errorf("%s\ninvalid token: got %t", tc.reason, failed.InvalidToken())
 			}
 		})
 	}
@@ -90,7 +90,7 @@ func TestTicketIsTakenByWeChatsWordAlone(t *testing.T) {
 
 // Whatever goes wrong with a call for a ticket, its error shows neither the
 // token nor the ticket.
-func TestTicketCallTellsNoSecret(t *testing.T) {
+func TestTicketCallShowsNoSecret(t *testing.T) {
 	for _, kind := range []wechattest.FaultKind{
 		wechattest.FaultEcho, wechattest.FaultReset, wechattest.FaultHang, wechattest.FaultTruncated, wechattest.FaultNull, wechattest.FaultEmpty,
 		wechattest.FaultLost, wechattest.FaultGarbage, wechattest.FaultStatus, wechattest.FaultErrcode, wechattest.FaultHuge,

@@ -21,42 +21,42 @@ import (
 // canaryToken needs escaping in a URL, so that each form of it can be looked for.
 const canaryToken = "98_canary+token/canary=token"
 
-// WeChat tells a live token from a dead one, whatever killed it.
-func TestLivesFollowsTheToken(t *testing.T) {
+// A token is valid until it is replaced, expires or is revoked.
+func TestValidFollowsTheToken(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		token  func(*testing.T, *wechattest.Server, *wechat.Client) string
 		want   bool
 	}{
-		"Stable":  {"A token lives once it is there.", stableToken, true},
+		"Stable":  {"A token is valid once it is there.", stableToken, true},
 		"Classic": {"So does one of the other endpoint.", classicToken, true},
-		"Rotated": {"After the overlap a token that was replaced is dead.", func(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
+		"Rotated": {"After the overlap a token that was replaced is invalid.", func(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
 			t.Helper()
 			old := classicToken(t, nil, c)
 			classicToken(t, nil, c)
 			time.Sleep(300 * time.Second)
 			return old
 		}, false},
-		"RotatedJustNow": {"Within the overlap it still lives.", func(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
+		"RotatedJustNow": {"Within the overlap it is still valid.", func(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
 			t.Helper()
 			old := classicToken(t, nil, c)
 			classicToken(t, nil, c)
 			time.Sleep(299 * time.Second)
 			return old
 		}, true},
-		"Expired": {"A token dies at its own end.", func(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
+		"Expired": {"A token expires at its own end.", func(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
 			t.Helper()
 			old := stableToken(t, nil, c)
 			time.Sleep(7200 * time.Second)
 			return old
 		}, false},
-		"Killed": {"A token can die early.", func(t *testing.T, s *wechattest.Server, c *wechat.Client) string {
+		"Revoked": {"A token can become invalid early.", func(t *testing.T, s *wechattest.Server, c *wechat.Client) string {
 			t.Helper()
 			old := stableToken(t, nil, c)
 			s.Kill(old)
 			return old
 		}, false},
-		"Unknown": {"A token that nobody made is dead.", func(*testing.T, *wechattest.Server, *wechat.Client) string {
+		"Unknown": {"A token that nobody made is invalid.", func(*testing.T, *wechattest.Server, *wechat.Client) string {
 			return canaryToken
 		}, false},
 	}
@@ -66,7 +66,7 @@ func TestLivesFollowsTheToken(t *testing.T) {
 				s := wechattest.New(wechattest.Config{})
 				s.AddAccount(creds.AppID, creds.AppSecret)
 				c := wechat.NewClientWithTransports("https://wechat", 5*time.Second, s.Transport(), s.Transport())
-				got, err := c.Lives(t.Context(), tc.token(t, s, c))
+				got, err := c.Valid(t.Context(), tc.token(t, s, c))
 				if err != nil || got != tc.want {
 					t.Errorf("%s\ngot %t, %v, want %t", tc.reason, got, err, tc.want)
 				}
@@ -93,8 +93,8 @@ func classicToken(t *testing.T, _ *wechattest.Server, c *wechat.Client) string {
 	return got.Value
 }
 
-// What does not say that the token is dead, or that it lives, says neither.
-func TestLivesOrDiesByWeChatsWordAlone(t *testing.T) {
+// Only WeChat says that a token is valid or invalid. Any other answer is an error.
+func TestValidOnlyByWeChatsAnswer(t *testing.T) {
 	const trailer = " rid: 67b81456-7783352d-44cb33e5"
 	cases := map[string]struct {
 		reason string
@@ -104,21 +104,21 @@ func TestLivesOrDiesByWeChatsWordAlone(t *testing.T) {
 		failed *wechat.Error
 		class  wechat.Class
 	}{
-		"Alive":        {"", 200, `{"ip_list":["101.226.62.77"]}`, true, nil, 0},
-		"AliveOK":      {"Some answers carry errcode 0.", 200, `{"errcode":0,"errmsg":"ok","ip_list":["101.226.62.77"]}`, true, nil, 0},
-		"NotLatest":    {"", 200, `{"errcode":40001,"errmsg":"invalid credential, access_token is invalid or not latest` + trailer + `"}`, false, nil, 0},
-		"Invalid":      {"", 200, `{"errcode":40014,"errmsg":"invalid access_token` + trailer + `"}`, false, nil, 0},
-		"Expired":      {"", 200, `{"errcode":42001,"errmsg":"access_token expired` + trailer + `"}`, false, nil, 0},
-		"DeadWithList": {"An errcode counts, whatever else is there.", 200, `{"errcode":42001,"errmsg":"x","ip_list":["101.226.62.77"]}`, false, nil, 0},
+		"Valid":       {"", 200, `{"ip_list":["101.226.62.77"]}`, true, nil, 0},
+		"ValidOK":     {"Some answers carry errcode 0.", 200, `{"errcode":0,"errmsg":"ok","ip_list":["101.226.62.77"]}`, true, nil, 0},
+		"NotLatest":   {"", 200, `{"errcode":40001,"errmsg":"invalid credential, access_token is invalid or not latest` + trailer + `"}`, false, nil, 0},
+		"Invalid":     {"", 200, `{"errcode":40014,"errmsg":"invalid access_token` + trailer + `"}`, false, nil, 0},
+		"Expired":     {"", 200, `{"errcode":42001,"errmsg":"access_token expired` + trailer + `"}`, false, nil, 0},
+		"InvalidList": {"An errcode counts, whatever else is there.", 200, `{"errcode":42001,"errmsg":"x","ip_list":["101.226.62.77"]}`, false, nil, 0},
 		"ErrorWithList": {"An errcode counts, whatever else is there.", 200, `{"errcode":-1,"errmsg":"system error` + trailer + `","ip_list":["101.226.62.77"]}`, false,
 			&wechat.Error{Code: -1, HTTPStatus: 200, Message: "system error"}, wechat.Transient},
-		"Missing": {"The call came without its token; the token may live.", 200, `{"errcode":41001,"errmsg":"access_token missing` + trailer + `"}`, false,
+		"Missing": {"The call came without its token; the token may be valid.", 200, `{"errcode":41001,"errmsg":"access_token missing` + trailer + `"}`, false,
 			&wechat.Error{Code: 41001, HTTPStatus: 200, Message: "access_token missing"}, wechat.Transient},
 		"DayQuota": {"", 200, `{"errcode":45009,"errmsg":"reach max api daily quota limit hint: [nl1a8a02641530!]"}`, false,
 			&wechat.Error{Code: 45009, HTTPStatus: 200, Message: "reach max api daily quota limit"}, wechat.DayQuota},
 		"IP": {"The allow-list of an official account holds for business calls too.", 200, `{"errcode":40164,"errmsg":"invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist` + trailer + `"}`, false,
 			&wechat.Error{Code: 40164, HTTPStatus: 200, Message: "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist", CallerIP: netip.MustParseAddr("1.2.3.4")}, wechat.Refused},
-		"Unknown": {"A code nobody knows does not kill a token.", 200, `{"errcode":99999,"errmsg":"what, rid: 67b81456"}`, false,
+		"Unknown": {"An unknown code does not make a token invalid.", 200, `{"errcode":99999,"errmsg":"what, rid: 67b81456"}`, false,
 			&wechat.Error{Code: 99999, HTTPStatus: 200, Message: "what"}, wechat.Transient},
 		"Echo": {"An echo of the token is not shown.", 200, `{"errcode":-1,"errmsg":"bad token ` + canaryToken + `"}`, false,
 			&wechat.Error{Code: -1, HTTPStatus: 200, Message: "bad token [redacted]"}, wechat.Transient},
@@ -131,12 +131,12 @@ func TestLivesOrDiesByWeChatsWordAlone(t *testing.T) {
 		"Garbage":     {"", 200, `<html>` + canaryToken, false, unusable(200, "the answer (HTTP status 200) is not JSON as WeChat writes it"), wechat.Transient},
 		"StrangeList": {"", 200, `{"ip_list":"101.226.62.77"}`, false, unusable(200, "the answer (HTTP status 200) is not JSON as WeChat writes it"), wechat.Transient},
 		"BadGateway":  {"", 502, `<html>` + canaryToken, false, unusable(502, "the answer (HTTP status 502) is not JSON as WeChat writes it"), wechat.Transient},
-		"AliveBut500": {"A list from a server in trouble is not trusted.", 500, `{"ip_list":["101.226.62.77"]}`, false, unusable(500, "HTTP status 500"), wechat.Transient},
+		"ValidBut500": {"A list from a server in trouble is not trusted.", 500, `{"ip_list":["101.226.62.77"]}`, false, unusable(500, "HTTP status 500"), wechat.Transient},
 		"Huge":        {"", 200, `{"ip_list":["` + strings.Repeat("1", 64<<10) + `"]}`, false, unusable(200, "the answer is larger than 64 KiB"), wechat.Transient},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := answering(t, tc.status, tc.body).Lives(t.Context(), canaryToken)
+			got, err := answering(t, tc.status, tc.body).Valid(t.Context(), canaryToken)
 			failed, ok := errors.AsType[*wechat.Error](err)
 			if err != nil && !ok {
 				t.Fatalf("%s\ngot a %T, want a *wechat.Error", tc.reason, err)
@@ -159,7 +159,7 @@ func unusable(status int, message string) *wechat.Error {
 }
 
 // Whatever goes wrong with a check, its error does not show the token.
-func TestLivesTellsNoToken(t *testing.T) {
+func TestValidShowsNoToken(t *testing.T) {
 	for _, kind := range []wechattest.FaultKind{
 		wechattest.FaultEcho, wechattest.FaultReset, wechattest.FaultHang, wechattest.FaultTruncated,
 		wechattest.FaultLost, wechattest.FaultGarbage, wechattest.FaultStatus, wechattest.FaultErrcode,
@@ -169,7 +169,7 @@ func TestLivesTellsNoToken(t *testing.T) {
 			s.SetFault(wechattest.Fault{Kind: kind, Code: -1, Message: "no such token " + canaryToken})
 			srv := httptest.NewServer(s)
 			t.Cleanup(srv.Close)
-			_, err := wechat.NewClient(srv.URL, 200*time.Millisecond).Lives(t.Context(), canaryToken)
+			_, err := wechat.NewClient(srv.URL, 200*time.Millisecond).Valid(t.Context(), canaryToken)
 			if err == nil {
 				t.Fatal("got no error")
 			}
@@ -180,14 +180,14 @@ func TestLivesTellsNoToken(t *testing.T) {
 			}
 		})
 	}
-	if _, err := wechat.NewClient("http://a b", time.Second).Lives(t.Context(), canaryToken); err == nil || strings.Contains(err.Error(), "canary") {
+	if _, err := wechat.NewClient("http://a b", time.Second).Valid(t.Context(), canaryToken); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("got %v, want an error without the token", err)
 	}
 }
 
-// Checks keep their connection: one that is due for many accounts at once does
-// not shake hands for each.
-func TestLivesKeepsItsConnection(t *testing.T) {
+// Checks keep their connection: checks that are due for many accounts at once
+// need no handshake for each.
+func TestValidKeepsItsConnection(t *testing.T) {
 	var from []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from = append(from, r.RemoteAddr)
@@ -196,7 +196,7 @@ func TestLivesKeepsItsConnection(t *testing.T) {
 	t.Cleanup(srv.Close)
 	c := wechat.NewClient(srv.URL, 5*time.Second)
 	for range 2 {
-		if got, err := c.Lives(t.Context(), canaryToken); err != nil || !got {
+		if got, err := c.Valid(t.Context(), canaryToken); err != nil || !got {
 			t.Fatalf("got %t, %v", got, err)
 		}
 	}
