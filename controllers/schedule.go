@@ -40,14 +40,9 @@ func askAgain(wt *v1alpha1.WeChatToken, t *issued, window time.Duration, now tim
 // Waits after a failure. None outlives the token by more than its own end: the
 // object is looked at again when the token dies.
 const (
-	shortestWait  = time.Second      // after the first transient failure
-	longestWait   = time.Minute      // after many
-	quotaWait     = time.Hour        // errcode 45009: until tomorrow, or until somebody clears the quota
-	rejectedWait  = time.Hour        // the object is wrong: a change of it ends this wait
-	refusedWait   = 5 * time.Minute  // somebody must act at WeChat, first try
-	refusedLonger = 30 * time.Minute // and after some
-	blockedHour   = time.Hour        // errcode 89507
-	blockedDay    = day              // errcode 89506
+	shortestWait = time.Second // after the first transient failure
+	longestWait  = time.Minute // after many
+	returnedWait = time.Hour   // after many forced calls that gave the old token back
 )
 
 // retryAt is when to call WeChat again after f. The token in use is t, dead or
@@ -59,24 +54,12 @@ func retryAt(uid types.UID, f *failure, t *issued) time.Time {
 
 func waitAfter(f *failure, t *issued) time.Duration {
 	if f.err == nil { // the old token came back
-		return double(forcedSpacing, f.count, quotaWait)
+		return double(forcedSpacing, f.count, returnedWait)
 	}
-	switch f.err.Class() {
+	switch m := f.err.Meaning(); m.Class {
 	case wechat.MinuteQuota:
 		return f.at.Truncate(time.Minute).Add(time.Minute).Sub(f.at)
-	case wechat.DayQuota:
-		return quotaWait
-	case wechat.WrongRequest:
-		return rejectedWait
-	case wechat.Refused:
-		switch f.err.Code {
-		case 89506:
-			return blockedDay
-		case 89507:
-			return blockedHour
-		}
-		return double(refusedWait, f.count, refusedLonger)
-	default:
+	case wechat.Transient:
 		longest := longestWait
 		switch {
 		case t.alive(f.at): // so that several tries fit into what is left
@@ -85,6 +68,8 @@ func waitAfter(f *failure, t *issued) time.Duration {
 			longest = min(longest, max(f.at.Sub(t.end()), shortestWait))
 		}
 		return double(shortestWait, f.count, longest)
+	default:
+		return double(m.Wait, f.count, max(m.Wait, m.Longest))
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat"
-	"wechattoken.io/operator/internal/wechat/console"
 )
 
 // verdict is how things stand beside the life of the token: what the conditions
@@ -139,49 +138,18 @@ func failed(f *failure, alive bool) verdict {
 }
 
 func refused(err *wechat.Error) verdict {
-	v := verdict{ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message}}
+	v := verdict{reason: err.Meaning().Reason, ends: byItself, err: &v1alpha1.WeChatError{Message: err.Message}}
 	what := "WeChat gave no token: " + err.Message
 	if err.Code != 0 {
 		v.err.Code = &err.Code
 		what = fmt.Sprintf("WeChat answered %d (%s)", err.Code, err.Message)
 	}
-	caller := "this cluster's address"
 	if err.CallerIP.IsValid() {
 		v.err.CallerIP = err.CallerIP.String()
-		caller = v.err.CallerIP
 	}
-	say := func(reason, remedy string) { v.reason, v.message = reason, what+". "+remedy }
-
-	switch err.Code {
-	case 40013:
-		say(v1alpha1.ReasonAppIDInvalid, "Correct spec.appID")
-	case 40001, 40125:
-		say(v1alpha1.ReasonAppSecretInvalid, "Put the AppSecret of this appid into the Secret of spec.appSecretRef; if it is lost, reset it at "+console.Keys)
-	case 40243:
-		say(v1alpha1.ReasonAppSecretFrozen, "Unfreeze the AppSecret at "+console.Keys+"; it takes 10 minutes")
-	case 40002, 41002, 41004:
-		say(v1alpha1.ReasonRequestRejected, "Look for a proxy that changes requests, and check spec.appID and the AppSecret")
-	case 61024:
-		say(v1alpha1.ReasonRequestRejected, "A third-party platform (第三方平台) manages this account; its token must come from there")
-	case 40164, 61004:
-		say(v1alpha1.ReasonIPNotAllowed, fmt.Sprintf("Add %s to the IP allow-list (IP白名单) at %s", caller, console.Keys))
-	case 89501, 89503:
-		say(v1alpha1.ReasonIPConfirmationPending, "The administrator of the account must confirm this cluster's address in the WeChat message that was sent to them")
-	case 89506:
-		say(v1alpha1.ReasonIPBlocked, "The administrator refused this cluster's address twice: WeChat blocks it for 24 hours")
-	case 89507:
-		say(v1alpha1.ReasonIPBlocked, "The administrator refused this cluster's address: WeChat blocks it for 1 hour")
-	case 48004, 50002, 50004, 50007:
-		say(v1alpha1.ReasonAccountRestricted, "The account is restricted or frozen; see the notices at mp.weixin.qq.com")
-	case 45009:
-		say(v1alpha1.ReasonDayQuotaExceeded, "Clear the quota at "+console.Interfaces+", or with clear_quota/v2 (10 times a month), and find who else calls")
-	case 45011:
-		say(v1alpha1.ReasonMinuteQuotaExceeded, "The operator goes on in the next minute")
-	default:
-		say(v1alpha1.ReasonWeChatUnavailable, "The operator tries again")
-	}
-	if class := err.Class(); class != wechat.WrongRequest && class != wechat.Refused {
-		v.ends = byItself
+	v.message = what + ". " + err.Remedy()
+	if class := err.Class(); class == wechat.WrongRequest || class == wechat.Refused {
+		v.ends = byPerson
 	}
 	return v
 }

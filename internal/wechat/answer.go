@@ -93,20 +93,6 @@ func parseTicket(body []byte, status int, token string) (Ticket, error) {
 	return Ticket{Value: answer.Ticket, Life: life}, nil
 }
 
-// invalidToken reports whether a business call has this errcode because its
-// token is invalid, by WeChat's page of return codes (全局返回码). With others,
-// such as 41001 (no token in the call), the token may be valid.
-func invalidToken(code int64) bool {
-	switch code {
-	case 40001, // invalid credential, access_token is invalid or not latest
-		40014, // invalid access_token
-		42001: // access_token expired
-		return true
-	default:
-		return false
-	}
-}
-
 // parseValid reads from an answer of getApiDomainIp whether the token of the
 // call is valid.
 func parseValid(body []byte, status int, token string) (bool, error) {
@@ -117,7 +103,7 @@ func parseValid(body []byte, status int, token string) (bool, error) {
 	if err := decode(body, status, &answer); err != nil {
 		return false, err
 	}
-	if invalidToken(answer.ErrCode) {
+	if meaning(answer.ErrCode).InvalidToken {
 		return false, nil
 	}
 	if err := answer.failed(status, token); err != nil {

@@ -2,68 +2,13 @@ package wechat
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 
 	"wechattoken.io/operator/internal/redact"
 )
-
-// Class says what ends a failure.
-type Class int
-
-// The classes.
-const (
-	// Transient passes by itself: WeChat is busy, out of reach, or answers
-	// something unknown.
-	Transient Class = iota
-	// MinuteQuota passes with the next minute.
-	MinuteQuota
-	// DayQuota passes with the next day, or when somebody clears the quota.
-	DayQuota
-	// WrongRequest ends when somebody changes the appid or the AppSecret.
-	WrongRequest
-	// Refused ends when somebody acts in the WeChat console.
-	Refused
-)
-
-// classes holds the codes of the two token endpoints, from the pages of
-// getAccessToken and getStableAccessToken on developers.weixin.qq.com, and
-// those seen in the wild. A code that is not here is Transient, so that an
-// unknown answer is tried again.
-var classes = map[int64]Class{
-	-1:    Transient, // system busy
-	-1000: Transient, // system error, with access_token null
-
-	45011: MinuteQuota,
-	45009: DayQuota,
-
-	40001: WrongRequest, // the AppSecret is wrong, or of another account
-	40002: WrongRequest, // grant_type
-	40013: WrongRequest, // no such appid
-	40125: WrongRequest, // the AppSecret is wrong
-	41002: WrongRequest, // appid missing
-	41004: WrongRequest, // AppSecret missing
-	61024: WrongRequest, // the account is managed by a third-party platform
-
-	40164: Refused, // the caller's IP is not on the allow-list
-	40243: Refused, // the AppSecret is frozen
-	48004: Refused, // the API is forbidden for irregularities
-	50002: Refused, // the user is limited
-	50004: Refused, // the token API is forbidden to this account
-	50007: Refused, // the account is frozen
-	61004: Refused, // the caller's IP is not registered
-	89501: Refused, // the IP waits for the administrator's confirmation
-	89503: Refused, // the same; the administrator got a message
-	89506: Refused, // refused twice: this IP is blocked for 24 hours
-	89507: Refused, // refused once: this IP is blocked for 1 hour
-}
-
-// Codes are the errcodes that are known, in order.
-func Codes() []int64 { return slices.Sorted(maps.Keys(classes)) }
 
 // Error is a call without the answer it was made for. Two equal failures give
 // equal Errors: nothing in one changes from answer to answer.
@@ -85,12 +30,24 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("wechat: errcode %d: %s", e.Code, e.Message)
 }
 
+// Meaning is what the errcode means. An unknown errcode, and none, is Transient.
+func (e *Error) Meaning() Errcode { return meaning(e.Code) }
+
 // Class says what ends the failure.
-func (e *Error) Class() Class { return classes[e.Code] }
+func (e *Error) Class() Class { return e.Meaning().Class }
+
+// Remedy is what somebody has to do, in one sentence without full stop.
+func (e *Error) Remedy() string {
+	caller := "this cluster's address"
+	if e.CallerIP.IsValid() {
+		caller = e.CallerIP.String()
+	}
+	return strings.ReplaceAll(e.Meaning().Remedy, "{caller}", caller)
+}
 
 // InvalidToken reports whether the error, of a call with an access_token, says
 // that this token is invalid.
-func (e *Error) InvalidToken() bool { return invalidToken(e.Code) }
+func (e *Error) InvalidToken() bool { return e.Meaning().InvalidToken }
 
 var (
 	// trailer is what WeChat puts behind an errmsg, new in each answer:

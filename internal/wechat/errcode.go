@@ -1,0 +1,141 @@
+package wechat
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"wechattoken.io/operator/internal/wechat/console"
+)
+
+// Class says what ends a failure.
+type Class int
+
+// The classes.
+const (
+	// Transient passes by itself: WeChat is busy, out of reach, or answers
+	// something unknown.
+	Transient Class = iota
+	// MinuteQuota passes with the next minute.
+	MinuteQuota
+	// DayQuota passes with the next day, or when somebody clears the quota.
+	DayQuota
+	// WrongRequest ends when somebody changes the appid or the AppSecret.
+	WrongRequest
+	// Refused ends when somebody acts at WeChat or in the network.
+	Refused
+)
+
+// Errcode is what an errcode of WeChat's means.
+type Errcode struct {
+	Class Class
+
+	// Wait is how long to wait after the first failure. It is zero where the
+	// class alone decides: Transient and MinuteQuota.
+	Wait time.Duration
+	// Longest bounds the wait, which doubles with each failure in a row. Zero
+	// means Wait each time.
+	Longest time.Duration
+
+	// Reason of the condition Ready, a constant of package v1alpha1.
+	Reason string
+	// Remedy is what somebody has to do: one sentence without full stop, in which
+	// {caller} is the address that WeChat saw.
+	Remedy string
+
+	// InvalidToken says of a call with an access_token that this token is invalid.
+	InvalidToken bool
+}
+
+// The meanings that several errcodes share.
+var (
+	// unavailable is also the meaning of an unknown errcode, so that the call is
+	// tried again.
+	unavailable = Errcode{Class: Transient, Reason: "WeChatUnavailable", Remedy: "The operator tries again"}
+
+	// wrongToken is what a call for a token never gets.
+	wrongToken = Errcode{Class: Transient, Reason: unavailable.Reason, Remedy: unavailable.Remedy, InvalidToken: true}
+
+	wrongSecret = Errcode{
+		Class: WrongRequest, Wait: time.Hour, Reason: "AppSecretInvalid",
+		Remedy: "Put the AppSecret of this appid into the Secret of spec.appSecretRef; if it is lost, reset it at " + console.Keys,
+	}
+	incomplete = Errcode{
+		Class: WrongRequest, Wait: time.Hour, Reason: "RequestRejected",
+		Remedy: "Look for a proxy that changes requests, and check spec.appID and the AppSecret",
+	}
+	notAllowed = Errcode{
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "IPNotAllowed",
+		Remedy: "Add {caller} to the IP allow-list (IP白名单) at " + console.Keys,
+	}
+	unconfirmed = Errcode{
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "IPConfirmationPending",
+		Remedy: "The administrator of the account must confirm {caller} in the WeChat message that was sent to them",
+	}
+	restricted = Errcode{
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "AccountRestricted",
+		Remedy: "The account is restricted or frozen; see the notices at mp.weixin.qq.com",
+	}
+)
+
+// errcodes has a row for each errcode that the endpoints of [Client] are known to
+// answer, from their pages on developers.weixin.qq.com, from the page of return
+// codes (全局返回码), and seen in the wild.
+var errcodes = map[int64]Errcode{
+	-1:    unavailable, // system busy
+	-1000: unavailable, // system error, with access_token null
+
+	45011: {Class: MinuteQuota, Reason: "MinuteQuotaExceeded", Remedy: "The operator goes on in the next minute"},
+	45009: {
+		Class: DayQuota, Wait: time.Hour, Reason: "DayQuotaExceeded",
+		Remedy: "Clear the quota at " + console.Interfaces + ", or with clear_quota/v2 (10 times a month), and find who else calls",
+	},
+
+	// Of a call for a token: the AppSecret is wrong, or of another account.
+	40001: {Class: wrongSecret.Class, Wait: wrongSecret.Wait, Reason: wrongSecret.Reason, Remedy: wrongSecret.Remedy, InvalidToken: true},
+	40125: wrongSecret,
+	40013: {Class: WrongRequest, Wait: time.Hour, Reason: "AppIDInvalid", Remedy: "Correct spec.appID"},
+	40002: incomplete, // grant_type
+	41002: incomplete, // appid missing
+	41004: incomplete, // AppSecret missing
+	61024: {
+		Class: WrongRequest, Wait: time.Hour, Reason: "RequestRejected",
+		Remedy: "A third-party platform (第三方平台) manages this account; its token must come from there",
+	},
+
+	40014: wrongToken,
+	42001: wrongToken, // it has expired
+
+	40164: notAllowed,
+	61004: notAllowed, // the address is not registered
+	89501: unconfirmed,
+	89503: unconfirmed, // the administrator got a message
+	89506: {
+		Class: Refused, Wait: 24 * time.Hour, Reason: "IPBlocked",
+		Remedy: "The administrator refused {caller} twice: WeChat blocks it for 24 hours",
+	},
+	89507: {
+		Class: Refused, Wait: time.Hour, Reason: "IPBlocked",
+		Remedy: "The administrator refused {caller}: WeChat blocks it for 1 hour",
+	},
+
+	40243: {
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "AppSecretFrozen",
+		Remedy: "Unfreeze the AppSecret at " + console.Keys + "; it takes 10 minutes",
+	},
+	48004: restricted, // the API is forbidden for irregularities
+	50002: restricted, // the user is limited
+	50004: restricted, // the token API is forbidden to this account
+	50007: restricted, // the account is frozen
+}
+
+// meaning is the row of an errcode, or what an unknown one and none mean.
+func meaning(code int64) Errcode {
+	if m, known := errcodes[code]; known {
+		return m
+	}
+	return unavailable
+}
+
+// Codes are the errcodes that are known, in order.
+func Codes() []int64 { return slices.Sorted(maps.Keys(errcodes)) }
