@@ -74,6 +74,8 @@ func TestFailures(t *testing.T) {
 		"WrongSecret40125": {code(40125, ""), "AppSecretInvalid", "Stalled", "reset it", 40125, "", hours(1, 1)},
 		"AppIDMissing":     {code(41002, ""), "RequestRejected", "Stalled", "check spec.appID", 41002, "", hours(1, 1)},
 		"SecretMissing":    {code(41004, ""), "RequestRejected", "Stalled", "check spec.appID", 41004, "", hours(1, 1)},
+		"Ungranted":        {code(48001, ""), "RequestRejected", "Stalled", "接口权限与额度", 48001, "", hours(1, 1)},
+		"Overseas":         {code(50001, ""), "RequestRejected", "Stalled", "--wechat-url", 50001, "", hours(1, 1)},
 		"Platform":         {code(61024, ""), "RequestRejected", "Stalled", "third-party platform", 61024, "", hours(1, 1)},
 
 		"IP":             {code(40164, "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist"), "IPNotAllowed", "Stalled", "Add 203.0.113.7 to the IP allow-list", 40164, "203.0.113.7", minutes(5, 10, 20, 30, 30)},

@@ -136,19 +136,11 @@ func (o observed) pollAt(kind int, best *issued, now time.Time) time.Time {
 // ticket is trusted for half an hour more, so nothing is gained by a try each
 // second, and an outage of a day costs the quota no more than a day without one.
 func ticketWait(f *failure, t ticket) time.Duration {
-	switch class := f.err.Class(); {
-	case unauthorized(f.err):
-		return unauthorizedWait
-	case class == wechat.Transient, f.err.InvalidToken():
+	if f.err.Class() == wechat.Transient || f.err.InvalidToken() {
 		return double(max(t.every()/60, shortestPause), f.count, t.every())
-	default:
-		return waitAfter(f, nil)
 	}
+	return waitAfter(f, nil)
 }
-
-// unauthorized reports whether the account has no right to the ticket (errcodes
-// of 全局返回码).
-func unauthorized(err *wechat.Error) bool { return err.Code == 48001 || err.Code == 50001 }
 
 // doubts reports whether a call for a ticket found t dead, and WeChat was not
 // asked about it since. Once for each token: an answer that is wrong again and

@@ -31,7 +31,7 @@ func tellTicket(t ticket, f *failure, now time.Time) ticketNews {
 		switch {
 		case f.err.Code == 0:
 			n.message = fmt.Sprintf("WeChat gave no ticket: %s. The operator tries again", f.err.Message)
-		case unauthorized(f.err):
+		case f.err.Meaning().Ungranted:
 			n.reason = v1alpha1.ReasonTicketUnauthorized
 			n.message = what + ". WeChat gives this account no such ticket: have it verified (认证), or the interface granted, at " + console.Interfaces + "; or take the type out of spec.tickets"
 		case f.err.InvalidToken():

@@ -44,10 +44,6 @@ const (
 	// longestTicket is the life of a ticket by WeChat's word. A longer expires_in
 	// is not believed.
 	longestTicket = 2 * time.Hour
-
-	// unauthorizedWait is the wait after errcode 48001: somebody must have the
-	// account verified.
-	unauthorizedWait = time.Hour
 )
 
 // ticketKinds are the types of tickets, in the order in which they are asked for.

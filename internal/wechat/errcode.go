@@ -43,6 +43,9 @@ type Errcode struct {
 	// {caller} is the address that WeChat saw.
 	Remedy string
 
+	// Ungranted says that WeChat does not grant the interface to the account.
+	// The fields above hold for a token, and the waits for a ticket, too.
+	Ungranted bool
 	// InvalidToken says of a call with an access_token that this token is invalid.
 	InvalidToken bool
 }
@@ -117,6 +120,15 @@ var errcodes = map[int64]Errcode{
 	89507: {
 		Class: Refused, Wait: time.Hour, Reason: "IPBlocked",
 		Remedy: "The administrator refused {caller}: WeChat blocks it for 1 hour",
+	},
+
+	48001: {
+		Class: Refused, Wait: time.Hour, Reason: "RequestRejected", Ungranted: true,
+		Remedy: "WeChat does not grant this interface to the account: have the account verified (认证), or the interface granted, at " + console.Interfaces,
+	},
+	50001: { // the same, or the host is not that of the account's region
+		Class: Refused, Wait: time.Hour, Reason: "RequestRejected", Ungranted: true,
+		Remedy: "WeChat does not grant this interface to the account: have it granted at " + console.Interfaces + "; of an account registered overseas, see that --wechat-url is the host for it",
 	},
 
 	40243: {

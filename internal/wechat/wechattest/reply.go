@@ -83,6 +83,7 @@ const systemErrorNull = -1000
 // messages are the errmsg of the errcodes, as observed or, failing that, as
 // the tables of getAccessToken and getStableAccessToken put it.
 var messages = map[int]string{
+	-1000: "system error",
 	-1:    "system error",
 	40001: "invalid credential, access_token is invalid or not latest",
 	40002: "invalid grant_type",
@@ -102,6 +103,7 @@ var messages = map[int]string{
 	47001: "data format error",
 	48001: "api unauthorized",
 	48004: "api forbidden for irregularities, view detail on mp.weixin.qq.com",
+	50001: "user unauthorized",
 	50002: "user limited",
 	50004: "user not allow to use accesstoken, maybe for punishment",
 	50007: "account is frozen",
@@ -120,6 +122,8 @@ func message(code int, req *request) string {
 	switch {
 	case code == 40164:
 		return notAllowed(req)
+	case code == 61004:
+		return "access clientip is not registered requestIP: " + req.from.String()
 	case (code == 45009 || code == 40001) && req.classic():
 		return messages[code] + stableHint
 	}
