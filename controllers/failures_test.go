@@ -74,6 +74,8 @@ func TestFailures(t *testing.T) {
 		"WrongSecret40125": {code(40125, ""), "AppSecretInvalid", "Stalled", "reset it", 40125, "", hours(1, 1)},
 		"AppIDMissing":     {code(41002, ""), "RequestRejected", "Stalled", "check spec.appID", 41002, "", hours(1, 1)},
 		"SecretMissing":    {code(41004, ""), "RequestRejected", "Stalled", "check spec.appID", 41004, "", hours(1, 1)},
+		"NotPOST":          {code(43002, ""), "RequestRejected", "Stalled", "turns the POST into another request", 43002, "", minutes(5, 10, 20, 30, 30)},
+		"OldAddress":       {code(48017, ""), "RequestRejected", "Stalled", "hostAliases", 48017, "", minutes(5, 10, 20, 30, 30)},
 		"Ungranted":        {code(48001, ""), "RequestRejected", "Stalled", "接口权限与额度", 48001, "", hours(1, 1)},
 		"Overseas":         {code(50001, ""), "RequestRejected", "Stalled", "--wechat-url", 50001, "", hours(1, 1)},
 		"Platform":         {code(61024, ""), "RequestRejected", "Stalled", "third-party platform", 61024, "", hours(1, 1)},

@@ -72,7 +72,7 @@ const (
 	// ReasonAppSecretFrozen is errcode 40243.
 	ReasonAppSecretFrozen = "AppSecretFrozen"
 	// ReasonRequestRejected is an errcode that says the request is wrong for
-	// this account: 40002, 41002, 41004, 48001, 50001, 61024.
+	// this account: 40002, 41002, 41004, 43002, 48001, 48017, 50001, 61024.
 	ReasonRequestRejected = "RequestRejected"
 	// ReasonIPNotAllowed is errcode 40164 or 61004.
 	ReasonIPNotAllowed = "IPNotAllowed"

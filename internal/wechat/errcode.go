@@ -122,6 +122,15 @@ var errcodes = map[int64]Errcode{
 		Remedy: "The administrator refused {caller}: WeChat blocks it for 1 hour",
 	},
 
+	43002: { // require POST
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "RequestRejected",
+		Remedy: "Look for a gateway or a proxy on the way to WeChat that turns the POST into another request",
+	},
+	48017: { // the address that was called has been retired
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "RequestRejected",
+		Remedy: "Look for an old address of WeChat in hostAliases, a hosts file, a proxy or a firewall, and let DNS resolve the host of --wechat-url instead",
+	},
+
 	48001: {
 		Class: Refused, Wait: time.Hour, Reason: "RequestRejected", Ungranted: true,
 		Remedy: "WeChat does not grant this interface to the account: have the account verified (认证), or the interface granted, at " + console.Interfaces,

@@ -103,6 +103,7 @@ var messages = map[int]string{
 	47001: "data format error",
 	48001: "api unauthorized",
 	48004: "api forbidden for irregularities, view detail on mp.weixin.qq.com",
+	48017: "this ip of api.weixin.qq.com is retired", // the wording is not known
 	50001: "user unauthorized",
 	50002: "user limited",
 	50004: "user not allow to use accesstoken, maybe for punishment",
