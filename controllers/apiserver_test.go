@@ -99,8 +99,8 @@ func TestTheWholeWay(t *testing.T) {
 
 			s, wt := n.secret("shop"), n.token("shop")
 			value := string(s.Data["access_token"])
-			if len(value) != length || !fake.Alive(value) {
-				t.Errorf("token of %d bytes, alive %t", len(value), fake.Alive(value))
+			if len(value) != length || !fake.Valid(value) {
+				t.Errorf("token of %d bytes, alive %t", len(value), fake.Valid(value))
 			}
 			if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
 				t.Errorf("keys (-want +got):\n%s", diff)
@@ -136,14 +136,14 @@ func TestKubectlWaitIsRight(t *testing.T) {
 
 	n.create(weChatToken())
 	n.kubectl("wait", "--for=condition=Ready", "wxt/shop", "--timeout=60s")
-	if !fake.Alive(string(n.secret("shop").Data["access_token"])) {
+	if !fake.Valid(string(n.secret("shop").Data["access_token"])) {
 		t.Error("kubectl wait returned before there was a live token")
 	}
 
 	// A new spec: Ready of the old one does not count.
 	update(n, n.token("shop"), classic)
 	n.kubectl("wait", "--for=condition=Ready", "wxt/shop", "--timeout=60s")
-	if got := tokenIn(n.secret("shop")); got == nil || got.mode != v1alpha1.ModeClassic || !fake.Alive(got.value) {
+	if got := tokenIn(n.secret("shop")); got == nil || got.mode != v1alpha1.ModeClassic || !fake.Valid(got.value) {
 		t.Error("kubectl wait returned before the new spec had its token")
 	}
 
@@ -151,7 +151,7 @@ func TestKubectlWaitIsRight(t *testing.T) {
 	before := string(n.secret("shop").Data["access_token"])
 	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now", "--overwrite")
 	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
-	if got := string(n.secret("shop").Data["access_token"]); got == before || !fake.Alive(got) {
+	if got := string(n.secret("shop").Data["access_token"]); got == before || !fake.Valid(got) {
 		t.Error("kubectl wait returned before the Secret had the new token")
 	}
 

@@ -49,7 +49,7 @@ func forcedOutside(w *world) {
 }
 
 // killed makes WeChat refuse the token that it gives to whoever asks.
-func killed(w *world) { w.weChat.Kill(w.token()) }
+func killed(w *world) { w.weChat.Revoke(w.token()) }
 
 // The third rule: a server that finds its token dead gets a new one.
 func TestReportedDeadTokenIsReplaced(t *testing.T) {
@@ -85,7 +85,7 @@ func TestReportedDeadTokenIsReplaced(t *testing.T) {
 				before, report := w.weChat.Counts(testAppID), w.report()
 				w.change(reporting(report))
 				w.run(time.Second)
-				if !w.weChat.Alive(w.token()) {
+				if !w.weChat.Valid(w.token()) {
 					t.Errorf("%s\nthe token is still dead", tc.reason)
 				}
 				after := w.weChat.Counts(testAppID)
@@ -126,8 +126,8 @@ func TestNewbornDeadTokenIsAskedForPlainly(t *testing.T) {
 			t.Errorf("%d forced calls before the free one", got)
 		}
 		w.run(time.Second)
-		if got := w.weChat.Counts(testAppID); got.Forced != 1 || got.Stable.Calls != 3 || !w.weChat.Alive(w.token()) {
-			t.Errorf("%d calls, %d of them forced, alive %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Alive(w.token()))
+		if got := w.weChat.Counts(testAppID); got.Forced != 1 || got.Stable.Calls != 3 || !w.weChat.Valid(w.token()) {
+			t.Errorf("%d calls, %d of them forced, alive %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Valid(w.token()))
 		}
 	})
 }
@@ -150,8 +150,8 @@ func TestLostAnswerForADeadTokenIsAskedForPlainly(t *testing.T) {
 		w.change(reporting(w.report()))
 		w.run(10 * time.Second)
 		c := w.weChat.Counts(testAppID)
-		if c.Forced != 1 || c.Stable.Calls != 4 || !w.weChat.Alive(w.token()) {
-			t.Errorf("%d calls, %d of them forced, alive %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Alive(w.token()))
+		if c.Forced != 1 || c.Stable.Calls != 4 || !w.weChat.Valid(w.token()) {
+			t.Errorf("%d calls, %d of them forced, alive %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Valid(w.token()))
 		}
 		if got := len(tokenIn(w.secret("shop")).forced); got != 1 {
 			t.Errorf("the Secret counts %d forced calls, want 1", got)
@@ -271,7 +271,7 @@ func TestReportsOfOneAccountCoalesce(t *testing.T) {
 				}
 				for i := range n - 1 {
 					name := fmt.Sprint("shop", i)
-					if string(w.secret(name).Data["access_token"]) != w.token() || !w.weChat.Alive(w.token()) {
+					if string(w.secret(name).Data["access_token"]) != w.token() || !w.weChat.Valid(w.token()) {
 						t.Errorf("%s does not share the live token", name)
 					}
 					if got := w.get(name).Status.LastHandledDeadToken; !strings.HasPrefix(got, report) {
@@ -368,12 +368,12 @@ func TestReportWaitEndsWithANewOne(t *testing.T) {
 				killed(w)
 				w.change(reporting(w.report()))
 				w.run(time.Minute)
-				if w.weChat.Alive(w.token()) || w.weChat.Counts(testAppID).Business.Calls != 1 {
+				if w.weChat.Valid(w.token()) || w.weChat.Counts(testAppID).Business.Calls != 1 {
 					t.Fatal("the operator does not wait")
 				}
 				change(w)
 				w.run(time.Second)
-				if !w.weChat.Alive(w.token()) {
+				if !w.weChat.Valid(w.token()) {
 					t.Error("the token is still dead")
 				}
 			})
@@ -391,7 +391,7 @@ func TestDeathsAreBudgeted(t *testing.T) {
 			killed(w)
 			w.change(reporting(w.report()))
 			w.run(time.Minute)
-			if !w.weChat.Alive(w.token()) {
+			if !w.weChat.Valid(w.token()) {
 				t.Fatal("the token is dead a minute after the report")
 			}
 		}
@@ -407,7 +407,7 @@ func TestDeathsAreBudgeted(t *testing.T) {
 		}
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonRefreshBudgetExhausted)
 		w.run(24 * time.Hour)
-		if !w.weChat.Alive(w.token()) {
+		if !w.weChat.Valid(w.token()) {
 			t.Error("WeChat would force another token by now, and the Secret has the dead one")
 		}
 	})
@@ -425,7 +425,7 @@ func TestProbeReplacesADeadToken(t *testing.T) {
 				}
 				killed(w)
 				w.run(67 * time.Second)
-				if !w.weChat.Alive(w.token()) {
+				if !w.weChat.Valid(w.token()) {
 					t.Error("the token is dead after a probe's time")
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
@@ -493,7 +493,7 @@ func TestWarOverAClassicToken(t *testing.T) {
 			t.Errorf("%d calls in a day, WeChat allows %d", got, classicPerDay)
 		}
 		w.run(10 * time.Minute)
-		if !w.weChat.Alive(w.token()) {
+		if !w.weChat.Valid(w.token()) {
 			t.Errorf("the token is dead after the war; Ready = %s", w.ready().Message)
 		}
 	})
@@ -513,7 +513,7 @@ func TestSuspendedTellsTheEndOfItsToken(t *testing.T) {
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
 		w.run(5 * time.Minute)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
-		if w.token() != token || w.weChat.Alive(token) {
+		if w.token() != token || w.weChat.Valid(token) {
 			t.Error("the test is wrong: the token should be dead, and untouched")
 		}
 		w.restart()

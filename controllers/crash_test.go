@@ -138,7 +138,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						for _, name := range tc.wantAlike {
 							s := w.secret(name)
 							switch {
-							case s == nil || !w.weChat.Alive(string(s.Data["access_token"])):
+							case s == nil || !w.weChat.Valid(string(s.Data["access_token"])):
 								t.Errorf("Secret %s holds no live token", name)
 							case string(s.Data["access_token"]) != string(w.secret(tc.wantAlike[0]).Data["access_token"]):
 								t.Errorf("Secret %s holds another token than %s", name, tc.wantAlike[0])
@@ -146,7 +146,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(tokenIn(s).forced), forced)
 							}
 							for _, key := range []string{"jsapi_ticket", "wx_card_ticket"} {
-								if tc.tickets && (!w.weChat.TicketAlive(w.ticket(name, key)) || w.ticket(name, key) != w.ticket(tc.wantAlike[0], key)) {
+								if tc.tickets && (!w.weChat.TicketValid(w.ticket(name, key)) || w.ticket(name, key) != w.ticket(tc.wantAlike[0], key)) {
 									t.Errorf("Secret %s holds no %s that works, or another than %s", name, key, tc.wantAlike[0])
 								}
 							}

@@ -313,7 +313,7 @@ func TestWaitsAreShortAfterTheTokensDeath(t *testing.T) {
 				w.run(time.Until(w.get("shop").Status.ExpirationTime.Time) + 10*time.Second)
 				w.weChat.ClearFaults()
 				w.run(13 * time.Second) // with the tenth that spreads the calls
-				if !w.weChat.Alive(w.token()) {
+				if !w.weChat.Valid(w.token()) {
 					t.Error("WeChat has been back for longer than the token was dead, and was not asked")
 				}
 			})

@@ -26,7 +26,7 @@ func TestBumpBringsANewToken(t *testing.T) {
 				token, calls, secrets, statuses := w.token(), w.calls(), w.secretWrites, w.statusWrites
 				w.change(bumped("2026-11-22T10:00:00Z"))
 				w.run(time.Second)
-				if w.token() == token || !w.weChat.Alive(w.token()) {
+				if w.token() == token || !w.weChat.Valid(w.token()) {
 					t.Error("the Secret has no new live token")
 				}
 				if got := w.get("shop").Status.LastHandledRefreshAt; got != "2026-11-22T10:00:00Z" {
@@ -225,7 +225,7 @@ func TestForcedRefreshSurvivesACrash(t *testing.T) {
 				token, before := w.token(), w.weChat.Counts(testAppID)
 				tc.crash(w)
 				w.run(time.Minute)
-				if w.token() == token || !w.weChat.Alive(w.token()) {
+				if w.token() == token || !w.weChat.Valid(w.token()) {
 					t.Errorf("%s\nthe Secret has no new live token", tc.reason)
 				}
 				if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" {

@@ -49,7 +49,7 @@ func TestNamespacesShareAToken(t *testing.T) {
 		"Reported": {
 			replace: func(fake *wechattest.Server, in []*namespace) {
 				token := string(in[2].secret("shop").Data["access_token"])
-				fake.Kill(token)
+				fake.Revoke(token)
 				update(in[2], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, reporting(fingerprint(token)))
 			},
 			calls: map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2, v1alpha1.ModeClassic: 1}, // the plain one first: it is free
@@ -87,7 +87,7 @@ func TestNamespacesShareAToken(t *testing.T) {
 					t.Helper()
 					eventually(t, "all share one live token", func() error {
 						token = string(in[0].secretOrNone("shop").Data["access_token"])
-						if token == "" || token == old || !fake.Alive(token) {
+						if token == "" || token == old || !fake.Valid(token) {
 							return errors.New("the first has no new live token")
 						}
 						for i, n := range in {

@@ -64,7 +64,7 @@ func TestAllSecretsFollowAfterACrash(t *testing.T) {
 				w.refuse = nil
 				w.run(10 * time.Minute)
 				for _, s := range []string{"shop", "other"} {
-					if !w.weChat.Alive(string(w.secret(s).Data["access_token"])) {
+					if !w.weChat.Valid(string(w.secret(s).Data["access_token"])) {
 						t.Errorf("Secret %s holds a dead token 10 minutes after", s)
 					}
 				}
@@ -86,7 +86,7 @@ func TestResumedTakesTheNewestToken(t *testing.T) {
 		w.run(time.Second)
 		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
 		w.run(time.Minute)
-		if !w.weChat.Alive(w.token()) {
+		if !w.weChat.Valid(w.token()) {
 			t.Errorf("dead token, Ready = %s", w.ready().Status)
 		}
 	})
@@ -159,7 +159,7 @@ func TestStartingOperatorReadsTheSiblingsFirst(t *testing.T) {
 				if shared := s != nil && string(s.Data["access_token"]) == w.token(); shared != (tc.calls == 0) {
 					t.Errorf("%s\nshared: %t", tc.reason, shared)
 				}
-				if !w.weChat.Alive(w.token()) {
+				if !w.weChat.Valid(w.token()) {
 					t.Errorf("%s\nthe first one's token is dead", tc.reason)
 				}
 			})
@@ -282,7 +282,7 @@ func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
 		if got := w.weChat.Counts(testAppID).Forced; got != forcedPerDay {
 			t.Errorf("%d forced calls, want %d", got, forcedPerDay)
 		}
-		if !w.weChat.Alive(string(w.secret("b").Data["access_token"])) {
+		if !w.weChat.Valid(string(w.secret("b").Data["access_token"])) {
 			t.Error("b has no live token")
 		}
 	})
@@ -325,7 +325,7 @@ func TestModesDoNotMix(t *testing.T) {
 		w.run(4 * time.Hour)
 		for name, mode := range map[string]string{"shop": "Stable", "b": "Classic"} {
 			s := w.secret(name)
-			if got := s.Annotations[annotationMode]; got != mode || !w.weChat.Alive(string(s.Data["access_token"])) {
+			if got := s.Annotations[annotationMode]; got != mode || !w.weChat.Valid(string(s.Data["access_token"])) {
 				t.Errorf("Secret %s of mode %s, want %s and alive", name, got, mode)
 			}
 		}

@@ -394,8 +394,8 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 			if diff := cmp.Diff(before[name], secret.Data); diff != "" {
 				t.Errorf("%s has changed the Secret (-before +after):\n%s", name, diff)
 			}
-			if c := s.ready(name); c.Status != metav1.ConditionTrue || !s.weChat.Alive(string(secret.Data["access_token"])) {
-				t.Errorf("%s: Ready=%s, token alive %t", name, c.Status, s.weChat.Alive(string(secret.Data["access_token"])))
+			if c := s.ready(name); c.Status != metav1.ConditionTrue || !s.weChat.Valid(string(secret.Data["access_token"])) {
+				t.Errorf("%s: Ready=%s, token alive %t", name, c.Status, s.weChat.Valid(string(secret.Data["access_token"])))
 			}
 		}
 	}
@@ -643,7 +643,7 @@ func TestStory23BusyForHours(t *testing.T) {
 	}
 	s.weChat.ClearFaults()
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	if got := s.inSecret("shop"); !s.weChat.Alive(got) {
+	if got := s.inSecret("shop"); !s.weChat.Valid(got) {
 		t.Error("the token is dead")
 	}
 }

@@ -191,11 +191,11 @@ func TestStory10TokenDiesEarly(t *testing.T) {
 			s.create(appSecret(testAppSecret), weChatToken(tc.mode, probing(tc.probe)))
 			c := s.consume("shop", tc.reports)
 			c.uses(1)
-			s.weChat.Kill(s.inSecret("shop"))
+			s.weChat.Revoke(s.inSecret("shop"))
 			c.uses(2)
 			c.isFine()
 			s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
-			if !s.weChat.Alive(s.inSecret("shop")) {
+			if !s.weChat.Valid(s.inSecret("shop")) {
 				t.Errorf("%s\nthe token is dead", tc.reason)
 			}
 		})
@@ -223,13 +223,13 @@ func TestStory11SameDeadTokenAgain(t *testing.T) {
 	}
 
 	token := s.inSecret("shop")
-	s.weChat.Kill(token)
+	s.weChat.Revoke(token)
 	for i := range 20 {
 		report(token, fmt.Sprint(i))
 	}
 	handled("@19")
 	got := s.weChat.Counts(testAppID)
-	if s.inSecret("shop") == token || !s.weChat.Alive(s.inSecret("shop")) {
+	if s.inSecret("shop") == token || !s.weChat.Valid(s.inSecret("shop")) {
 		t.Error("the token is dead")
 	}
 	if plain := got.Stable.Calls - got.Forced; got.Forced != 1 || plain != 2 {
@@ -332,7 +332,7 @@ func TestStory14TicketExpiresInLies(t *testing.T) {
 			return err
 		}
 		ticket, until := string(secret.Data["jsapi_ticket"]), string(secret.Data["jsapi_ticket_expires_at"])
-		if !s.weChat.TicketAlive(ticket) {
+		if !s.weChat.TicketValid(ticket) {
 			t.Errorf("the ticket in the Secret does not work")
 		}
 		if end, err := time.Parse(time.RFC3339, until); err != nil || end.After(s.weChat.TicketEnd(ticket)) {
@@ -381,7 +381,7 @@ func TestStory15ClockSkewAndLatency(t *testing.T) {
 		s.writeToken("shop", issued{obtained: ahead, expires: ahead.Add(2 * time.Hour)})
 		stop := s.operate(s.url)
 		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-		if got := tokenIn(s.secret("shop")); got.ahead(time.Now()) || !s.weChat.Alive(got.value) {
+		if got := tokenIn(s.secret("shop")); got.ahead(time.Now()) || !s.weChat.Valid(got.value) {
 			t.Errorf("a token obtained at %s, in the future, is believed", got.obtained)
 		}
 		stop()
@@ -591,8 +591,8 @@ func TestStory25LockBreaks(t *testing.T) {
 		c.isFine()
 		time.Sleep(2 * time.Second) // for a write of the one that was stopped
 		c.isFine()
-		if got := s.calls(); got > 5 || !s.weChat.Alive(s.inSecret("shop")) {
-			t.Errorf("%d calls, token alive %t; want it alive after a few", got, s.weChat.Alive(s.inSecret("shop")))
+		if got := s.calls(); got > 5 || !s.weChat.Valid(s.inSecret("shop")) {
+			t.Errorf("%d calls, token alive %t; want it alive after a few", got, s.weChat.Valid(s.inSecret("shop")))
 		}
 	})
 }

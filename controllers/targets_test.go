@@ -185,8 +185,8 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 					t.Errorf("%s\nlabels (-want +got):\n%s", tc.reason, diff)
 				}
 				got := tokenIn(s)
-				if !got.serves(w.get("shop")) || !w.weChat.Alive(got.value) || (got.value == token) != (tc.calls == 0) {
-					t.Errorf("%s\ntoken changed %t, alive %t", tc.reason, got.value != token, w.weChat.Alive(got.value))
+				if !got.serves(w.get("shop")) || !w.weChat.Valid(got.value) || (got.value == token) != (tc.calls == 0) {
+					t.Errorf("%s\ntoken changed %t, alive %t", tc.reason, got.value != token, w.weChat.Valid(got.value))
 				}
 				if w.calls()-calls != tc.calls {
 					t.Errorf("%s\n%d calls, want %d", tc.reason, w.calls()-calls, tc.calls)
@@ -473,7 +473,7 @@ func TestForgedTokenIsReplaced(t *testing.T) {
 		w.restart()
 		w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = []byte(strings.Repeat("x", len(w.token()))) })
 		w.run(repairPause + time.Second)
-		if !w.weChat.Alive(w.token()) {
+		if !w.weChat.Valid(w.token()) {
 			t.Error("the forged token is still there")
 		}
 	})

@@ -58,7 +58,7 @@ func (w *world) sign(d, pause time.Duration, keys ...string) {
 			value, until := w.ticket("shop", key), w.ticket("shop", key+"_expires_at")
 			trusted, err := time.Parse(time.RFC3339, until)
 			switch works := w.weChat.TicketEnd(value); {
-			case !w.weChat.TicketAlive(value):
+			case !w.weChat.TicketValid(value):
 				w.t.Errorf("at %s: the %s does not work", time.Now().Format(time.TimeOnly), key)
 			case err != nil || trusted.After(works):
 				w.t.Errorf("at %s: the %s is trusted until %s and works until %s (%v)", time.Now().Format(time.TimeOnly), key, until, works.Format(time.TimeOnly), err)
@@ -193,7 +193,7 @@ func TestTicketsAreShared(t *testing.T) {
 				t.Errorf("keys of %s (-want +got):\n%s", secret, diff)
 			}
 		}
-		if w.ticket("b", "jsapi_ticket") != w.ticket("shop", "jsapi_ticket") || !w.weChat.TicketAlive(w.ticket("b", "jsapi_ticket")) {
+		if w.ticket("b", "jsapi_ticket") != w.ticket("shop", "jsapi_ticket") || !w.weChat.TicketValid(w.ticket("b", "jsapi_ticket")) {
 			t.Error("the Secrets of one account have different tickets")
 		}
 	})
@@ -408,7 +408,7 @@ func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 				tc.start(w)
 				w.run(time.Minute)
 				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
-				if !w.weChat.TicketAlive(w.ticket("shop", "jsapi_ticket")) {
+				if !w.weChat.TicketValid(w.ticket("shop", "jsapi_ticket")) {
 					t.Error("the ticket does not work")
 				}
 			})
@@ -427,7 +427,7 @@ func TestTicketCallFindsADeadToken(t *testing.T) {
 				killed(w)
 				dead := w.token()
 				w.run(11 * time.Minute)
-				if w.token() == dead || !w.weChat.Alive(w.token()) {
+				if w.token() == dead || !w.weChat.Valid(w.token()) {
 					t.Fatal("the dead token is still there")
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
@@ -467,7 +467,7 @@ func TestTicketsAreTheAppIDs(t *testing.T) {
 		}
 		w.weChat.ClearFaults(hang)
 		w.run(2 * time.Minute)
-		if got := w.ticket("shop", "jsapi_ticket"); got == value || !w.weChat.TicketAlive(got) {
+		if got := w.ticket("shop", "jsapi_ticket"); got == value || !w.weChat.TicketValid(got) {
 			t.Error("the new appid has no ticket")
 		}
 	})

@@ -448,7 +448,7 @@ func (w *world) consume(d, pause time.Duration) (dead int) {
 	w.t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		w.run(pause)
-		if !w.weChat.Alive(w.token()) {
+		if !w.weChat.Valid(w.token()) {
 			dead++
 		}
 	}

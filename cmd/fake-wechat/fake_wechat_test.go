@@ -254,7 +254,7 @@ func TestLogHasALineForEveryCallAndNoSecret(t *testing.T) {
 	for _, part := range []string{
 		"endpoint=classic appid=" + appID + " from=127.0.0.1 status=200 errcode=0 rotated=true",
 		"endpoint=business appid=" + appID + " from=127.0.0.1 status=200 errcode=0\n",
-		"errcode=40001 deadToken=true",
+		"errcode=40001 invalidToken=true",
 		`endpoint=classic appid="" from=127.0.0.1 status=200 errcode=40013`,
 	} {
 		if !strings.Contains(log, part) {

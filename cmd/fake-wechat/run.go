@@ -75,8 +75,8 @@ func logCall(log *slog.Logger, c wechattest.Call) {
 	if c.Rotated {
 		attrs = append(attrs, slog.Bool("rotated", true))
 	}
-	if c.DeadToken {
-		attrs = append(attrs, slog.Bool("deadToken", true))
+	if c.InvalidToken {
+		attrs = append(attrs, slog.Bool("invalidToken", true))
 	}
 	if c.Fault != "" {
 		attrs = append(attrs, slog.String("fault", string(c.Fault)))

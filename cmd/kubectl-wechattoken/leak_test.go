@@ -19,17 +19,17 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 	if w.token("shop") != leaked {
 		t.Fatal("it did something without a word of a person")
 	}
-	if !w.fake.Alive(leaked) {
+	if !w.fake.Valid(leaked) {
 		t.Fatal("the leaked token was dead before")
 	}
 	// Somebody on call, who may not read Secrets.
 	got := w.runAs(w.person("wechattoken-refresher"), "leak", "shop", "--yes")
 	got.wants(t, 0, "How many forced refreshes are left is unknown", "Step 1 of 2 is done", "WeChat wants 30s between", "RefreshDeferred",
 		"Step 2 of 2 is done", "the leaked token "+fingerprint+" is dead since", "If the AppSecret may have leaked", "Secret shop-app")
-	if w.fake.Alive(leaked) {
+	if w.fake.Valid(leaked) {
 		t.Error("the leaked token lives")
 	}
-	if now := w.token("shop"); now == leaked || !w.fake.Alive(now) {
+	if now := w.token("shop"); now == leaked || !w.fake.Valid(now) {
 		t.Error("the Secret holds no live token")
 	}
 	if got := w.fake.Counts(w.get("shop").Spec.AppID).Forced; got != 2 {
@@ -45,7 +45,7 @@ func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
 	w.awaitReady("shop")
 	leaked := w.token("shop")
 	w.run("refresh", "shop", "--wait").wants(t, 0)
-	if !w.fake.Alive(leaked) {
+	if !w.fake.Valid(leaked) {
 		t.Error("the leaked token is dead after one refresh")
 	}
 }

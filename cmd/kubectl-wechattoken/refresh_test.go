@@ -54,11 +54,11 @@ func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
 	w.create("killed", v1alpha1.ModeStable)
 	w.awaitReady("killed")
 	old := w.token("killed")
-	if !w.fake.Kill(old) {
+	if !w.fake.Revoke(old) {
 		t.Fatal("the fake does not know the token")
 	}
 	w.run("refresh", "killed", "--if-dead").wants(t, 0, "was dead, and has been replaced")
-	if now := w.token("killed"); now == old || !w.fake.Alive(now) {
+	if now := w.token("killed"); now == old || !w.fake.Valid(now) {
 		t.Error("the dead token was not replaced by a live one")
 	}
 }

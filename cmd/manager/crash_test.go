@@ -113,7 +113,7 @@ func askForRefresh(_ *testing.T, tr *trial, _ *wechattest.Server) {
 // endAndReport ends the token of shop, and reports that.
 func endAndReport(t *testing.T, tr *trial, fake *wechattest.Server) {
 	t.Helper()
-	if !fake.Kill(tr.before) {
+	if !fake.Revoke(tr.before) {
 		t.Fatalf("%s: the token was dead already", tr)
 	}
 	tr.ns.annotateShop(v1alpha1.AnnotationDeadToken, fingerprint(tr.before)+"@now")
@@ -403,7 +403,7 @@ func (tr *trial) checkAlive(t *testing.T, fake *wechattest.Server, when string) 
 		t.Fatal(err)
 	}
 	for secret, token := range tokens {
-		if !fake.Alive(token) {
+		if !fake.Valid(token) {
 			t.Errorf("%s: Secret %s holds a dead token %s", tr, secret, when)
 		}
 	}

@@ -357,7 +357,7 @@ func (f frozen) consume(t *testing.T) *consumer {
 				return
 			}
 			token := tokens["shop"]
-			if !f.fake.Alive(token) {
+			if !f.fake.Valid(token) {
 				c.dead = append(c.dead, time.Now().Format(time.TimeOnly))
 			}
 			if !slices.Contains(c.seen, token) {
@@ -447,14 +447,14 @@ func processedLate(t *testing.T) {
 		if f.token(t) != token {
 			t.Fatal("the Secret holds another token")
 		}
-		if f.fake.Alive(token) {
+		if f.fake.Valid(token) {
 			return errors.New("it lives")
 		}
 		return nil
 	})
 	f.ns.annotateShop(v1alpha1.AnnotationDeadToken, fingerprint(token))
 	eventually(t, "a live token after the report", func() error {
-		if !f.fake.Alive(f.token(t)) {
+		if !f.fake.Valid(f.token(t)) {
 			return errors.New("a dead one")
 		}
 		return nil

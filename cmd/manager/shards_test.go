@@ -375,7 +375,7 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 	before := ns.state(there)
 	ns.bump(here)
 	ns.awaitRefreshed(here)
-	if token(here) == old || a.fake.Alive(old) {
+	if token(here) == old || a.fake.Valid(old) {
 		t.Error("the refresh was not forced")
 	}
 	if diff := cmp.Diff(before, ns.state(there)); diff != "" {
@@ -390,7 +390,7 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 		}
 		return nil
 	})
-	if !a.fake.Alive(token(here)) || a.fake.Counts(here.appID).Forced != 1 {
+	if !a.fake.Valid(token(here)) || a.fake.Counts(here.appID).Forced != 1 {
 		t.Error("the two shards kill each other's tokens")
 	}
 }

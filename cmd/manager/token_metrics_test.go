@@ -177,7 +177,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	})
 
 	// A token that dies early, which a consumer reports.
-	fake.Kill(string(ns.secret(dying.name).Data["access_token"]))
+	fake.Revoke(string(ns.secret(dying.name).Data["access_token"]))
 	ns.kubectl("annotate", "wxt", dying.name, v1alpha1.AnnotationDeadToken+"="+ns.weChatTokens()[dying.name].Status.TokenFingerprint)
 	leader.awaitTold("a report", func() map[string]float64 {
 		want := ns.statusAs(dying, v1alpha1.ReasonTokenDiedEarly)

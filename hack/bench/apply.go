@@ -124,7 +124,7 @@ func (w *world) fill(ctx context.Context, p *progress) (time.Duration, error) {
 // alive says whether WeChat accepts the tokens that were seen.
 func (w *world) alive(seen map[string]change) error {
 	for key, c := range seen {
-		if !w.weChat.Alive(c.token) {
+		if !w.weChat.Valid(c.token) {
 			return fmt.Errorf("the Secret %s holds a token that WeChat does not accept", key)
 		}
 	}

@@ -320,7 +320,7 @@ func (r *run) endOutside(ctx context.Context, t target, e event) error {
 		r.weChat.Rotate(t.account.appID)
 		ended.at = time.Now().Add(r.pace.overlap)
 	} else {
-		if !r.weChat.Kill(token.value) {
+		if !r.weChat.Revoke(token.value) {
 			return nil // it was dead already
 		}
 		ended.at = time.Now()

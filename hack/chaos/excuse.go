@@ -201,7 +201,7 @@ func (l *ledger) checksOf(token string) []*call {
 func (l *ledger) waits(a account, calls []*call) []span {
 	var all []span
 	for i, c := range calls {
-		if c.good() || (c.Endpoint == wechattest.Business && c.answered && (c.Errcode == 0 || c.DeadToken)) {
+		if c.good() || (c.Endpoint == wechattest.Business && c.answered && (c.Errcode == 0 || c.InvalidToken)) {
 			all = append(all, span{c.begun, c.ended, "a call took long"})
 			continue
 		}

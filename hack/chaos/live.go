@@ -118,7 +118,7 @@ func (r *run) ill(ctx context.Context) ([]string, error) {
 		switch {
 		case !ready[t.key()]:
 			ill = append(ill, fmt.Sprintf("%s is not Ready: %s", t.key(), why[t.key()]))
-		case !r.weChat.Alive(token.value):
+		case !r.weChat.Valid(token.value):
 			ill = append(ill, t.key()+" is Ready with a dead token")
 		}
 	}

@@ -274,7 +274,7 @@ func (d *demo) sumUp(ctx context.Context) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	d.checkf(seen.dead == 0 && c.DeadTokens == 0, "no call was ever made with a dead token")
+	d.checkf(seen.dead == 0 && c.InvalidTokens == 0, "no call was ever made with a dead token")
 	d.checkf(seen.tokens == c.Stable.Rotations, "every token that WeChat made reached the consumer")
 	if len(d.wrong) > 0 {
 		return fmt.Errorf("not as it should be: %s", strings.Join(d.wrong, "; "))

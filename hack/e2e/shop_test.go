@@ -306,10 +306,10 @@ func (s *shop) noDeadToken(t *testing.T) {
 		}
 	}
 	counts := s.stats(t, s.appID())
-	if counts.DeadTokens != 0 || counts.Business.OK == 0 {
-		t.Errorf("WeChat has counted %d calls with a live token and %d with a dead one, want 0 of these", counts.Business.OK, counts.DeadTokens)
+	if counts.InvalidTokens != 0 || counts.Business.OK == 0 {
+		t.Errorf("WeChat has counted %d calls with a live token and %d with a dead one, want 0 of these", counts.Business.OK, counts.InvalidTokens)
 	}
-	t.Logf("%d tokens, %d calls with a live one and %d with a dead one", len(tokens), counts.Business.OK, counts.DeadTokens)
+	t.Logf("%d tokens, %d calls with a live one and %d with a dead one", len(tokens), counts.Business.OK, counts.InvalidTokens)
 
 	var file appsv1.Deployment
 	if err := s.Get(t.Context(), client.ObjectKey{Namespace: shopNamespace, Name: "shop-file"}, &file); err != nil {

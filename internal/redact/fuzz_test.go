@@ -77,7 +77,7 @@ func visible(s string, secrets ...string) string {
 }
 
 // shows reports whether s shows the secret in a form that people or programs
-// write. What the mask itself is made of tells nothing.
+// write. What the mask itself is made of reveals nothing.
 func shows(s, secret string) bool {
 	for _, form := range []string{
 		secret, url.QueryEscape(secret), url.PathEscape(secret),

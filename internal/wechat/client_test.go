@@ -54,8 +54,8 @@ func TestTokensOfAnyLengthArrive(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(got.Value) != length || !s.Alive(got.Value) {
-					t.Errorf("got a token of %d bytes, valid %t; want %d bytes, valid", len(got.Value), s.Alive(got.Value), length)
+				if len(got.Value) != length || !s.Valid(got.Value) {
+					t.Errorf("got a token of %d bytes, valid %t; want %d bytes, valid", len(got.Value), s.Valid(got.Value), length)
 				}
 				if got.Life <= 7100*time.Second || got.Life > 7200*time.Second {
 					t.Errorf("life = %s, want what WeChat said: 7200 s", got.Life)

@@ -31,7 +31,7 @@ type Errcode struct {
 	Class Class
 
 	// Wait is how long to wait after the first failure. It is zero where the
-	// class alone decides: Transient and MinuteQuota.
+	// class decides: Transient and MinuteQuota.
 	Wait time.Duration
 	// Longest bounds the wait, which doubles with each failure in a row. Zero
 	// means Wait each time.

@@ -25,7 +25,7 @@ func TestTicketsArrive(t *testing.T) {
 	seen := map[string]bool{}
 	for _, kind := range []string{"jsapi", "wx_card"} {
 		got, err := c.Ticket(t.Context(), token, kind)
-		if err != nil || !s.TicketAlive(got.Value) || got.Life != 7200*time.Second || seen[got.Value] {
+		if err != nil || !s.TicketValid(got.Value) || got.Life != 7200*time.Second || seen[got.Value] {
 			t.Errorf("%s: got a ticket of %s, %v", kind, got.Life, err)
 		}
 		seen[got.Value] = true

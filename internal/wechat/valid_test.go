@@ -53,7 +53,7 @@ func TestValidFollowsTheToken(t *testing.T) {
 		"Revoked": {"A token can become invalid early.", func(t *testing.T, s *wechattest.Server, c *wechat.Client) string {
 			t.Helper()
 			old := stableToken(t, nil, c)
-			s.Kill(old)
+			s.Revoke(old)
 			return old
 		}, false},
 		"Unknown": {"A token that nobody made is invalid.", func(*testing.T, *wechattest.Server, *wechat.Client) string {

@@ -82,7 +82,7 @@ func TestSDKFollowsTheFile(t *testing.T) {
 	if _, err := account.GetBasic().GetAPIDomainIP(); err != nil {
 		t.Fatal(err)
 	}
-	weChat.Kill(first)
+	weChat.Revoke(first)
 	if _, err := account.GetBasic().GetAPIDomainIP(); err == nil || !strings.Contains(err.Error(), "40001") {
 		t.Errorf("with a dead token: got %v, want 40001", err)
 	}

@@ -31,8 +31,8 @@ and is governed by
                                               adds an account, which needs a secret, or changes
                                               what is given; "allowIPs":[] follows the server's list
   POST   /fake/accounts/A/rotate              as if somebody outside called /cgi-bin/token
-  POST   /fake/kill                           {"token":"T"} ends a token before its time
-  POST   /fake/ticket                         {"ticket":"T"} answers {"alive":true} if what is
+  POST   /fake/kill                           {"token":"T"} revokes a token before its time
+  POST   /fake/ticket                         {"ticket":"T"} answers {"valid":true} if what is
                                               signed with it now is taken
   PUT    /fake/clock                          {"ahead":"-90s"} sets the clock that the answers show,
                                               in the header Date and the rid, ahead or behind
@@ -57,7 +57,7 @@ Kinds. Before the call is processed:
 After the call is processed, new token and all:
   truncated                                   half of the answer
   badttl     "expiresIn":0                    that expires_in
-  lost                                        the TCP connection is reset in place of an answer
+  lost                                        the TCP connection is reset instead of an answer
   slow       "delay":"2s"                     the answer, that much later
   textplain                                   the answer as text/plain
 `
@@ -68,7 +68,7 @@ func (s *Server) routeAdmin() {
 		"GET /fake/accounts":                 s.getAccounts,
 		"PUT /fake/accounts/{appid}":         s.putAccount,
 		"POST /fake/accounts/{appid}/rotate": s.postRotate,
-		"POST /fake/kill":                    s.postKill,
+		"POST /fake/kill":                    s.postRevoke,
 		"POST /fake/ticket":                  s.postTicket,
 		"PUT /fake/clock":                    s.putClock,
 		"GET /fake/faults":                   s.getFaults,
@@ -137,7 +137,7 @@ type tokenState struct {
 	// Fingerprint is the first 16 hex digits of the token's SHA-256.
 	Fingerprint string    `json:"fingerprint"`
 	ExpiresAt   time.Time `json:"expiresAt"`
-	Alive       bool      `json:"alive"`
+	Valid       bool      `json:"valid"`
 }
 
 func (s *Server) getAccounts(*http.Request) (any, error) {
@@ -174,7 +174,7 @@ func (t *token) state(now time.Time) *tokenState {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(t.value))
-	return &tokenState{Fingerprint: hex.EncodeToString(sum[:8]), ExpiresAt: t.expires.UTC(), Alive: t.alive(now)}
+	return &tokenState{Fingerprint: hex.EncodeToString(sum[:8]), ExpiresAt: t.expires.UTC(), Valid: t.valid(now)}
 }
 
 func (s *Server) putAccount(r *http.Request) (any, error) {
@@ -211,15 +211,15 @@ func (s *Server) postRotate(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-func (s *Server) postKill(r *http.Request) (any, error) {
+func (s *Server) postRevoke(r *http.Request) (any, error) {
 	var in struct {
 		Token string `json:"token"`
 	}
 	if err := decode(r, &in); err != nil {
 		return nil, err
 	}
-	if !s.Kill(in.Token) {
-		return nil, fmt.Errorf("token that is alive: %w", errNotFound)
+	if !s.Revoke(in.Token) {
+		return nil, fmt.Errorf("valid token: %w", errNotFound)
 	}
 	return nil, nil
 }
@@ -232,8 +232,8 @@ func (s *Server) postTicket(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return struct {
-		Alive bool `json:"alive"`
-	}{s.TicketAlive(in.Ticket)}, nil
+		Valid bool `json:"valid"`
+	}{s.TicketValid(in.Ticket)}, nil
 }
 
 func (s *Server) putClock(r *http.Request) (any, error) {

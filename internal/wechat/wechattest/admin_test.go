@@ -51,8 +51,8 @@ func TestAdminGoverns(t *testing.T) {
 			reason: "There must be an account.",
 			method: "POST", path: "/fake/accounts/" + other + "/rotate", status: 404,
 		},
-		"KillNobody": {
-			reason: "A token that is not alive can not be killed.",
+		"RevokeNobody": {
+			reason: "A token that is not valid cannot be revoked.",
 			method: "POST", path: "/fake/kill", body: `{"token":"x"}`, status: 404,
 		},
 		"Fault": {
@@ -63,7 +63,7 @@ func TestAdminGoverns(t *testing.T) {
 			},
 		},
 		"BusinessFault": {
-			reason: "A check of a token can fail alone.",
+			reason: "A check can be the only call that fails.",
 			method: "POST", path: "/fake/faults", body: `{"kind":"errcode","code":-1,"endpoint":"business"}`, status: 200,
 			check: func(_ *wechattest.Server, c client) bool {
 				token := c.stable()
@@ -71,7 +71,7 @@ func TestAdminGoverns(t *testing.T) {
 			},
 		},
 		"TicketFault": {
-			reason: "A call for a ticket can fail alone.",
+			reason: "A call for a ticket can be the only one that fails.",
 			method: "POST", path: "/fake/faults", body: `{"kind":"errcode","code":48001,"endpoint":"ticket"}`, status: 200,
 			check: func(_ *wechattest.Server, c client) bool {
 				token := c.stable()
@@ -116,21 +116,21 @@ func TestAdminGoverns(t *testing.T) {
 	}
 }
 
-func TestAdminKillsATokenEarly(t *testing.T) {
+func TestAdminRevokesAToken(t *testing.T) {
 	s, c := inMemory(t, wechattest.Config{})
 	token := c.stable().AccessToken
 	if got, err := c.try(t.Context(), "POST", "/fake/kill", strings.NewReader(`{"token":"`+token+`"}`)); err != nil || got.status != 204 {
 		t.Errorf("got %d, %v, want 204", got.status, err)
 	}
-	if s.Alive(token) {
-		t.Error("the token is alive")
+	if s.Valid(token) {
+		t.Error("the token is valid")
 	}
 }
 
-func TestAdminTellsWhetherATicketIsAlive(t *testing.T) {
+func TestAdminSaysWhetherATicketIsValid(t *testing.T) {
 	_, c := inMemory(t, wechattest.Config{})
 	ticket := c.ticket(c.stable().AccessToken, "jsapi").Ticket
-	for asked, want := range map[string]string{ticket: `{"alive":true}` + "\n", "x": `{"alive":false}` + "\n"} {
+	for asked, want := range map[string]string{ticket: `{"valid":true}` + "\n", "x": `{"valid":false}` + "\n"} {
 		got, err := c.try(t.Context(), "POST", "/fake/ticket", strings.NewReader(`{"ticket":"`+asked+`"}`))
 		if err != nil || got.raw != want {
 			t.Errorf("got %s, %v, want %s", got.raw, err, want)
@@ -213,7 +213,7 @@ func TestAdminTellsNoSecretAndNoToken(t *testing.T) {
 		}
 		for _, hidden := range append(tokens, secret) {
 			if strings.Contains(got.raw, hidden) {
-				t.Errorf("GET %s tells %q", path, hidden)
+				t.Errorf("GET %s shows %q", path, hidden)
 			}
 		}
 	}

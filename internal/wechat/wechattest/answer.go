@@ -19,7 +19,7 @@ type answer struct {
 
 	delay time.Duration // before the answer
 	half  bool          // the connection closes after half of the body
-	reset bool          // the connection is reset in place of an answer
+	reset bool          // the connection is reset instead of an answer
 	never bool          // nothing comes until the caller goes away
 }
 
@@ -57,7 +57,7 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 	if a.half {
 		body = body[:len(body)/2]
 	}
-	_, _ = w.Write(body) // the caller is gone: nobody is left to tell
+	_, _ = w.Write(body) // the caller is gone: nobody would read an error
 }
 
 // wait reports whether d passed before the caller went away.

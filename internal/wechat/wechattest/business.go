@@ -30,33 +30,32 @@ func (s *Server) business(req *request) reply {
 	return reply{body: domainBody{domainIPs}}
 }
 
-// refuseToken is the answer to a call whose token is not alive; otherwise it
-// reports true. The list of allowed callers does
-// not hold here, as for mini programs; for official accounts WeChat looks at it
-// too ("IP whitelist").
-func refuseToken(req *request) (rep reply, alive bool) {
+// refuseToken is the answer to a call whose token is not valid; otherwise it
+// reports true. The list of allowed callers does not count here, as for mini
+// programs; for official accounts WeChat looks at it too ("IP whitelist").
+func refuseToken(req *request) (rep reply, valid bool) {
 	if req.token == "" {
 		return refuse(41001, req), false
 	}
 	if req.known == nil {
-		return dead(40001, req), false
+		return invalid(40001, req), false
 	}
 
 	req.known.account.mu.Lock()
 	t := *req.known
 	req.known.account.mu.Unlock()
 	switch {
-	case t.alive(req.at):
+	case t.valid(req.at):
 		return reply{}, true
 	case t.ends.Equal(t.expires):
-		return dead(42001, req), false
+		return invalid(42001, req), false
 	default:
-		return dead(40001, req), false
+		return invalid(40001, req), false
 	}
 }
 
-func dead(code int, req *request) reply {
+func invalid(code int, req *request) reply {
 	rep := refuse(code, req)
-	rep.dead = true
+	rep.invalidToken = true
 	return rep
 }

@@ -21,12 +21,12 @@ func TestBusinessCall(t *testing.T) {
 		want   failure
 	}{
 		"Stable": {
-			reason: "A live token is answered without an errcode.",
+			reason: "A valid token is answered without an errcode.",
 			token:  func(_ *wechattest.Server, c client) string { return c.stable().AccessToken },
 			want:   failure{Status: 200},
 		},
 		"Classic": {
-			reason: "A live token is answered without an errcode.",
+			reason: "A valid token is answered without an errcode.",
 			token:  func(_ *wechattest.Server, c client) string { return c.classic().AccessToken },
 			want:   failure{Status: 200},
 		},
@@ -71,17 +71,17 @@ func TestBusinessCall(t *testing.T) {
 			},
 			want: failure{200, 42001, "access_token expired rid"},
 		},
-		"Killed": {
-			reason: "A token can die early.",
+		"Revoked": {
+			reason: "A token can become invalid early.",
 			token: func(s *wechattest.Server, c client) string {
 				old := c.stable().AccessToken
-				s.Kill(old)
+				s.Revoke(old)
 				return old
 			},
 			want: failure{200, 40001, notLatest + " rid"},
 		},
 		"LongForgotten": {
-			reason: "A token that is dead for long is one that never was.",
+			reason: "A token that has been invalid for long is one that never was.",
 			token: func(_ *wechattest.Server, c client) string {
 				old := c.classic().AccessToken
 				time.Sleep(2*7200*time.Second + time.Second)
@@ -100,11 +100,11 @@ func TestBusinessCall(t *testing.T) {
 				if diff := cmp.Diff(tc.want, got.failure()); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 				}
-				live := tc.want.Errcode == 0
-				if s.Alive(token) != live {
-					t.Errorf("%s\nAlive: got %t, want %t", tc.reason, !live, live)
+				valid := tc.want.Errcode == 0
+				if s.Valid(token) != valid {
+					t.Errorf("%s\nValid: got %t, want %t", tc.reason, !valid, valid)
 				}
-				if (len(got.IPList) > 0) != live {
+				if (len(got.IPList) > 0) != valid {
 					t.Errorf("%s\nip_list: got %v", tc.reason, got.IPList)
 				}
 			})
@@ -112,20 +112,20 @@ func TestBusinessCall(t *testing.T) {
 	}
 }
 
-func TestStableCallReturnsTheTokenThatDiedEarly(t *testing.T) {
+func TestStableCallReturnsTheRevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := inMemory(t, wechattest.Config{})
-		dead := c.stable().AccessToken
-		if !s.Kill(dead) {
-			t.Error("Kill: got false for a token that was alive")
+		revoked := c.stable().AccessToken
+		if !s.Revoke(revoked) {
+			t.Error("Revoke: got false for a valid token")
 		}
-		if s.Kill(dead) {
-			t.Error("Kill: got true for a token that was dead")
+		if s.Revoke(revoked) {
+			t.Error("Revoke: got true for a revoked token")
 		}
-		if c.stable().AccessToken != dead {
-			t.Error("normal call: got another token, want the present one, though it is dead")
+		if c.stable().AccessToken != revoked {
+			t.Error("normal call: got another token, want the present one, though it is revoked")
 		}
-		if diff := cmp.Diff([]bool{true}, c.alive(c.forced().AccessToken)); diff != "" {
+		if diff := cmp.Diff([]bool{true}, c.valid(c.forced().AccessToken)); diff != "" {
 			t.Errorf("token of a forced call (-want +got):\n%s", diff)
 		}
 	})

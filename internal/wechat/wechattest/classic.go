@@ -13,7 +13,7 @@ func readClassic(r *http.Request, req *request) {
 
 func (s *Server) classic(req *request) reply { return s.admit(req, s.issueClassic) }
 
-// issueClassic makes a new token at every call; the one before it lives on for
+// issueClassic makes a new token at every call; the one before it stays valid for
 // the overlap (getAccessToken). The tokens before that keep the ends they have.
 func (s *Server) issueClassic(a *account, req *request) reply {
 	now := req.at

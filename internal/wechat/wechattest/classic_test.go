@@ -43,8 +43,8 @@ func TestEachReplacedTokenKeepsItsOverlap(t *testing.T) {
 			{after: time.Millisecond, want: []bool{false, false, true}},
 		} {
 			time.Sleep(step.after)
-			if diff := cmp.Diff(step.want, c.alive(first, second, third)); diff != "" {
-				t.Errorf("alive after another %v (-want +got):\n%s", step.after, diff)
+			if diff := cmp.Diff(step.want, c.valid(first, second, third)); diff != "" {
+				t.Errorf("valid after another %v (-want +got):\n%s", step.after, diff)
 			}
 		}
 	})
@@ -72,7 +72,7 @@ func TestClassicQuota(t *testing.T) {
 		if diff := cmp.Diff(want, c.classic().failure()); diff != "" {
 			t.Errorf("third call (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]bool{true}, c.alive(last)); diff != "" {
+		if diff := cmp.Diff([]bool{true}, c.valid(last)); diff != "" {
 			t.Errorf("the last token after a refused call (-want +got):\n%s", diff)
 		}
 		time.Sleep(untilMidnightInChina())
@@ -88,8 +88,8 @@ func TestRotateIsACallOfSomebodyElse(t *testing.T) {
 		ours, stable := c.classic().AccessToken, c.stable().AccessToken
 		s.Rotate(appID)
 		time.Sleep(300 * time.Second)
-		if diff := cmp.Diff([]bool{false, true}, c.alive(ours, stable)); diff != "" {
-			t.Errorf("alive after the overlap (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]bool{false, true}, c.valid(ours, stable)); diff != "" {
+			t.Errorf("valid after the overlap (-want +got):\n%s", diff)
 		}
 		if got := c.classic().Errcode; got != 45009 {
 			t.Errorf("errcode: got %d, want 45009, since the other's call counts", got)

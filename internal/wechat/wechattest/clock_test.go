@@ -12,7 +12,7 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// The clock is what answers show, and not what tokens live by.
+// The clock is what answers show, and not what tokens expire by.
 func TestClockIsShown(t *testing.T) {
 	set := map[string]func(*wechattest.Server, client){
 		"Config":   func(*wechattest.Server, client) {},
@@ -46,8 +46,8 @@ func TestClockIsShown(t *testing.T) {
 					t.Errorf("%s, %s: rid is %v ahead, %v, want %v", name, what, time.Until(time.Unix(seconds, 0)), err, want[name])
 				}
 			}
-			if token.ExpiresIn != 7200 || !s.Alive(token.AccessToken) {
-				t.Errorf("%s: the token lives by that clock", name)
+			if token.ExpiresIn != 7200 || !s.Valid(token.AccessToken) {
+				t.Errorf("%s: the token expires by that clock", name)
 			}
 		})
 	}

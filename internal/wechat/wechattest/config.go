@@ -18,7 +18,7 @@ type Config struct {
 	// next one; both then work. It must be shorter than Life. WeChat: 300 s
 	// (getStableAccessToken).
 	Window time.Duration
-	// Overlap is how long a token lives on at most after a classic or a
+	// Overlap is how long a token stays valid at most after a classic or a
 	// forced call replaced it. WeChat: 300 s (getAccessToken).
 	Overlap time.Duration
 	// ForceSpacing is the shortest time between two forced calls that
@@ -67,14 +67,14 @@ type Config struct {
 	OpenAccounts bool
 
 	// ClockOffset is how far the server's clock is ahead of this machine's, in what
-	// it tells of the time: the header Date and the request ids. Tokens live by
+	// it shows of the time: the header Date and the request ids. Tokens expire by
 	// this machine's clock. [Server.SetClock] changes it.
 	ClockOffset time.Duration
 
 	// Latency is added to each answer, after the call was processed.
 	Latency time.Duration
 
-	// Observe is told of every call before it is answered, if it is not nil.
+	// Observe gets every call before it is answered, if it is not nil.
 	// It must be safe for concurrent use.
 	Observe func(Call)
 }

@@ -19,9 +19,9 @@ func TestConfigCheck(t *testing.T) {
 		"Compressed": {reason: "Time can be compressed.", cfg: wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second}, ok: true},
 		"NoWindow":   {reason: "There need not be a window.", cfg: wechattest.Config{Life: time.Second, Window: -1}, ok: true},
 		"Fraction":   {reason: "expires_in has no fractions.", cfg: wechattest.Config{Life: 1500 * time.Millisecond, Window: -1}},
-		"NoLife":     {reason: "A token lives.", cfg: wechattest.Config{Life: -1, Window: -1}},
+		"NoLife":     {reason: "A token has a life.", cfg: wechattest.Config{Life: -1, Window: -1}},
 		"AllWindow":  {reason: "A window as long as the life would make every call a new token.", cfg: wechattest.Config{Life: 40 * time.Second}},
-		"NoTicket":   {reason: "A ticket lives.", cfg: wechattest.Config{TicketLife: -1}},
+		"NoTicket":   {reason: "A ticket has a life.", cfg: wechattest.Config{TicketLife: -1}},
 		"ShortToken": {reason: "A short token is not unique.", cfg: wechattest.Config{TokenLength: 8}},
 	}
 	for name, tc := range cases {

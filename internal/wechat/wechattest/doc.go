@@ -1,6 +1,7 @@
 // Package wechattest is the WeChat API in memory: it hands out access_tokens
-// and tickets, rotates them, lets the old one live on for a while, counts quotas and fails
-// in all the ways that WeChat and the network before it have been seen to fail.
+// and tickets, rotates them, keeps the old one valid for a while, counts quotas,
+// and fails in all the ways that WeChat and the network before it have been seen
+// to fail.
 //
 // A [Server] is an [net/http.Handler]. Serve it with [net/http/httptest] or a
 // program, or reach it in memory through [Server.Transport], which also works

@@ -11,7 +11,7 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// A token that lives for 40 seconds, over a real connection.
+// A token that expires after 40 seconds, over a real connection.
 func Example() {
 	wechat := wechattest.New(wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second})
 	wechat.AddAccount("wx0123456789abcdef", "app-secret")

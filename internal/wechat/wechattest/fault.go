@@ -45,9 +45,9 @@ const (
 const (
 	// FaultTruncated closes the connection after half of the body.
 	FaultTruncated FaultKind = "truncated"
-	// FaultBadTTL answers ExpiresIn in place of the life of the token or ticket.
+	// FaultBadTTL answers ExpiresIn instead of the life of the token or ticket.
 	FaultBadTTL FaultKind = "badttl"
-	// FaultLost resets the TCP connection in place of an answer.
+	// FaultLost resets the TCP connection instead of an answer.
 	FaultLost FaultKind = "lost"
 	// FaultSlow answers after Delay.
 	FaultSlow FaultKind = "slow"
@@ -148,7 +148,7 @@ func (s *Server) SetFault(f Fault) (id int) {
 func (s *Server) ClearFaults(ids ...int) { s.faults.clear(ids) }
 
 // Faults are those that can still take a call, in the order of their setting.
-func (s *Server) Faults() []Fault { return s.faults.standing(time.Now()) }
+func (s *Server) Faults() []Fault { return s.faults.left(time.Now()) }
 
 // faults hands out what shall go wrong.
 type faults struct {
@@ -183,7 +183,7 @@ func (f *faults) clear(ids []int) {
 	})
 }
 
-func (f *faults) standing(now time.Time) []Fault {
+func (f *faults) left(now time.Time) []Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.expire(now)

@@ -117,8 +117,8 @@ func (c client) try(ctx context.Context, method, path string, body io.Reader) (a
 	return answer{status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"), date: resp.Header.Get("Date"), raw: string(raw)}, err
 }
 
-// alive checks with a business call which of the tokens work.
-func (c client) alive(tokens ...string) []bool {
+// valid checks with a business call which of the tokens are valid.
+func (c client) valid(tokens ...string) []bool {
 	c.t.Helper()
 	out := make([]bool, len(tokens))
 	for i, t := range tokens {

@@ -29,9 +29,9 @@ type Call struct {
 	Status int
 	// Fault that took the call; empty: none.
 	Fault FaultKind
-	// DeadToken is a business call, or one for a ticket, with a token that is not
-	// alive.
-	DeadToken bool
+	// InvalidToken is a business call, or one for a ticket, with a token that is
+	// not valid.
+	InvalidToken bool
 	// Ticket is the type that a call on Ticket asks for.
 	Ticket TicketKind
 
@@ -50,9 +50,9 @@ type Counts struct {
 	Forced int `json:"forced"`
 	// ForceRefused are those of them that came too soon or too often.
 	ForceRefused int `json:"forceRefused"`
-	// DeadTokens are the business calls, and those for a ticket, with a token
-	// that was not alive.
-	DeadTokens int `json:"deadTokens"`
+	// InvalidTokens are the business calls, and those for a ticket, with a token
+	// that was not valid.
+	InvalidTokens int `json:"invalidTokens"`
 	// OutsideRotations are the calls of [Server.Rotate].
 	OutsideRotations int `json:"outsideRotations"`
 }
@@ -165,7 +165,7 @@ func (c *Counts) add(call Call) {
 	}
 	count(&c.Forced, call.Forced)
 	count(&c.ForceRefused, call.forceRefused)
-	count(&c.DeadTokens, call.DeadToken)
+	count(&c.InvalidTokens, call.InvalidToken)
 }
 
 func (c *Counts) clone() Counts {

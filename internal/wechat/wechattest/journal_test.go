@@ -36,7 +36,7 @@ func TestCallsSayWhatCameIn(t *testing.T) {
 		want := []wechattest.Call{
 			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Rotated: true},
 			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Rotated: true, Forced: true},
-			{At: later, From: from, Endpoint: wechattest.Business, AppID: appID, Status: 200, Errcode: 40001, DeadToken: true},
+			{At: later, From: from, Endpoint: wechattest.Business, AppID: appID, Status: 200, Errcode: 40001, InvalidToken: true},
 			{At: later, From: from, Endpoint: wechattest.Classic, AppID: appID, Status: 200, Errcode: 40125},
 			{At: later, From: from, Endpoint: wechattest.Classic, Status: 200, Errcode: 40013},
 			{At: later, From: from, Endpoint: wechattest.Classic, AppID: other, Status: 200, Errcode: 40013},
@@ -79,7 +79,7 @@ func TestCountsAddUp(t *testing.T) {
 	total.Stable.Calls, total.Stable.Statuses = 4, map[int]int{412: 1}
 	total.Classic.Calls, total.Classic.Errcodes = 3, map[int]int{40125: 1, 40013: 1}
 	total.Business = wechattest.EndpointCounts{Calls: 1, Errcodes: map[int]int{40001: 1}}
-	total.DeadTokens = 1
+	total.InvalidTokens = 1
 	if diff := cmp.Diff(total, s.Counts("")); diff != "" {
 		t.Errorf("Counts of all (-want +got):\n%s", diff)
 	}

@@ -40,7 +40,7 @@ func TestStableRefusals(t *testing.T) {
 			want:   failure{200, 41002, "appid missing rid"},
 		},
 		"BrokenJSON": {
-			reason: "JSON that ends early is told from what is no JSON.",
+			reason: "JSON that ends early is not the same as no JSON.",
 			body:   strings.NewReader(`{"appid":"` + appID),
 			want:   failure{200, 47001, "data format error rid"},
 		},
@@ -194,7 +194,7 @@ func TestOpenAccountsTakeTheirFirstSecret(t *testing.T) {
 		secrets []string
 		want    []int
 	}{
-		"First":     {reason: "The first secret is right from then on.", appID: other, secrets: []string{"a", "b", "a"}, want: []int{0, 40125, 0}},
+		"First":     {reason: "The first secret counts from then on.", appID: other, secrets: []string{"a", "b", "a"}, want: []int{0, 40125, 0}},
 		"NoSecret":  {reason: "An empty secret is none.", appID: other, secrets: []string{"", "a"}, want: []int{41004, 0}},
 		"Malformed": {reason: "Only WeChat's form of appid is accepted.", appID: "wx123", secrets: []string{"a"}, want: []int{40013}},
 		"Known":     {reason: "An account that was added keeps its secret.", appID: appID, secrets: []string{"a", secret}, want: []int{40125, 0}},

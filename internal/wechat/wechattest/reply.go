@@ -18,7 +18,7 @@ type reply struct {
 
 	rotated      bool // the call made a new token or ticket
 	forceRefused bool // it was forced, and that was too soon or too often
-	dead         bool // it came with a token that is not alive
+	invalidToken bool // it came with a token that is not valid
 }
 
 // tokenBody is the success of both token endpoints. It has no errcode.

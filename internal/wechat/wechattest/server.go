@@ -36,7 +36,7 @@ type Server struct {
 	mu       sync.RWMutex
 	accounts map[string]*account
 
-	tokens  sync.Map // string to *token: all that are alive or not long dead
+	tokens  sync.Map // string to *token: all that are valid, or were until lately
 	tickets sync.Map // string to *ticket: likewise
 	faults  faults
 	journal journal
@@ -106,16 +106,16 @@ func (s *Server) serve(e Endpoint, read func(*http.Request, *request), process f
 // note records the call. Nobody holds a lock here.
 func (s *Server) note(req *request, rep reply, fault Fault, ans answer) {
 	call := Call{
-		At:        req.at,
-		Endpoint:  req.endpoint,
-		From:      req.from,
-		Forced:    req.force,
-		Rotated:   rep.rotated,
-		Errcode:   rep.errcode,
-		Status:    ans.sentStatus(),
-		Fault:     fault.Kind,
-		DeadToken: rep.dead,
-		Ticket:    req.ticket,
+		At:           req.at,
+		Endpoint:     req.endpoint,
+		From:         req.from,
+		Forced:       req.force,
+		Rotated:      rep.rotated,
+		Errcode:      rep.errcode,
+		Status:       ans.sentStatus(),
+		Fault:        fault.Kind,
+		InvalidToken: rep.invalidToken,
+		Ticket:       req.ticket,
 
 		forceRefused: rep.forceRefused,
 	}
@@ -150,7 +150,7 @@ func (s *Server) AddAccount(appID, secret string) {
 	a.secret = secret
 }
 
-// SetSecret resets the AppSecret of an account. Its tokens live on; whether
+// SetSecret resets the AppSecret of an account. Its tokens stay valid; whether
 // they do at WeChat is undocumented.
 func (s *Server) SetSecret(appID, secret string) {
 	a := s.must(appID)
@@ -160,8 +160,8 @@ func (s *Server) SetSecret(appID, secret string) {
 }
 
 // Freeze freezes or unfreezes the AppSecret of an account, at once: calls for
-// a token then answer 40243 (getAccessToken). Its tokens live on; whether they
-// do at WeChat is undocumented. The ten minutes that WeChat takes for it are
+// a token then answer 40243 (getAccessToken). Its tokens stay valid; whether
+// they do at WeChat is undocumented. The ten minutes that WeChat takes for it are
 // left out.
 func (s *Server) Freeze(appID string, frozen bool) {
 	a := s.must(appID)
@@ -171,7 +171,7 @@ func (s *Server) Freeze(appID string, frozen bool) {
 }
 
 // Allow lets only callers in prefixes ask for this account's tokens, whatever
-// [Config.AllowIPs] says. Without prefixes AllowIPs holds again.
+// [Config.AllowIPs] says. Without prefixes AllowIPs counts again.
 func (s *Server) Allow(appID string, prefixes ...netip.Prefix) {
 	a := s.must(appID)
 	a.mu.Lock()
@@ -197,20 +197,20 @@ func (s *Server) Rotate(appID string) {
 	s.journal.rotatedOutside(appID)
 }
 
-// Kill ends a token before its time, as users of WeChat have seen happen. The
-// token stays the present one: a stable call that is not forced returns it
-// still. It reports whether the token was alive.
-func (s *Server) Kill(value string) bool {
+// Revoke makes a token invalid before its time, as users of WeChat have seen
+// happen. The token stays the present one: a stable call that is not forced still
+// returns it. Revoke reports whether the token was valid.
+func (s *Server) Revoke(value string) bool {
 	return s.withToken(value, func(t *token, now time.Time) bool {
-		alive := t.alive(now)
+		valid := t.valid(now)
 		t.ends = earlier(t.ends, now)
-		return alive
+		return valid
 	})
 }
 
-// Alive reports whether a business call with this token would succeed now.
-func (s *Server) Alive(value string) bool {
-	return s.withToken(value, (*token).alive)
+// Valid reports whether a business call with this token would succeed now.
+func (s *Server) Valid(value string) bool {
+	return s.withToken(value, (*token).valid)
 }
 
 func (s *Server) withToken(value string, f func(*token, time.Time) bool) bool {

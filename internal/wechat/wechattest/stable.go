@@ -70,7 +70,7 @@ func (s *Server) mayForce(a *account, now time.Time) bool {
 }
 
 // force replaces the present token and ends all before it at once: two forced
-// calls are how a leaked token is killed (getStableAccessToken).
+// calls are how a leaked token is revoked (getStableAccessToken).
 func (s *Server) force(a *account, now time.Time) *token {
 	for _, t := range a.stable.past {
 		t.ends = earlier(t.ends, now)
@@ -79,7 +79,7 @@ func (s *Server) force(a *account, now time.Time) *token {
 }
 
 // present returns the present token until its window begins, even one that was
-// killed, and then the next, which leaves the old one alone
+// revoked, and then the next, beside which the old one stays valid
 // (getStableAccessToken).
 func (s *Server) present(a *account, now time.Time) reply {
 	t := a.stable.present

@@ -52,12 +52,12 @@ func TestOldAndNewWorkThroughTheWindow(t *testing.T) {
 		}
 
 		time.Sleep(10*time.Second - time.Millisecond)
-		if diff := cmp.Diff([]bool{true, true}, c.alive(first, second)); diff != "" {
-			t.Errorf("alive at the end of the window (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]bool{true, true}, c.valid(first, second)); diff != "" {
+			t.Errorf("valid at the end of the window (-want +got):\n%s", diff)
 		}
 		time.Sleep(time.Millisecond)
-		if diff := cmp.Diff([]bool{false, true}, c.alive(first, second)); diff != "" {
-			t.Errorf("alive after the window (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]bool{false, true}, c.valid(first, second)); diff != "" {
+			t.Errorf("valid after the window (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -89,17 +89,17 @@ func TestForcedCallReplacesTheToken(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		age    time.Duration // of the first token when the forced call comes
-		lives  time.Duration // how long it lives on
+		valid  time.Duration // how long it stays valid
 	}{
 		"Young": {
-			reason: "The token that is replaced lives on for the overlap.",
+			reason: "The token that is replaced stays valid for the overlap.",
 			age:    time.Hour,
-			lives:  300 * time.Second,
+			valid:  300 * time.Second,
 		},
 		"Old": {
 			reason: "It does not outlive its own end.",
 			age:    7100 * time.Second,
-			lives:  100 * time.Second,
+			valid:  100 * time.Second,
 		},
 	}
 	for name, tc := range cases {
@@ -116,12 +116,12 @@ func TestForcedCallReplacesTheToken(t *testing.T) {
 					t.Error("a normal call after the forced one has another token")
 				}
 
-				time.Sleep(tc.lives - time.Millisecond)
-				if diff := cmp.Diff([]bool{true, true}, c.alive(first, second.AccessToken)); diff != "" {
+				time.Sleep(tc.valid - time.Millisecond)
+				if diff := cmp.Diff([]bool{true, true}, c.valid(first, second.AccessToken)); diff != "" {
 					t.Errorf("%s\nbefore the end (-want +got):\n%s", tc.reason, diff)
 				}
 				time.Sleep(time.Millisecond)
-				if diff := cmp.Diff([]bool{false, true}, c.alive(first, second.AccessToken)); diff != "" {
+				if diff := cmp.Diff([]bool{false, true}, c.valid(first, second.AccessToken)); diff != "" {
 					t.Errorf("%s\nafter the end (-want +got):\n%s", tc.reason, diff)
 				}
 			})
@@ -136,8 +136,8 @@ func TestTwoForcedCallsKillALeakedToken(t *testing.T) {
 		second := c.forced().AccessToken
 		time.Sleep(30 * time.Second)
 		third := c.forced().AccessToken
-		if diff := cmp.Diff([]bool{false, true, true}, c.alive(leaked, second, third)); diff != "" {
-			t.Errorf("alive after two forced calls (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]bool{false, true, true}, c.valid(leaked, second, third)); diff != "" {
+			t.Errorf("valid after two forced calls (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -243,8 +243,8 @@ func TestEndpointsDoNotDisturbEachOther(t *testing.T) {
 		if got := c.stable().AccessToken; got != forced {
 			t.Error("classic calls changed the stable token")
 		}
-		if diff := cmp.Diff([]bool{false, true, true}, c.alive(stable, classic, forced)); diff != "" {
-			t.Errorf("alive (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]bool{false, true, true}, c.valid(stable, classic, forced)); diff != "" {
+			t.Errorf("valid (-want +got):\n%s", diff)
 		}
 	})
 }

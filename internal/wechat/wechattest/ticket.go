@@ -18,7 +18,7 @@ const (
 type ticket struct {
 	value  string
 	period int64     // see Server.period
-	ends   time.Time // when it works no longer
+	ends   time.Time // when it expires
 }
 
 // ticketBody is the success of getticket.
@@ -59,13 +59,13 @@ func (s *Server) ticket(req *request) reply {
 	return reply{body: s.ticketBody(t.value), rotated: isNew}
 }
 
-// period numbers the lives of tickets: each begins at a multiple of the life
+// period numbers the tickets of a type: each begins at a multiple of the life
 // since 1970, with WeChat's two hours so on the hour (observed: "on the hour,
 // every two hours").
 func (s *Server) period(now time.Time) int64 { return now.UnixNano() / int64(s.cfg.TicketLife) }
 
-// presentTicket is the ticket of the present period, the same for whoever asks.
-// The one before lives on for the overlap. The account is locked.
+// presentTicket is the ticket of the present period, the same for everybody. The
+// one before stays valid for the overlap. The account is locked.
 func (s *Server) presentTicket(a *account, kind TicketKind, now time.Time) (t *ticket, isNew bool) {
 	if a.tickets == nil {
 		a.tickets = map[TicketKind][]*ticket{}
@@ -89,11 +89,11 @@ func (s *Server) presentTicket(a *account, kind TicketKind, now time.Time) (t *t
 	return t, true
 }
 
-// TicketAlive reports whether a page that is signed with this ticket now is
+// TicketValid reports whether a page that is signed with this ticket now is
 // taken: the ticket is the present one, or the one before within the overlap.
-func (s *Server) TicketAlive(value string) bool { return time.Now().Before(s.TicketEnd(value)) }
+func (s *Server) TicketValid(value string) bool { return time.Now().Before(s.TicketEnd(value)) }
 
-// TicketEnd is when a ticket works no longer; zero for one that nobody made.
+// TicketEnd is when a ticket expires; zero for one that nobody made.
 func (s *Server) TicketEnd(value string) time.Time {
 	found, ok := s.tickets.Load(value)
 	if !ok {

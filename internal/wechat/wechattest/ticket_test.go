@@ -12,8 +12,8 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// Whoever asks gets the same ticket until the next full two hours, and is told
-// each time that it lives for two hours more.
+// Everybody gets the same ticket until the next full two hours, each time with two
+// hours to go.
 func TestTicketStaysForItsPeriodAndExpiresInLies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := inMemory(t, wechattest.Config{})
@@ -39,12 +39,12 @@ func TestTicketStaysForItsPeriodAndExpiresInLies(t *testing.T) {
 			t.Errorf("at 2:00:00 the same one, or expires_in %d", next.ExpiresIn)
 		}
 		time.Sleep(time.Hour - time.Second)
-		if !s.TicketAlive(first.Ticket) || !s.TicketAlive(next.Ticket) {
-			t.Error("within the overlap one of them is dead")
+		if !s.TicketValid(first.Ticket) || !s.TicketValid(next.Ticket) {
+			t.Error("within the overlap one of them is invalid")
 		}
 		time.Sleep(time.Second)
-		if s.TicketAlive(first.Ticket) || !s.TicketAlive(next.Ticket) {
-			t.Error("after the overlap the old one works, or the new one is dead")
+		if s.TicketValid(first.Ticket) || !s.TicketValid(next.Ticket) {
+			t.Error("after the overlap the old one is valid, or the new one is not")
 		}
 		if got := s.Counts(appID).Ticket; got.Calls != 4 || got.Rotations != 3 || got.OK != 4 {
 			t.Errorf("counted %+v", got)
@@ -60,8 +60,8 @@ func TestTicketLifeIsConfigurable(t *testing.T) {
 		first := c.ticket(token, "jsapi")
 		time.Sleep(40 * time.Second)
 		next := c.ticket(token, "jsapi")
-		if first.ExpiresIn != 40 || next.Ticket == first.Ticket || s.TicketAlive(first.Ticket) || !s.TicketAlive(next.Ticket) {
-			t.Errorf("expires_in %d, the same: %t, old one alive: %t", first.ExpiresIn, next.Ticket == first.Ticket, s.TicketAlive(first.Ticket))
+		if first.ExpiresIn != 40 || next.Ticket == first.Ticket || s.TicketValid(first.Ticket) || !s.TicketValid(next.Ticket) {
+			t.Errorf("expires_in %d, the same: %t, old one valid: %t", first.ExpiresIn, next.Ticket == first.Ticket, s.TicketValid(first.Ticket))
 		}
 	})
 }
@@ -84,11 +84,11 @@ func TestTicketCallIsRefused(t *testing.T) {
 			call:   func(_ *wechattest.Server, c client) answer { return c.ticket("98_never", "jsapi") },
 			want:   failure{200, 40001, notLatest},
 		},
-		"KilledToken": {
-			reason: "The token has died early.",
+		"RevokedToken": {
+			reason: "The token was revoked.",
 			call: func(s *wechattest.Server, c client) answer {
 				token := c.stable().AccessToken
-				s.Kill(token)
+				s.Revoke(token)
 				return c.ticket(token, "jsapi")
 			},
 			want: failure{200, 40001, notLatest},
@@ -166,7 +166,7 @@ func TestTicketFaults(t *testing.T) {
 	}
 }
 
-// What is asked for is told, unless it is something in the wrong place.
+// The journal has what was asked for, unless it is something in the wrong place.
 func TestTicketCallsAreJournaled(t *testing.T) {
 	s, c := inMemory(t, wechattest.Config{})
 	token := c.stable().AccessToken

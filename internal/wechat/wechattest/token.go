@@ -12,23 +12,23 @@ type token struct {
 	account *account
 	classic bool      // of the endpoint Classic
 	expires time.Time // its natural end
-	ends    time.Time // when it dies: expires, or earlier if it was replaced or killed
+	ends    time.Time // when it becomes invalid: expires, or earlier if it was replaced or revoked
 }
 
-func (t *token) alive(now time.Time) bool { return now.Before(t.ends) }
+func (t *token) valid(now time.Time) bool { return now.Before(t.ends) }
 
 // remaining is the life that WeChat reports, in whole seconds.
 func (t *token) remaining(now time.Time) int64 { return int64(t.expires.Sub(now) / time.Second) }
 
-// succeed gives the lineage a new present token and lets the old one live until
+// succeed gives the lineage a new present token and keeps the old one valid until
 // oldEnds at most. The account is locked.
 func (s *Server) succeed(a *account, l *lineage, now, oldEnds time.Time) *token {
 	if l.present != nil {
 		l.present.ends = earlier(l.present.ends, oldEnds)
 		l.past = append(l.past, l.present)
 	}
-	// A token is remembered for a life after its death, to tell one that was
-	// replaced from one that never was.
+	// A token is remembered for a life after its end, so that one that was
+	// replaced differs from one that never was.
 	for len(l.past) > 0 && now.Sub(l.past[0].ends) > s.cfg.Life {
 		s.tokens.Delete(l.past[0].value)
 		l.past[0], l.past = nil, l.past[1:]

@@ -39,8 +39,8 @@ func startHTTP2(h http.Handler) *httptest.Server {
 func TestTokensOverTheWire(t *testing.T) {
 	s, c := overLoopback(t, httptest.NewServer)
 	token := c.stable()
-	if diff := cmp.Diff([]bool{true, true}, c.alive(token.AccessToken, c.classic().AccessToken)); diff != "" {
-		t.Errorf("alive (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]bool{true, true}, c.valid(token.AccessToken, c.classic().AccessToken)); diff != "" {
+		t.Errorf("valid (-want +got):\n%s", diff)
 	}
 	if got := s.Calls()[0].From.String(); got != "127.0.0.1" {
 		t.Errorf("caller: got %s, want 127.0.0.1", got)
