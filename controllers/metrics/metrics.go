@@ -1,0 +1,214 @@
+// Package metrics defines what the operator reports to Prometheus, and collects it.
+//
+// The series of the WeChatTokens are made from the cache when they are scraped: a
+// scrape reads nothing from the API server, calls nobody, and finds no series of a
+// WeChatToken that is gone. Counters and histograms count what the other packages
+// report here. No label and no value has a secret, an appid or a message.
+package metrics
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// Metrics are the metrics of one process. A nil one counts and collects nothing.
+type Metrics struct {
+	tokens client.Reader
+	spent  func(types.NamespacedName) (budget.Spent, bool)
+
+	// ahead is how far our clock is ahead of WeChat's; nil before the first answer.
+	ahead atomic.Pointer[time.Duration]
+
+	refreshes *prometheus.CounterVec
+	reports   *prometheus.CounterVec
+	requests  *prometheus.HistogramVec
+	rotations prometheus.Histogram
+}
+
+// Values of the label result.
+const (
+	resultSuccess   = "success"
+	resultUnchanged = "unchanged"
+	resultFailure   = "failure"
+)
+
+// Values of the label errcode that are no errcode.
+const (
+	errcodeNone  = "none"  // WeChat did not answer
+	errcodeOther = "other" // one that package wechat does not know
+)
+
+// Values of the label verdict.
+const (
+	reportInvalid    = "invalid"    // WeChat agreed, and the token was replaced
+	reportValid      = "valid"      // WeChat accepts the token
+	reportOutdated   = "outdated"   // the token had been replaced before
+	reportUnanswered = "unanswered" // WeChat did not answer
+)
+
+// New makes the metrics. tokens lists WeChatTokens from the cache; spent is what the
+// account of a WeChatToken has spent, if this process knows it.
+//
+// The series of all counters are there from the start: increase() does not see the
+// step from nothing to 1.
+func New(tokens client.Reader, spent func(types.NamespacedName) (budget.Spent, bool)) *Metrics {
+	m := &Metrics{
+		tokens:    tokens,
+		spent:     spent,
+		refreshes: defRefreshes.counters(),
+		reports:   defReports.counters(),
+		requests:  defRequests.histograms(),
+		rotations: prometheus.NewHistogram(defRotations.histogramOpts()),
+	}
+	m.refreshes.WithLabelValues(resultSuccess, "")
+	m.refreshes.WithLabelValues(resultUnchanged, "")
+	for _, errcode := range errcodes() {
+		m.refreshes.WithLabelValues(resultFailure, errcode)
+	}
+	for _, verdict := range []string{reportInvalid, reportValid, reportOutdated, reportUnanswered} {
+		m.reports.WithLabelValues(verdict)
+	}
+	return m
+}
+
+// errcodes are the values of the label errcode of a failure.
+func errcodes() []string {
+	all := []string{errcodeNone, errcodeOther}
+	for _, code := range wechat.Codes() {
+		all = append(all, strconv.FormatInt(code, 10))
+	}
+	return all
+}
+
+// errcodeOf is the value of the label errcode. Unknown codes share one: WeChat has
+// thousands.
+func errcodeOf(err *wechat.Error) string {
+	switch {
+	case err.Code == 0:
+		return errcodeNone
+	case slices.Contains(wechat.Codes(), err.Code):
+		return strconv.FormatInt(err.Code, 10)
+	default:
+		return errcodeOther
+	}
+}
+
+// Called counts a call to WeChat, of any kind. endpoint is the last part of its
+// path.
+func (m *Metrics) Called(endpoint string, took time.Duration, failed *wechat.Error) {
+	if m == nil {
+		return
+	}
+	result := resultSuccess
+	if failed != nil {
+		result = resultFailure
+	}
+	m.requests.WithLabelValues(endpoint, result).Observe(took.Seconds())
+}
+
+// Refreshed counts a call for a token. isNew says that it brought another token than
+// the one in use.
+func (m *Metrics) Refreshed(isNew bool, failed *wechat.Error) {
+	switch {
+	case m == nil:
+	case failed != nil:
+		m.refreshes.WithLabelValues(resultFailure, errcodeOf(failed)).Inc()
+	case isNew:
+		m.refreshes.WithLabelValues(resultSuccess, "").Inc()
+	default:
+		m.refreshes.WithLabelValues(resultUnchanged, "").Inc()
+	}
+}
+
+// Rotated notes that a Secret was written with a token for which it has waited since
+// then. The zero time is that of a Secret that has not waited.
+func (m *Metrics) Rotated(since time.Time) {
+	if m != nil && !since.IsZero() {
+		m.rotations.Observe(time.Since(since).Seconds())
+	}
+}
+
+// Reported counts a report of an invalid token once, when the status shows its
+// outcome. An empty outcome is none yet.
+func (m *Metrics) Reported(before, after *v1alpha1.WeChatToken, outcome string) {
+	if m == nil || outcome == "" {
+		return
+	}
+	shown := before.Status.LastHandledDeadToken != after.Status.LastHandledDeadToken
+	if outcome == reportUnanswered {
+		shown = readyChanged(before, after)
+	}
+	if shown {
+		m.reports.WithLabelValues(outcome).Inc()
+	}
+}
+
+// readyChanged reports whether the condition Ready has another status or reason.
+func readyChanged(before, after *v1alpha1.WeChatToken) bool {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
+	return is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason)
+}
+
+// Skewed notes how far our clock is ahead of WeChat's.
+func (m *Metrics) Skewed(ahead time.Duration) {
+	if m != nil {
+		m.ahead.Store(&ahead)
+	}
+}
+
+// Describe makes it a prometheus.Collector.
+func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
+	if m == nil {
+		return
+	}
+	for _, own := range fromCache {
+		descs <- own.desc
+	}
+	for _, c := range m.counted() {
+		c.Describe(descs)
+	}
+}
+
+func (m *Metrics) counted() []prometheus.Collector {
+	return []prometheus.Collector{m.refreshes, m.reports, m.requests, m.rotations}
+}
+
+// untilListed is how long a scrape waits for a cache that is being filled. It then
+// has the rest.
+const untilListed = time.Second
+
+// Collect makes it a prometheus.Collector.
+func (m *Metrics) Collect(found chan<- prometheus.Metric) {
+	if m == nil {
+		return
+	}
+	for _, c := range m.counted() {
+		c.Collect(found)
+	}
+	if ahead := m.ahead.Load(); ahead != nil {
+		found <- &sample{desc: defSkew.desc, value: ahead.Seconds()}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), untilListed)
+	defer cancel()
+	var all v1alpha1.WeChatTokenList
+	if err := m.tokens.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return // the cache is not filled yet, as /readyz shows
+	}
+	now := time.Now()
+	for i := range all.Items {
+		m.collect(&all.Items[i], now, found)
+	}
+}
