@@ -1,9 +1,9 @@
 package main
 
-// chinese is what the metrics tell, in Chinese.
+// chinese is what the metrics mean, in Chinese.
 var chinese = map[string]struct{ help, series string }{
 	"wechattoken_ready": {
-		"Secret 里有可用的 token 时为 1，否则为 0。",
+		"Secret 里的 token 有效时为 1，否则为 0。",
 		"每个 WeChatToken 1 条",
 	},
 	"wechattoken_ready_reason": {
@@ -35,7 +35,7 @@ var chinese = map[string]struct{ help, series string }{
 		"1 条",
 	},
 	"wechattoken_refreshes_total": {
-		"获取 token 的调用次数，按结果区分：success（拿到新 token）、unchanged（仍是正在用的那个）、failure（失败）。errcode 是失败时微信返回的错误码；不认识的错误码记为 other，没有收到微信应答记为 none，其余情况为空。",
+		"获取 token 的调用次数，按结果区分：success（拿到新 token）、unchanged（仍是正在用的那个）、failure（失败）。失败时 errcode 是微信返回的错误码；不认识的错误码记为 other，没有收到微信应答记为 none。其余情况为空。",
 		"2 条，另外每个已知错误码以及 other、none 各 1 条",
 	},
 	"wechattoken_wechat_request_duration_seconds": {
@@ -43,7 +43,7 @@ var chinese = map[string]struct{ help, series string }{
 		"最多 8 个直方图",
 	},
 	"wechattoken_dead_token_reports_total": {
-		"收到的“token 已失效”报告（wechattoken.io/dead-token），按处理结果区分：dead（确已失效，已替换）、alive（微信认为有效）、outdated（报告之前就已替换）。微信没有答复时记为 unanswered，有了答复再记一次。",
+		"收到的“token 已失效”报告（wechattoken.io/dead-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
 		"4 条",
 	},
 	"wechattoken_rotation_duration_seconds": {

@@ -1,5 +1,5 @@
 // Command metricsdoc writes the tables of docs/metrics.md and docs/zh/metrics.md
-// from the metrics' own definitions. It runs in the root of the repository.
+// from the definitions of the metrics. It runs in the root of the repository.
 package main
 
 import (
@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
-	"wechattoken.io/operator/controllers"
+	"wechattoken.io/operator/controllers/metrics"
 )
 
-// The table stands between these lines of a page; the rest of it is written by hand.
+// The table is between these lines of a page. The rest of it is written by hand.
 const (
 	begin = "<!-- written by hack/metricsdoc: make generate -->\n"
 	end   = "<!-- until here -->\n"
@@ -22,24 +22,24 @@ type page struct {
 	file    string
 	header  []string
 	buckets string
-	tell    func(controllers.Metric) (help, series string, err error)
+	texts   func(metrics.Definition) (help, series string, err error)
 }
 
 var pages = []page{
 	{
 		file:    "docs/metrics.md",
-		header:  []string{"metric", "type", "labels", "what it tells", "series"},
+		header:  []string{"metric", "type", "labels", "meaning", "series"},
 		buckets: " Buckets: %s s.",
-		tell:    func(m controllers.Metric) (help, series string, err error) { return m.Help, m.Series, nil },
+		texts:   func(d metrics.Definition) (help, series string, err error) { return d.Help, d.Series, nil },
 	},
 	{
 		file:    "docs/zh/metrics.md",
 		header:  []string{"指标", "类型", "标签", "含义", "序列数"},
 		buckets: "分桶：%s 秒。",
-		tell: func(m controllers.Metric) (help, series string, err error) {
-			c, ok := chinese[m.Name]
+		texts: func(d metrics.Definition) (help, series string, err error) {
+			c, ok := chinese[d.Name]
 			if !ok {
-				return "", "", fmt.Errorf("hack/metricsdoc/chinese.go does not have %s: say there in Chinese what it tells", m.Name)
+				return "", "", fmt.Errorf("hack/metricsdoc/chinese.go does not have %s: add what it means, in Chinese", d.Name)
 			}
 			return c.help, c.series, nil
 		},
@@ -60,7 +60,7 @@ func (p page) rewrite() error {
 	if err != nil {
 		return err
 	}
-	written, err := p.write(string(old), controllers.Metrics())
+	written, err := p.write(string(old), metrics.Definitions())
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.file, err)
 	}
@@ -68,30 +68,30 @@ func (p page) rewrite() error {
 }
 
 // write puts the table of these metrics into a page.
-func (p page) write(text string, metrics []controllers.Metric) (string, error) {
+func (p page) write(text string, all []metrics.Definition) (string, error) {
 	before, rest, found := strings.Cut(text, begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
-		return "", fmt.Errorf("there is no place for the table: it stands between the lines %q and %q", begin, end)
+		return "", fmt.Errorf("there is no place for the table: it is between the lines %q and %q", begin, end)
 	}
-	table, err := p.table(metrics)
+	table, err := p.table(all)
 	return before + begin + "\n" + table + "\n" + end + after, err
 }
 
-func (p page) table(metrics []controllers.Metric) (string, error) {
+func (p page) table(all []metrics.Definition) (string, error) {
 	var b strings.Builder
 	row := func(cells ...string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
 	row(p.header...)
 	b.WriteString(strings.Repeat("|---", len(p.header)) + "|\n")
-	for _, m := range metrics {
-		help, series, err := p.tell(m)
+	for _, d := range all {
+		help, series, err := p.texts(d)
 		if err != nil {
 			return "", err
 		}
-		if len(m.Buckets) > 0 {
-			help += fmt.Sprintf(p.buckets, bounds(m.Buckets))
+		if len(d.Buckets) > 0 {
+			help += fmt.Sprintf(p.buckets, bounds(d.Buckets))
 		}
-		row(code(m.Name), m.Type, strings.Join(each(m.Labels), ", "), help, series)
+		row(code(d.Name), d.Type, strings.Join(each(d.Labels), ", "), help, series)
 	}
 	return b.String(), nil
 }

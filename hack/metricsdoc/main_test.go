@@ -8,18 +8,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"wechattoken.io/operator/controllers"
+	"wechattoken.io/operator/controllers/metrics"
 )
 
-// The pages say what the definitions say; whoever has changed these runs
-// make generate.
+// The pages say what the definitions say. After a change of these, make generate
+// writes the pages.
 func TestPagesAreUpToDate(t *testing.T) {
 	for _, p := range pages {
 		text, err := os.ReadFile(filepath.Join("../..", p.file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := p.write(string(text), controllers.Metrics())
+		want, err := p.write(string(text), metrics.Definitions())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,11 +29,11 @@ func TestPagesAreUpToDate(t *testing.T) {
 	}
 }
 
-// Nothing is told in Chinese of a metric that there is not.
+// There is no Chinese text for a metric that there is not.
 func TestChineseHasNoOthers(t *testing.T) {
 	there := map[string]bool{}
-	for _, m := range controllers.Metrics() {
-		there[m.Name] = true
+	for _, d := range metrics.Definitions() {
+		there[d.Name] = true
 	}
 	for name := range chinese {
 		if !there[name] {
@@ -47,17 +47,17 @@ func TestTableNeedsItsPlaceAndItsWords(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		text   string
-		metric controllers.Metric
+		metric metrics.Definition
 		want   string // a part of the page, or of the error
 	}{
-		"Replaced":     {"What stood there goes.", place, controllers.Metrics()[0], "before\n" + begin + "\n| 指标"},
-		"NoPlace":      {"A page without the lines is not touched.", "before\nafter\n", controllers.Metrics()[0], "no place"},
-		"NoEnd":        {"Nor one with one of them.", begin, controllers.Metrics()[0], "no place"},
-		"Untranslated": {"A new metric needs a translation.", place, controllers.Metric{Name: "wechattoken_new"}, "chinese.go does not have wechattoken_new"},
+		"Replaced":     {"The old table goes.", place, metrics.Definitions()[0], "before\n" + begin + "\n| 指标"},
+		"NoPlace":      {"A page without the lines is not touched.", "before\nafter\n", metrics.Definitions()[0], "no place"},
+		"NoEnd":        {"Nor one with one of them.", begin, metrics.Definitions()[0], "no place"},
+		"Untranslated": {"A new metric needs a translation.", place, metrics.Definition{Name: "wechattoken_new"}, "chinese.go does not have wechattoken_new"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := pages[1].write(tc.text, []controllers.Metric{tc.metric})
+			got, err := pages[1].write(tc.text, []metrics.Definition{tc.metric})
 			if err != nil {
 				got = err.Error()
 			}
