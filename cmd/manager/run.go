@@ -24,11 +24,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers"
+	"wechattoken.io/operator/controllers/metrics"
 	"wechattoken.io/operator/internal/build"
 	"wechattoken.io/operator/internal/wechat"
 )
@@ -86,10 +87,10 @@ func run(ctx context.Context, o options) error {
 		StableWindow: o.stableWindow,
 		Consumers:    o.consumers,
 		Pods:         mgr.GetAPIReader(),
-		Metrics:      metrics.Registry,
+		Metrics:      ctrlmetrics.Registry,
 	}
 	b := build.This()
-	if err := metrics.Registry.Register(controllers.BuildInfo(b.Version, b.Revision)); err != nil {
+	if err := ctrlmetrics.Registry.Register(metrics.BuildInfo(b.Version, b.Revision)); err != nil {
 		return err
 	}
 	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); err != nil {

@@ -109,7 +109,7 @@ const (
 	leads     = `leader_election_master_status{name="` + name + `"}`
 	succeeded = `wechattoken_refreshes_total{errcode="",result="success"}`
 	notOnList = `wechattoken_refreshes_total{errcode="40164",result="failure"}`
-	foundDead = `wechattoken_dead_token_reports_total{verdict="dead"}`
+	reported  = `wechattoken_dead_token_reports_total{verdict="invalid"}`
 	rotations = `wechattoken_rotation_duration_seconds_count`
 	skew      = `wechattoken_clock_skew_seconds`
 )
@@ -135,7 +135,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	}
 	leader.awaitTold("what the leader knows", func() map[string]float64 {
 		return map[string]float64{
-			leads: 1, succeeded: 3, rotations: 3, notOnList: 0, foundDead: 0,
+			leads: 1, succeeded: 3, rotations: 3, notOnList: 0, reported: 0,
 			ns.of(shop, "forced_refreshes_remaining"): 20,
 			ns.of(shop, "calls_remaining"):            absent,
 			ns.of(old, "forced_refreshes_remaining"):  1799,
@@ -181,7 +181,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	ns.kubectl("annotate", "wxt", dying.name, v1alpha1.AnnotationDeadToken+"="+ns.weChatTokens()[dying.name].Status.TokenFingerprint)
 	leader.awaitTold("a report", func() map[string]float64 {
 		want := ns.statusAs(dying, v1alpha1.ReasonTokenDiedEarly)
-		want[foundDead], want[succeeded], want[ns.of(dying, "forced_refreshes_remaining")] = 1, 5, 19
+		want[reported], want[succeeded], want[ns.of(dying, "forced_refreshes_remaining")] = 1, 5, 19
 		want[`wechattoken_wechat_request_duration_seconds_count{endpoint="get_api_domain_ip",result="success"}`] = 1
 		want[`wechattoken_refreshes_total{errcode="",result="unchanged"}`] = 1 // the plain call comes first
 		return want
