@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/uses"
 	"wechattoken.io/operator/internal/wechat/console"
 )
@@ -163,21 +165,23 @@ const budgetLow = 5
 
 func budgetLeft(f *tokenFacts, now time.Time) []finding {
 	if f.secret.err != nil || !metav1.IsControlledBy(f.secret.value, f.wt) {
-		return []finding{unknownf("it stands on Secret %s", f.wt.TokenSecretName())}
+		return []finding{unknownf("it is stored on Secret %s", f.wt.TokenSecretName())}
 	}
 	mode := f.wt.Spec.ModeOrDefault()
-	b := budgetIn(f.secret.value.Annotations, mode, now)
-	text := fmt.Sprintf("%d of %d forced refreshes of 24 hours are left", b.forced, v1alpha1.ForcedRefreshesPerDay)
+	spent := record.ReadSpent(f.secret.value.Annotations)
+	left := spent.ForcedLeft(mode, now)
+	next, _ := spent.NextForced(mode, now)
+	text := fmt.Sprintf("%d of %d forced refreshes of 24 hours are left", left, budget.ForcedPerDay)
 	if mode == v1alpha1.ModeClassic {
-		text = fmt.Sprintf("%d of %d calls of the day are left", b.calls, v1alpha1.ClassicCallsPerDay)
+		text = fmt.Sprintf("%d of %d calls of the day are left", spent.ClassicLeft(now), budget.ClassicPerDay)
 	}
 	switch {
-	case mode == v1alpha1.ModeClassic && b.calls == 0:
-		return []finding{fails("%s, until %s: find who asks for so many refreshes, or use mode Stable", text, stamp(b.next))}
-	case b.forced == 0:
-		return []finding{fails("%s; the next one is possible at %s. Refreshes that are due go on. Find who bumps %s", text, stamp(b.next), v1alpha1.AnnotationRefreshRequestedAt)}
-	case b.forced <= budgetLow:
-		return []finding{warns("%s: find who bumps %s", text, v1alpha1.AnnotationRefreshRequestedAt)}
+	case mode == v1alpha1.ModeClassic && spent.ClassicLeft(now) == 0:
+		return []finding{fails("%s, until %s: find who asks for so many refreshes, or use mode Stable", text, stamp(next))}
+	case left == 0:
+		return []finding{fails("%s; the next one is possible at %s. Refreshes that are due go on. Find who changes %s", text, stamp(next), v1alpha1.AnnotationRefreshRequestedAt)}
+	case left <= budgetLow:
+		return []finding{warns("%s: find who changes %s", text, v1alpha1.AnnotationRefreshRequestedAt)}
 	}
 	return []finding{passes("%s", text)}
 }

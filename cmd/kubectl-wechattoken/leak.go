@@ -13,6 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/console"
 )
 
@@ -60,17 +62,31 @@ func drill(mode v1alpha1.Mode) int {
 	return 2
 }
 
-// mayDrill says why the drill cannot begin; b is nil if the budget is unknown.
-func mayDrill(wt *v1alpha1.WeChatToken, b *budget) error {
-	switch steps := drill(wt.Spec.ModeOrDefault()); {
+// mayDrill says why the drill cannot begin; spent is nil if it is unknown.
+func mayDrill(wt *v1alpha1.WeChatToken, spent *budget.Spent, now time.Time) error {
+	switch {
 	case wt.Spec.Suspend:
 		return exitf(exitNo, "spec.suspend is true, so the operator does nothing. Set it to false and try again")
 	case wt.Status.TokenFingerprint == "":
 		return exitf(exitNo, "There is no token that could have leaked. Find out why: kubectl wechattoken doctor %s -n %s", wt.Name, wt.Namespace)
-	case b != nil && b.forced < steps:
-		return exitf(exitLimit, "It takes %d forced refreshes, and %d are left; there is one more at the earliest at %s. %s", steps, b.forced, stamp(b.next), meanwhile)
+	case spent == nil:
+		return nil
+	}
+	mode := wt.Spec.ModeOrDefault()
+	if steps, left := drill(mode), spent.ForcedLeft(mode, now); left < steps {
+		return exitf(exitLimit, "It takes %d forced refreshes, and %d are left; there is one more at the earliest at %s. %s", steps, left, stamp(oneMore(*spent, mode, now)), meanwhile)
 	}
 	return nil
+}
+
+// oneMore is when there is one more forced refresh than are left now: after those,
+// it is the next.
+func oneMore(spent budget.Spent, mode v1alpha1.Mode, now time.Time) time.Time {
+	for range spent.ForcedLeft(mode, now) {
+		spent = spent.Force(mode, now)
+	}
+	next, _ := spent.NextForced(mode, now)
+	return next
 }
 
 // meanwhile is what is left without a forced refresh. WeChat tells of nothing
@@ -91,14 +107,13 @@ func (o *leakOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	var left *budget
+	var spent *budget.Spent
 	if m, err := c.secretMeta(ctx, wt.Namespace, wt.TokenSecretName()); err == nil {
-		b := budgetIn(m.Annotations, wt.Spec.ModeOrDefault(), c.clock.now())
-		left = &b
+		spent = new(record.ReadSpent(m.Annotations))
 	} else {
 		fmt.Fprintf(o.ErrOut, "How many forced refreshes are left is unknown: Secret %q, %s.\n", wt.TokenSecretName(), sorry(err))
 	}
-	if err := mayDrill(wt, left); err != nil {
+	if err := mayDrill(wt, spent, c.clock.now()); err != nil {
 		return err
 	}
 	if err := o.confirm(ctx, wt); err != nil {
@@ -115,7 +130,7 @@ func (o *leakOptions) drill(ctx context.Context, c *cluster, wt *v1alpha1.WeChat
 	for step := 1; step <= steps; step++ {
 		fmt.Fprintf(o.ErrOut, "Step %d of %d: a forced refresh.\n", step, steps)
 		if step > 1 {
-			fmt.Fprintf(o.ErrOut, "WeChat wants %s between two of them: it is possible at about %s.\n", v1alpha1.ForcedRefreshSpacing, stamp(first.Add(v1alpha1.ForcedRefreshSpacing)))
+			fmt.Fprintf(o.ErrOut, "WeChat wants %s between two of them: it is possible at about %s.\n", budget.ForcedSpacing, stamp(first.Add(budget.ForcedSpacing)))
 		}
 		before := wt.Status.TokenFingerprint
 		a, err := c.bump(ctx, wt)

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,6 +34,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/controlplane"
 	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -392,33 +391,20 @@ func eventually(t *testing.T, what string, holds func() error) {
 	t.Fatalf("%s: not within %s: %v", what, patience, err)
 }
 
-// resealed is the checksum that the operator writes beside what it remembers:
-// with it, a test can make it remember something else.
-func resealed(annotations map[string]string) string {
-	var parts strings.Builder
-	add := func(part string) { fmt.Fprintf(&parts, "%d:%s,", len(part), part) }
-	for _, key := range []string{"account", "appid", "mode", "obtained-at", "expires-at", "token-fingerprint", "handled-refresh-at", "handled-dead-token", "died-early-at", "forced-calls", "classic-calls"} {
-		add(annotations["wechattoken.io/"+key])
-	}
-	if at, ok := annotations["wechattoken.io/replaced-at"]; ok {
-		add("wechattoken.io/replaced-at")
-		add(at)
-	}
-	sum := sha256.Sum256([]byte(parts.String()))
-	return hex.EncodeToString(sum[:])[:16]
-}
-
-// remember makes the Secret of name carry annotations as if the operator had
-// written them, which must not run.
-func (w *world) remember(name, key, value string) {
+// remember changes what the Secret of name remembers, as if the operator had, which
+// must not run.
+func (w *world) remember(name string, change func(*record.Record)) {
 	w.t.Helper()
-	var s corev1.Secret
+	var app, s corev1.Secret
+	w.must(w.Get(w.t.Context(), client.ObjectKey{Name: name + "-app"}, &app))
 	w.must(w.Get(w.t.Context(), client.ObjectKey{Name: name + "-token"}, &s))
-	if s.Annotations["wechattoken.io/seal"] != resealed(s.Annotations) {
-		w.t.Fatal("the seal is not what this test takes it for")
+	key := record.NewKey(string(app.Data["appsecret"]))
+	r := record.Read(&s, key)
+	if r == nil || !r.Verified {
+		w.t.Fatalf("the Secret of %s has no record of the operator's", name)
 	}
+	change(r)
 	before := s.DeepCopy()
-	s.Annotations[key] = value
-	s.Annotations["wechattoken.io/seal"] = resealed(s.Annotations)
-	w.must(w.Patch(w.t.Context(), &s, client.MergeFrom(before), client.FieldOwner("wechat-token-operator")))
+	s.Annotations[record.Annotation] = record.Render(w.get(name), *r, key).Annotations[record.Annotation]
+	w.must(w.Patch(w.t.Context(), &s, client.MergeFrom(before), client.FieldOwner(record.ManagedBy)))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,44 +13,113 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/uses"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func TestBudgetIsWhatIsLeft(t *testing.T) {
-	times := func(n int, first time.Time) string {
-		var all []string
-		for i := range n {
-			all = append(all, fmt.Sprint(first.Add(time.Duration(i)*time.Minute).Unix()))
-		}
-		return strings.Join(all, ",")
+// spending is the WeChatToken shop and what is stored of its budget.
+func spending(mode v1alpha1.Mode, spent budget.Spent) (*v1alpha1.WeChatToken, *metav1.PartialObjectMetadata) {
+	wt := &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop", UID: "uid"}, Spec: v1alpha1.WeChatTokenSpec{AppID: "wx0123456789abcdef", Mode: mode}}
+	wt.Status.TokenFingerprint = record.Fingerprint("98_token")
+	r := record.Record{
+		Token: record.Token{Value: "98_token", AppID: wt.Spec.AppID, Mode: mode, ObtainedAt: noon, ExpiresAt: noon.Add(2 * time.Hour)},
+		Spent: spent,
 	}
+	owner := metav1.OwnerReference{UID: wt.UID, Controller: new(true)}
+	return wt, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Annotations:     record.Render(wt, r, record.NewKey("0123456789abcdef0123456789abcdef")).Annotations,
+		OwnerReferences: []metav1.OwnerReference{owner},
+	}}
+}
+
+// forced has spent n forced refreshes, a minute apart, and the first of them an hour
+// ago.
+func forced(n int) budget.Spent {
+	var spent budget.Spent
+	for i := range n {
+		spent.Forced = append(spent.Forced, noon.Add(-time.Hour+time.Duration(i)*time.Minute))
+	}
+	return spent
+}
+
+func called(n int, day string) budget.Spent {
+	return budget.Spent{Classic: budget.Calls{Day: day, Calls: n}}
+}
+
+func TestTheBudgetIsWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
-		reason      string
-		mode        v1alpha1.Mode
-		annotations map[string]string
-		want        budget
+		reason string
+		mode   v1alpha1.Mode
+		spent  budget.Spent
+		level  level
+		text   string
 	}{
-		"Fresh":     {"Nothing was spent.", v1alpha1.ModeStable, nil, budget{forced: 20}},
-		"Some":      {"What was spent is gone.", v1alpha1.ModeStable, map[string]string{v1alpha1.AnnotationForcedCalls: times(3, noon.Add(-time.Hour))}, budget{forced: 17}},
-		"Yesterday": {"After 24 hours it is back.", v1alpha1.ModeStable, map[string]string{v1alpha1.AnnotationForcedCalls: times(3, noon.Add(-25*time.Hour))}, budget{forced: 20}},
-		"UsedUp": {
-			"The next one is possible when the first is 24 hours old.", v1alpha1.ModeStable,
-			map[string]string{v1alpha1.AnnotationForcedCalls: times(20, noon.Add(-time.Hour))}, budget{next: noon.Add(23 * time.Hour)},
-		},
-		"Damaged":       {"What is no number does not count.", v1alpha1.ModeStable, map[string]string{v1alpha1.AnnotationForcedCalls: "x,," + times(1, noon)}, budget{forced: 19}},
-		"Classic":       {"Of a day 200 calls are not for forced refreshes.", v1alpha1.ModeClassic, map[string]string{v1alpha1.AnnotationClassicCalls: "2026-11-22 37"}, budget{forced: 1763, calls: 1963, next: time.Date(2026, 11, 23, 0, 0, 0, 0, beijing)}},
-		"ClassicBefore": {"The day begins in Beijing.", v1alpha1.ModeClassic, map[string]string{v1alpha1.AnnotationClassicCalls: "2026-11-21 37"}, budget{forced: 1800, calls: 2000, next: time.Date(2026, 11, 23, 0, 0, 0, 0, beijing)}},
-		"ClassicUsedUp": {"There is no less than none.", v1alpha1.ModeClassic, map[string]string{v1alpha1.AnnotationClassicCalls: "2026-11-22 2001"}, budget{next: time.Date(2026, 11, 23, 0, 0, 0, 0, beijing)}},
+		"Fresh":          {"Nothing was spent.", v1alpha1.ModeStable, budget.Spent{}, pass, "20 of 20 forced refreshes of 24 hours are left"},
+		"Some":           {"What was spent is gone.", v1alpha1.ModeStable, forced(3), pass, "17 of 20"},
+		"Few":            {"There is time to find who spends them.", v1alpha1.ModeStable, forced(15), warn, "5 of 20 forced refreshes of 24 hours are left: find who changes"},
+		"UsedUp":         {"The next one is possible when the first is 24 hours old.", v1alpha1.ModeStable, forced(20), fail, "0 of 20 forced refreshes of 24 hours are left; the next one is possible at 2026-11-23T11:00:00Z"},
+		"Classic":        {"All calls count.", v1alpha1.ModeClassic, called(37, "2026-11-22"), pass, "1963 of 2000 calls of the day are left"},
+		"ClassicBefore":  {"The day begins in Beijing.", v1alpha1.ModeClassic, called(37, "2026-11-21"), pass, "2000 of 2000"},
+		"ClassicForced":  {"200 calls are not for forced refreshes.", v1alpha1.ModeClassic, called(1800, "2026-11-22"), fail, "200 of 2000 calls of the day are left; the next one is possible at 2026-11-22T16:00:00Z"},
+		"ClassicUsedUp":  {"There is no token for the rest of the day.", v1alpha1.ModeClassic, called(2000, "2026-11-22"), fail, "0 of 2000 calls of the day are left, until 2026-11-22T16:00:00Z"},
+		"ClassicTooMany": {"Fewer than none are none.", v1alpha1.ModeClassic, called(2001, "2026-11-22"), fail, "0 of 2000"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := budgetIn(tc.annotations, tc.mode, noon)
-			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(budget{})); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			t.Parallel()
+			wt, secret := spending(tc.mode, tc.spent)
+			got := budgetLeft(&tokenFacts{wt: wt, secret: fetched[*metav1.PartialObjectMetadata]{value: secret}}, noon)
+			if len(got) != 1 || got[0].level != tc.level || !strings.Contains(got[0].text, tc.text) {
+				t.Errorf("%s\ngot %v, want %v with %q", tc.reason, got, tc.level, tc.text)
 			}
 		})
+	}
+}
+
+func TestALeakTakesItsRefreshes(t *testing.T) {
+	t.Parallel()
+	suspended := func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = true }
+	noToken := func(wt *v1alpha1.WeChatToken) { wt.Status.TokenFingerprint = "" }
+	asIs := func(*v1alpha1.WeChatToken) {}
+	cases := map[string]struct {
+		reason string
+		mode   v1alpha1.Mode
+		mod    func(*v1alpha1.WeChatToken)
+		spent  budget.Spent
+		code   int // 0 for yes
+		text   string
+	}{
+		"Enough":      {"Two are left.", v1alpha1.ModeStable, asIs, forced(18), 0, ""},
+		"OneLeft":     {"One does not end the leaked token. The second comes back when the first that was spent is 24 hours old.", v1alpha1.ModeStable, asIs, forced(19), exitLimit, "It takes 2 forced refreshes, and 1 are left; there is one more at the earliest at 2026-11-23T11:00:00Z"},
+		"NoneLeft":    {"The first that was spent comes back.", v1alpha1.ModeStable, asIs, forced(20), exitLimit, "and 0 are left; there is one more at the earliest at 2026-11-23T11:00:00Z"},
+		"Classic":     {"One call is left.", v1alpha1.ModeClassic, asIs, called(1799, "2026-11-22"), 0, ""},
+		"ClassicDay":  {"The day ends in Beijing.", v1alpha1.ModeClassic, asIs, called(1800, "2026-11-22"), exitLimit, "It takes 1 forced refreshes, and 0 are left; there is one more at the earliest at 2026-11-22T16:00:00Z"},
+		"Suspended":   {"The operator does nothing.", v1alpha1.ModeStable, suspended, budget.Spent{}, exitNo, "spec.suspend is true"},
+		"NothingYet":  {"Without a token none has leaked.", v1alpha1.ModeStable, noToken, budget.Spent{}, exitNo, "There is no token"},
+		"WrongClocks": {"What was spent in the future does not count.", v1alpha1.ModeStable, asIs, budget.Spent{Forced: slices.Repeat([]time.Time{noon.Add(time.Hour)}, 20)}, 0, ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wt, secret := spending(tc.mode, tc.spent)
+			tc.mod(wt)
+			err := mayDrill(wt, new(record.ReadSpent(secret.Annotations)), noon)
+			code, text := 0, ""
+			if e, refused := errors.AsType[*exit](err); refused {
+				code, text = e.code, e.text
+			}
+			if code != tc.code || !strings.Contains(text, tc.text) {
+				t.Errorf("%s\ngot code %d: %s\nwant %d with %q", tc.reason, code, text, tc.code, tc.text)
+			}
+		})
+	}
+	wt, _ := spending(v1alpha1.ModeStable, budget.Spent{})
+	if err := mayDrill(wt, nil, noon); err != nil {
+		t.Errorf("without permission for the Secret: %v", err)
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
 )
 
 var errNotYet = errors.New("not yet")
@@ -80,16 +81,17 @@ func TestRefreshTellsWhenTheBudgetIsUsedUp(t *testing.T) {
 	w.run("leak", "shop", "--yes").wants(t, exitLimit, "It takes 2 forced refreshes, and 0 are left", stamp(next))
 }
 
-// exhaust makes the Secret say that the forced refreshes are used up, since an
+// exhaust makes the Secret say that the forced refreshes are used up, the first an
 // hour ago. It returns when the next one is possible.
 func (w *world) exhaust(name string) time.Time {
 	w.t.Helper()
 	first := time.Now().Add(-time.Hour).Truncate(time.Second)
-	var spent []string
-	for i := range v1alpha1.ForcedRefreshesPerDay {
-		spent = append(spent, fmt.Sprint(first.Add(time.Duration(i)*time.Minute).Unix()))
-	}
-	w.remember(name, v1alpha1.AnnotationForcedCalls, strings.Join(spent, ","))
+	w.remember(name, func(r *record.Record) {
+		r.Spent.Forced = nil
+		for i := range budget.ForcedPerDay {
+			r.Spent.Forced = append(r.Spent.Forced, first.Add(time.Duration(i)*time.Minute))
+		}
+	})
 	return first.Add(24 * time.Hour)
 }
 
