@@ -1,0 +1,328 @@
+package account
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// ID names an account: a hash of the appid, the AppSecret and the mode. It is in
+// memory only.
+type ID string
+
+// IDOf is the ID of an account.
+func IDOf(creds wechat.Credentials, mode v1alpha1.Mode) ID {
+	sum := sha256.Sum256([]byte(strconv.Quote(creds.AppID) + strconv.Quote(creds.AppSecret) + string(mode)))
+	return ID(hex.EncodeToString(sum[:16]))
+}
+
+// Accounts are all accounts that this process works for. All of it may be lost at
+// any moment.
+type Accounts struct {
+	options Options
+	queue   priorityqueue.PriorityQueue[ID]
+
+	mu   sync.Mutex
+	byID map[ID]*account
+	of   map[types.NamespacedName]ID // the account that a WeChatToken uses
+}
+
+// Options are what Accounts need. All are required.
+type Options struct {
+	WeChat *wechat.Client
+	Window time.Duration // see State
+	// Wake queues a WeChatToken, for which there is news. The news of a failed call
+	// is less urgent than the others.
+	Wake func(key types.NamespacedName, failed bool)
+	// Called is told of each call.
+	Called func(c Call, a Answer, took time.Duration)
+}
+
+// New returns Accounts without an account. Start makes them call WeChat.
+func New(o Options) *Accounts {
+	return &Accounts{
+		options: o,
+		queue:   priorityqueue.New[ID]("account"),
+		byID:    map[ID]*account{},
+		of:      map[types.NamespacedName]ID{},
+	}
+}
+
+type account struct {
+	State
+
+	credentials wechat.Credentials
+	members     []*member // few, mostly one: a map of one takes 400 bytes
+	surveyed    bool
+}
+
+// member is a WeChatToken that uses an account.
+type member struct {
+	Wants
+
+	key types.NamespacedName
+	// tokenSince is when WeChat gave the token that the Secret does not hold yet;
+	// zero if it holds the newest.
+	tokenSince time.Time
+}
+
+// View is what an account is to one WeChatToken, at one moment.
+type View struct {
+	State
+	Wants Wants
+}
+
+// Next is the call that the WeChatToken needs next.
+func (v *View) Next(now time.Time) Next { return v.State.Next(&v.Wants, now) }
+
+// Want is what the Secret should hold: the newest token and its tickets. It is nil
+// while there is no valid token. ReplacedAt is not set.
+func (v *View) Want(now time.Time) *record.Record {
+	t := v.Token(now)
+	if !v.Valid(t, now) {
+		return nil
+	}
+	want := &record.Record{
+		Token: *t, Spent: v.Known.Spent,
+		HandledRefresh: v.Wants.handled, HandledReport: v.handledReport(&v.Wants, t),
+		Verified: true,
+	}
+	if n := len(want.Spent.Forced); v.Mode == v1alpha1.ModeClassic && n > 1 {
+		want.Spent.Forced = want.Spent.Forced[n-1:] // only the pause after the last one counts
+	}
+	for _, place := range v.Wants.Tickets {
+		want.Tickets[place] = v.Ticket(&v.Wants, place, now)
+	}
+	return want
+}
+
+// What became of a report of an invalid token.
+const (
+	ReportConfirmed  = "invalid"    // WeChat agrees, and there is another token
+	ReportRefuted    = "valid"      // WeChat does not agree
+	ReportOutdated   = "outdated"   // the token had been replaced before
+	ReportUnanswered = "unanswered" // WeChat was asked, and did not tell yet
+)
+
+// ReportOutcome is what has become of the report now that the Secret holds r; empty
+// if that is not known yet. With all but ReportUnanswered it is handled.
+func (v *View) ReportOutcome(r *record.Record) string {
+	w := &v.Wants
+	if w.Report == "" || r == nil {
+		return ""
+	}
+	calledInvalid := v.foundInvalid && v.last[Check].token == w.Reported
+	switch {
+	case w.Reported == r.Token.Fingerprint() && r.HandledReport == w.Report:
+		return ReportRefuted
+	case w.Reported != r.Token.Fingerprint() && calledInvalid && !w.reportSince.After(v.tokenAt()):
+		return ReportConfirmed
+	case w.Reported != r.Token.Fingerprint():
+		return ReportOutdated
+	case v.last[Check].failure != nil && v.last[Check].token == w.Reported:
+		return ReportUnanswered
+	default:
+		return ""
+	}
+}
+
+// Join notes that the WeChatToken at key uses the account with these credentials,
+// and what it wants; found is what its Secrets say, nil for nothing. It returns the
+// account as it is then. Other members are woken if found is news to them, and
+// WeChat is called in its time.
+func (a *Accounts) Join(key types.NamespacedName, creds wechat.Credentials, mode v1alpha1.Mode, w Wants, found *record.Record, now time.Time) View {
+	id := IDOf(creds, mode)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.member(key).UID != w.UID) {
+		a.leave(key)
+	}
+	acc := a.account(id, creds, mode, now)
+	m := acc.member(key)
+	if m == nil {
+		m = &member{key: key, Wants: Wants{UID: w.UID, Generation: w.Generation}}
+		acc.members = append(acc.members, m)
+		a.of[key] = id
+		if acc.forcedSince(found) {
+			m.handled = w.Request
+		} else if acc.tokenAt().IsZero() && w.Request != "" && (found == nil || found.HandledRefresh != w.Request) {
+			acc.forcedUncounted = true
+		}
+	}
+	m.update(w, found, now)
+	if acc.learn(found, now) {
+		a.wakeAll(acc, key, false)
+	}
+	if m.holds(&acc.Known.Token) {
+		m.Secret.Token.Value = acc.Known.Token.Value // the same memory for both
+	}
+	view := View{State: acc.State, Wants: m.Wants}
+	a.callAt(id, view.Next(now).At, now, 0)
+	return view
+}
+
+// update notes what m wants now.
+func (m *member) update(w Wants, found *record.Record, now time.Time) {
+	w.specSince, w.requestSince, w.reportSince, w.handled = m.specSince, m.requestSince, m.reportSince, m.handled
+	if w.Generation != m.Generation {
+		w.specSince = now
+	}
+	if w.Request != m.Request {
+		w.requestSince = now
+	}
+	if w.Report != m.Report {
+		w.reportSince = now
+	}
+	if found != nil {
+		w.handled = cmp.Or(w.handled, found.HandledRefresh)
+	}
+	if w.Suspended {
+		m.tokenSince = time.Time{} // nobody waits for it there
+	}
+	m.Wants = w
+}
+
+// Survey notes what is on the Secrets of all WeChatTokens of the appid. It comes
+// before Join, once for an account: without it a process that has just started
+// would call WeChat for one of them though another has a valid token.
+func (a *Accounts) Survey(creds wechat.Credentials, mode v1alpha1.Mode, found []*record.Record, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.account(IDOf(creds, mode), creds, mode, now)
+	for _, r := range found {
+		acc.learn(r, now)
+	}
+	acc.surveyed = true
+}
+
+// Surveyed reports whether Survey was called for the account.
+func (a *Accounts) Surveyed(creds wechat.Credentials, mode v1alpha1.Mode) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[IDOf(creds, mode)]
+	return acc != nil && acc.surveyed
+}
+
+// Spent is what was spent of the calls of the account that the WeChatToken at key
+// uses, if this process has looked at it.
+func (a *Accounts) Spent(key types.NamespacedName) (spent budget.Spent, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[a.of[key]]
+	if acc == nil {
+		return budget.Spent{}, false
+	}
+	return acc.Known.Spent, true
+}
+
+// Wrote notes that the Secret of the WeChatToken at key holds r now. It returns
+// since when that is WeChat's newest token, if the Secret has waited for it.
+func (a *Accounts) Wrote(key types.NamespacedName, r *record.Record) (since time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[a.of[key]]
+	if acc == nil || acc.Known.Token.Value != r.Token.Value {
+		return time.Time{}
+	}
+	m := acc.member(key)
+	since, m.tokenSince = m.tokenSince, time.Time{}
+	return since
+}
+
+// Pause notes that the WeChatToken at key wants nothing for now. What is known of
+// its account stays.
+func (a *Accounts) Pause(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if acc := a.byID[a.of[key]]; acc != nil {
+		acc.member(key).Suspended = true
+	}
+}
+
+// Leave drops the WeChatToken at key, which is gone.
+func (a *Accounts) Leave(key types.NamespacedName) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leave(key)
+}
+
+func (a *Accounts) leave(key types.NamespacedName) {
+	id := a.of[key]
+	delete(a.of, key)
+	if acc := a.byID[id]; acc != nil {
+		acc.members = slices.DeleteFunc(acc.members, func(m *member) bool { return m.key == key })
+		if len(acc.members) == 0 {
+			delete(a.byID, id)
+		}
+	}
+}
+
+// account is the one with this ID, which may be new.
+func (a *Accounts) account(id ID, creds wechat.Credentials, mode v1alpha1.Mode, now time.Time) *account {
+	acc := a.byID[id]
+	if acc == nil {
+		acc = &account{State: State{Mode: mode, Window: a.options.Window, Since: now}, credentials: creds}
+		a.byID[id] = acc
+	}
+	return acc
+}
+
+// wakeAll wakes the members but the one at key.
+func (a *Accounts) wakeAll(acc *account, but types.NamespacedName, failed bool) {
+	for _, m := range acc.members {
+		if m.key != but {
+			a.options.Wake(m.key, failed)
+		}
+	}
+}
+
+// member is the WeChatToken at key; nil if it does not use the account.
+func (acc *account) member(key types.NamespacedName) *member {
+	i := slices.IndexFunc(acc.members, func(m *member) bool { return m.key == key })
+	if i < 0 {
+		return nil
+	}
+	return acc.members[i]
+}
+
+// mine reports whether r is verified and of this account, not only of its appid.
+func (acc *account) mine(r *record.Record) bool {
+	return r != nil && r.Verified && r.Token.Mode == acc.Mode && r.Token.AppID == acc.credentials.AppID
+}
+
+// forcedSince reports whether the account's token was forced after found, which is
+// on the Secret of a WeChatToken, was obtained. An earlier process has ended then
+// before it wrote that Secret: the newer token answers a refresh that was
+// requested there.
+func (acc *account) forcedSince(found *record.Record) bool {
+	t := acc.Known.Token
+	return acc.mine(found) && t.ObtainedAt.After(found.Token.ObtainedAt) &&
+		slices.ContainsFunc(acc.Known.Spent.Forced, func(at time.Time) bool { return at.Unix() == t.ObtainedAt.Unix() })
+}
+
+// learn notes what a record says of the account, and reports whether it has a newer
+// token or ticket. The budget is the appid's; the caller has seen to it that one
+// that is not verified is of a Secret in a namespace that it may bind.
+func (acc *account) learn(found *record.Record, now time.Time) bool {
+	if found == nil || found.Token.AppID != acc.credentials.AppID {
+		return false
+	}
+	r := *found
+	if r.Spent = r.Spent.Bounded(now); acc.mine(found) {
+		return acc.Learn(r, now)
+	}
+	acc.Known.Spent = acc.Known.Spent.Merge(r.Spent)
+	return false
+}

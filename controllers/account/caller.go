@@ -1,0 +1,161 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// maxCalls bounds the calls that are under way at once, and with them goroutines
+// and connections. Calls that time out hold a place for 10 s each.
+const maxCalls = 1024
+
+// behindOthers is the priority of an account whose last call has failed: it comes
+// behind those that work.
+const behindOthers = -1
+
+// Start calls WeChat until ctx ends, and then until the calls under way have ended.
+// It makes Accounts a manager.Runnable of the leader.
+func (a *Accounts) Start(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, a.queue.ShutDown)
+	defer stop()
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	places := make(chan struct{}, maxCalls)
+	for {
+		places <- struct{}{}
+		id, _, shutdown := a.queue.GetWithPriority()
+		if shutdown {
+			return nil
+		}
+		calls.Go(func() {
+			defer func() { <-places }()
+			defer a.queue.Done(id)
+			a.work(ctx, id)
+		})
+	}
+}
+
+// work makes the call that the account needs next, if it is time.
+func (a *Accounts) work(ctx context.Context, id ID) {
+	c, wanted := a.next(id, time.Now())
+	if !wanted {
+		return
+	}
+	answer := a.do(ctx, c)
+	a.options.Called(c, answer, time.Since(c.Start))
+	a.done(id, c, answer, time.Now())
+}
+
+// next is the earliest call that a member needs, if it is time. Otherwise the
+// account is queued for then.
+func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[id]
+	if acc == nil {
+		return Call{}, false
+	}
+	first := acc.next(now)
+	if first.At.IsZero() || first.At.After(now) {
+		a.callAt(id, first.At, now, acc.priority())
+		return Call{}, false
+	}
+	c := Call{Kind: first.Kind, Mode: acc.Mode, Credentials: acc.credentials, Start: now}
+	if t := acc.Token(now); t != nil {
+		c.Token = *t
+	}
+	return c, true
+}
+
+// next is the earliest of what the members need.
+func (acc *account) next(now time.Time) Next {
+	var first Next
+	for _, m := range acc.members {
+		if n := acc.Next(&m.Wants, now); !n.At.IsZero() && (first.At.IsZero() || n.At.Before(first.At)) {
+			first = n
+		}
+	}
+	return first
+}
+
+func (acc *account) priority() int {
+	if f, _ := acc.tokenFailure(); f != nil {
+		return behindOthers
+	}
+	return 0
+}
+
+// done notes the answer, wakes the members, and queues the account for its next
+// call.
+func (a *Accounts) done(id ID, c Call, answer Answer, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.byID[id]
+	if acc == nil {
+		return // nobody uses it any more
+	}
+	acc.Done(c, answer, now)
+	if c.New(answer) {
+		for _, m := range acc.members {
+			m.tokenSince = now
+			if m.Request != "" && !m.requestSince.After(c.Start) && !m.holds(&acc.Known.Token) {
+				m.handled = m.Request
+			}
+		}
+	}
+	a.wakeAll(acc, types.NamespacedName{}, answer.Err != nil)
+	a.callAt(id, acc.next(now).At, now, acc.priority())
+}
+
+// callAt queues the account for a call at a time; zero is never.
+func (a *Accounts) callAt(id ID, at, now time.Time, priority int) {
+	if !at.IsZero() {
+		a.queue.AddWithOpts(priorityqueue.AddOpts{After: max(at.Sub(now), 0), Priority: &priority}, id)
+	}
+}
+
+// do makes the call.
+func (a *Accounts) do(ctx context.Context, c Call) (answer Answer) {
+	var err error
+	switch w := a.options.WeChat; {
+	case c.Kind == Check:
+		answer.Valid, err = w.Valid(ctx, c.Token.Value)
+	case c.Kind >= Ticket:
+		answer.Ticket, err = w.Ticket(ctx, c.Token.Value, record.TicketTypes[c.Kind.place()].Wire)
+	case c.Mode == v1alpha1.ModeClassic:
+		answer.Token, err = w.ClassicToken(ctx, c.Credentials)
+	default:
+		answer.Token, err = w.StableToken(ctx, c.Credentials, c.Kind == Force)
+	}
+	if err != nil {
+		failed, ok := errors.AsType[*wechat.Error](err)
+		if !ok {
+			failed = &wechat.Error{Message: "the call failed"}
+		}
+		answer.Err = failed
+	}
+	return answer
+}
+
+// Endpoint is the last part of the path that a call asks.
+func (c Call) Endpoint() string {
+	switch {
+	case c.Kind == Check:
+		return "get_api_domain_ip"
+	case c.Kind >= Ticket:
+		return "getticket"
+	case c.Mode == v1alpha1.ModeClassic:
+		return "token"
+	default:
+		return "stable_token"
+	}
+}

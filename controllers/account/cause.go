@@ -1,0 +1,51 @@
+package account
+
+import (
+	"time"
+
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// CauseKind is why a WeChatToken does not have what it wants.
+type CauseKind int
+
+const (
+	// NoCause says that all is well.
+	NoCause CauseKind = iota
+	// CallFailed says that the last call for a token failed.
+	CallFailed
+	// SameTokenReturned says that WeChat returned the same token on a forced call.
+	SameTokenReturned
+	// ForceDeferred says that WeChat wants a pause before the next forced call.
+	ForceDeferred
+	// ForceBudgetExhausted says that the forced calls are used up.
+	ForceBudgetExhausted
+	// DayBudgetExhausted says that the calls of mode Classic are used up.
+	DayBudgetExhausted
+	// InvalidEarly says that WeChat has called the token invalid before its end, and
+	// that its successor is on the way.
+	InvalidEarly
+	// CheckFailed says that WeChat did not tell whether the token is valid.
+	CheckFailed
+)
+
+// Cause is why a WeChatToken does not have what it wants. Two equal situations have
+// equal causes.
+type Cause struct {
+	Kind CauseKind
+	// Err is the error of CallFailed and CheckFailed.
+	Err *wechat.Error
+	// Next is when the next forced call is possible, of ForceDeferred and
+	// ForceBudgetExhausted.
+	Next time.Time
+	// Reported says that a consumer waits for the Check that failed.
+	Reported bool
+}
+
+// causeOf is the cause that a failed call for a token is.
+func causeOf(f *Failure) Cause {
+	if f.Err == nil {
+		return Cause{Kind: SameTokenReturned}
+	}
+	return Cause{Kind: CallFailed, Err: f.Err}
+}

@@ -1,0 +1,127 @@
+package account
+
+import (
+	"time"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/wechat"
+)
+
+// Call is one call to WeChat.
+type Call struct {
+	Kind        Kind
+	Mode        v1alpha1.Mode
+	Credentials wechat.Credentials
+	Token       record.Token // that is in use; the zero one if there is none
+	Start       time.Time
+}
+
+// Answer is what a call has brought. Err is nil if it brought what it was made for.
+type Answer struct {
+	Token  wechat.Token
+	Ticket wechat.Ticket
+	Valid  bool // of a Check
+	Err    *wechat.Error
+}
+
+// New reports whether the answer has another token than the one in use.
+func (c Call) New(a Answer) bool {
+	return c.Kind <= Force && a.Err == nil && a.Token.Value != c.Token.Value
+}
+
+// Done says what the answer to a call changes.
+func (s *State) Done(c Call, a Answer, now time.Time) {
+	last := &s.last[c.Kind]
+	last.at, last.token = c.Start, c.Token.Fingerprint()
+	if c.Kind <= Force {
+		s.doneToken(c, a, now)
+		return
+	}
+	if c.Kind == Check {
+		s.foundInvalid, s.sameTokenReturned = a.Err == nil && !a.Valid, false
+	}
+	switch {
+	case a.Err != nil:
+		last.failure = last.failure.followedBy(a.Err, now)
+		if c.Kind >= Ticket && a.Err.InvalidToken() && s.suspect != last.token {
+			s.suspect, s.suspectAt = last.token, now
+		}
+	case c.Kind == Check:
+		last.failure, last.succeededAt = nil, c.Start
+	default:
+		last.failure = nil
+		s.doneTicket(c.Kind.place(), a.Ticket, c.Start)
+	}
+}
+
+func (s *State) doneToken(c Call, a Answer, now time.Time) {
+	if s.Mode == v1alpha1.ModeClassic {
+		s.Known.Spent = s.Known.Spent.CallClassic(c.Start)
+	}
+	if a.Err != nil {
+		if a.Err.Lost {
+			s.forcedUncounted = s.forcedUncounted || c.Kind == Force
+			s.answerLost = s.answerLost || c.Kind == Force || s.Mode == v1alpha1.ModeClassic
+		}
+		s.failedToken(c.Kind, a.Err, now)
+		return
+	}
+	isNew := c.New(a)
+	if c.Kind == Force || (isNew && s.forcedByOther(c)) {
+		s.Known.Spent = s.Known.Spent.Force(s.Mode, c.Start)
+	}
+	t := s.tokenOf(c, a.Token)
+	if isNew && s.calledInvalid(&c.Token) {
+		t.PredecessorInvalidAt = s.last[Check].at.UTC().Truncate(time.Second)
+	}
+	s.Known.Token = t
+	s.forcedUncounted, s.answerLost = false, false
+	s.sameTokenReturned = s.sameTokenReturned || !isNew
+	s.last[c.Kind].succeededAt = c.Start
+	if c.Kind == Force && !isNew {
+		s.failedToken(Force, nil, now)
+		return
+	}
+	s.last[Refresh].failure, s.last[Force].failure = nil, nil
+}
+
+// failedToken notes a failed call for a token. err is nil if the same token came
+// back. Refresh and Force share one failure: the last.
+func (s *State) failedToken(kind Kind, err *wechat.Error, now time.Time) {
+	before, _ := s.tokenFailure()
+	s.last[Refresh].failure, s.last[Force].failure = nil, nil
+	s.last[kind].failure = before.followedBy(err, now)
+}
+
+// forcedByOther reports whether the new token that a Refresh has brought is that of
+// a forced call which nobody has counted: an earlier process has ended after it,
+// or somebody outside has made it. WeChat counts them all alike.
+func (s *State) forcedByOther(c Call) bool {
+	if c.Token.Value == "" || s.Mode != v1alpha1.ModeStable {
+		return false
+	}
+	return s.forcedUncounted || s.calledInvalid(&c.Token)
+}
+
+// sameEnd is how far two ends of one token may be apart, given whole seconds and
+// the time a call takes. What differs more is a correction: the clock was set, or
+// WeChat has changed its mind.
+const sameEnd = 3 * time.Second
+
+// tokenOf is what is remembered of the token that a call has brought. The token in
+// use, given once more, stays as it was.
+func (s *State) tokenOf(c Call, got wechat.Token) record.Token {
+	start := c.Start.UTC().Truncate(time.Second) // the Secret stores whole seconds
+	t := record.Token{
+		Value: got.Value, AppID: c.Credentials.AppID, Mode: s.Mode,
+		ObtainedAt: start, ExpiresAt: start.Add(got.Life),
+	}
+	if p := c.Token; p.Value == t.Value {
+		t.ObtainedAt, t.PredecessorInvalidAt = p.ObtainedAt, p.PredecessorInvalidAt
+		if t.ExpiresAt.Sub(p.ExpiresAt).Abs() <= sameEnd && c.Start.Before(p.ExpiresAt) {
+			t.ExpiresAt = p.ExpiresAt
+		}
+	}
+	return t
+}
