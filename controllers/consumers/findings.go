@@ -1,0 +1,107 @@
+package consumers
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// finding is what there is to report of a workload; the zero one is nothing.
+type finding struct {
+	reason string
+	why    string
+	wake   time.Time // when to look again; zero if an event will tell
+}
+
+// findings are those of all workloads of a WeChatToken.
+type findings struct {
+	workloads map[string][]string // by reason
+	why       map[string]string   // of the first workload, by reason
+	wake      time.Time
+}
+
+func (all *findings) add(workload string, f finding) {
+	if f.reason == "" {
+		return
+	}
+	if all.workloads == nil {
+		all.workloads, all.why = map[string][]string{}, map[string]string{}
+	}
+	if all.workloads[f.reason] == nil {
+		all.why[f.reason] = f.why
+	}
+	all.workloads[f.reason] = append(all.workloads[f.reason], workload)
+	if !f.wake.IsZero() && (all.wake.IsZero() || f.wake.Before(all.wake)) {
+		all.wake = f.wake
+	}
+}
+
+// maxConsumers bounds what the status lists.
+const maxConsumers = 64
+
+// messages per reason, the most severe first: a condition has one reason.
+var messages = []struct{ reason, format string }{
+	{v1alpha1.ReasonRestartRefused, "The operator tries every 30 s to restart %s, and the API server refuses it"},
+	{v1alpha1.ReasonRestartLate, "The old token was invalid before all pods of %s had the new one. Make the rollout faster: more maxSurge or maxUnavailable, a quicker readiness probe, fewer pods. Or mount the Secret as a directory"},
+	{v1alpha1.ReasonRestartTargetMissing, "spec.restart names %s, and there is no such workload in this namespace: create it, or take it out of spec.restart"},
+	{v1alpha1.ReasonRestartByHand, "A rollout of %s does not replace all pods: its updateStrategy is OnDelete or has a partition. Delete the pods after each new token, or choose RollingUpdate without a partition"},
+	{v1alpha1.ReasonConsumersStale, "%s: the Secret is used there as env or through subPath, which never changes in a running container, and nobody restarts the pods. Mount the Secret as a directory, or use spec.restart"},
+	{v1alpha1.ReasonRestartWaits, "The restart of %s waits"},
+	{v1alpha1.ReasonRestarting, "%s: the pods are being replaced for the new token"},
+}
+
+// condition is ConsumersCurrent for so many workloads.
+func (all *findings) condition(count int) *metav1.Condition {
+	c := &metav1.Condition{
+		Type: v1alpha1.ConditionConsumersCurrent, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConsumersFollow,
+		Message: "New tokens reach the workloads that use the Secret",
+	}
+	if count == 0 {
+		c.Message = "No Deployment, StatefulSet or DaemonSet uses the Secret"
+	}
+	for _, m := range messages {
+		if all.workloads[m.reason] == nil {
+			continue
+		}
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, m.reason, fmt.Sprintf(m.format, some(all.workloads[m.reason]))
+		if why := all.why[m.reason]; why != "" {
+			c.Message += ": " + why
+		}
+		break
+	}
+	if count > maxConsumers {
+		c.Message += fmt.Sprintf(". status.consumers lists the first %d of %d", maxConsumers, count)
+	}
+	c.Message = short(c.Message)
+	return c
+}
+
+// listOf is status.consumers.
+func listOf(found []*workload, secret string) (list []v1alpha1.Consumer) {
+	for _, w := range found[:min(len(found), maxConsumers)] {
+		list = append(list, v1alpha1.Consumer{Kind: w.kind, Name: w.name, Uses: w.uses[secret], RestartedBy: w.restarter})
+	}
+	return list
+}
+
+// some names a few workloads and counts the rest.
+func some(workloads []string) string {
+	const most = 5
+	if len(workloads) <= most {
+		return strings.Join(workloads, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(workloads[:most], ", "), len(workloads)-most)
+}
+
+// short cuts a text that is too long for an event, whose note has 1,024 bytes.
+func short(s string) string {
+	const longest = 900
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
+}

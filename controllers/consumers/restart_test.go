@@ -1,0 +1,137 @@
+package consumers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
+)
+
+func TestWhenAWorkloadIsRestarted(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	token := func(mods ...func(*record.Record)) *record.Record {
+		t := &record.Record{Token: record.Token{Value: "new", ObtainedAt: at, ExpiresAt: at.Add(2 * time.Hour)}, ReplacedAt: at}
+		for _, mod := range mods {
+			mod(t)
+		}
+		return t
+	}
+	const key = "restart.wechattoken.io/shop"
+	base := func(mods ...func(*workload)) *workload {
+		w := &workload{created: at.Add(-time.Hour), generation: 7, inTemplate: map[string]string{}, updated: true, available: true}
+		for _, mod := range mods {
+			mod(w)
+		}
+		return w
+	}
+	unfinished := func(w *workload) { w.updated, w.available = false, false }
+	unavailable := func(w *workload) { w.available = false }
+	ours := func(w *workload) { w.inTemplate[key] = record.Fingerprint("new") }
+	earlier := func(w *workload) { w.inTemplate[key] = "old" }
+	soon, late := at.Add(time.Minute), at.Add(testWindow)
+	cases := map[string]struct {
+		reason string
+		w      *workload
+		token  *record.Record
+		known  rollout
+		now    time.Time
+		want   step
+	}{
+		"Due":                {reason: "The token has replaced another.", w: base(), token: token(), now: soon, want: stepDue},
+		"DueAfterOurs":       {reason: "The restart for the token before does not count.", w: base(earlier), token: token(), now: soon, want: stepDue},
+		"FirstToken":         {reason: "Pods that were there before it have waited for it.", w: base(), token: token(func(t *record.Record) { t.ReplacedAt = time.Time{} }), now: soon, want: stepDone},
+		"ExpiredToken":       {reason: "An expired token is worth no restart.", w: base(), token: token(), now: at.Add(3 * time.Hour), want: stepDone},
+		"OnDelete":           {reason: "A rollout would do nothing.", w: base(func(w *workload) { w.onDelete = true }), token: token(), now: soon, want: stepDone},
+		"New":                {reason: "It is younger than the token.", w: base(func(w *workload) { w.created = at.Add(3 * time.Second) }), token: token(), now: soon, want: stepDone},
+		"PerhapsOlder":       {reason: "In doubt it is older.", w: base(func(w *workload) { w.created = at.Add(time.Second) }), token: token(), now: soon, want: stepDue},
+		"Fresh":              {reason: "Somebody else has restarted it meanwhile.", w: base(), token: token(), known: rollout{upToDate: true}, now: soon, want: stepDone},
+		"Waits":              {reason: "An earlier rollout ends first.", w: base(unfinished), token: token(), now: soon, want: stepWaits},
+		"WaitsForPods":       {reason: "Its pods must be available.", w: base(unavailable), token: token(), now: soon, want: stepWaits},
+		"WaitsNoLonger":      {reason: "The old token is invalid, and pods may get ready only with the new one.", w: base(unavailable), token: token(), now: late, want: stepDue},
+		"WaitsNotForInvalid": {reason: "The old token was invalid before.", w: base(unfinished), token: token(func(t *record.Record) { t.Token.PredecessorInvalidAt = at }), now: soon, want: stepDue},
+		"Runs":               {reason: "Our rollout is under way.", w: base(ours, unfinished), token: token(), now: soon, want: stepRunning},
+		"Late":               {reason: "Our rollout is under way, and the old token is invalid.", w: base(ours, unfinished), token: token(), now: late, want: stepRunning},
+		"Done":               {reason: "Our rollout is finished.", w: base(ours), token: token(), now: soon, want: stepDone},
+		"DoneLongAgo":        {reason: "All pods have the token, whether they are available or not.", w: base(ours, unavailable), token: token(), now: late, want: stepDone},
+		"CacheBehind":        {reason: "The cache does not show our rollout yet.", w: base(), token: token(), known: rollout{generation: 8}, now: soon, want: stepRunning},
+		"CacheHasCaughtUp":   {reason: "It shows it.", w: base(ours), token: token(), known: rollout{generation: 7}, now: soon, want: stepDone},
+		"TakenBack":          {reason: "Somebody has undone our rollout.", w: base(earlier), token: token(), known: rollout{generation: 6}, now: soon, want: stepDue},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.w.step(tc.token, key, tc.known, oldTokenEnds(tc.token, testWindow), tc.now); got != tc.want {
+				t.Errorf("%s got %d, want %d", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestWhichPodsAreOlder(t *testing.T) {
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	token := &record.Record{ReplacedAt: at}
+	d := &workload{kind: v1alpha1.KindDeployment, name: "shop", uid: "d"}
+	s := &workload{kind: v1alpha1.KindStatefulSet, name: "shop", uid: "s"}
+	pod := func(created time.Time, owner metav1.OwnerReference, mods ...func(*corev1.Pod)) *corev1.Pod {
+		owner.Controller = new(true)
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(created), OwnerReferences: []metav1.OwnerReference{owner}, Labels: map[string]string{appsv1.DefaultDeploymentUniqueLabelKey: "6d4b"}}}
+		for _, mod := range mods {
+			mod(p)
+		}
+		return p
+	}
+	rs := func(name string) metav1.OwnerReference { return metav1.OwnerReference{Kind: "ReplicaSet", Name: name} }
+	before, after := at.Add(-time.Minute), at.Add(createdSlack)
+	cases := map[string]struct {
+		w    *workload
+		pod  *corev1.Pod
+		want bool
+	}{
+		"Older":           {d, pod(before, rs("shop-6d4b")), true},
+		"SameSecond":      {d, pod(at.Add(time.Second), rs("shop-6d4b")), true},
+		"Younger":         {d, pod(after, rs("shop-6d4b")), false},
+		"OfAnother":       {d, pod(before, rs("shop-blue-6d4b")), false},
+		"OfTheSet":        {d, pod(before, metav1.OwnerReference{Kind: "StatefulSet", Name: "shop", UID: "s"}), false},
+		"NoHash":          {d, pod(before, rs("shop-"), func(p *corev1.Pod) { p.Labels = nil }), false},
+		"Nobodys":         {d, pod(before, rs("shop-6d4b"), func(p *corev1.Pod) { p.OwnerReferences = nil }), false},
+		"Set":             {s, pod(before, metav1.OwnerReference{Kind: "StatefulSet", Name: "shop", UID: "s"}), true},
+		"SetBefore":       {s, pod(before, metav1.OwnerReference{Kind: "StatefulSet", Name: "shop", UID: "other"}), false},
+		"Ending":          {d, pod(before, rs("shop-6d4b"), func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Now()) }), false},
+		"Evicted":         {d, pod(before, rs("shop-6d4b"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }), false},
+		"Finished":        {d, pod(before, rs("shop-6d4b"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }), false},
+		"NotStarted":      {d, pod(before, rs("shop-6d4b"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }), true},
+		"DaemonSetsAlike": {&workload{kind: v1alpha1.KindDaemonSet, uid: "s"}, pod(before, metav1.OwnerReference{Kind: "DaemonSet", UID: "s"}), true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := tc.w.olderPod(tc.pod, token); got != tc.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+func TestEachWeChatTokenHasAnAnnotationOfItsOwn(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	names := []string{"shop", "shop.eu", long, long + "b", long + "c", strings.Repeat("a.", 126) + "a"}
+	seen := map[string]string{}
+	for _, name := range names {
+		key := restartAnnotation(name)
+		if errs := validation.IsQualifiedName(key); len(errs) > 0 {
+			t.Errorf("%s: %v", key, errs)
+		}
+		if other := seen[key]; other != "" {
+			t.Errorf("%s and %s share %s", name, other, key)
+		}
+		seen[key] = name
+	}
+	if got, want := restartAnnotation("shop"), "restart.wechattoken.io/shop"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

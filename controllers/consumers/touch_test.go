@@ -1,0 +1,43 @@
+package consumers
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+func runningPod(name string, spec corev1.PodSpec) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+}
+
+func TestWhichPodsAreTouched(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*corev1.Pod)
+		want   bool
+	}{
+		"Running":     {"It waits for the kubelet.", func(*corev1.Pod) {}, true},
+		"ForTheLast":  {"That was another token.", func(p *corev1.Pod) { p.Annotations = map[string]string{v1alpha1.AnnotationTouchedFor: "old"} }, true},
+		"Touched":     {"It was done already.", func(p *corev1.Pod) { p.Annotations = map[string]string{v1alpha1.AnnotationTouchedFor: "new"} }, false},
+		"NotStarted":  {"It gets the new token when it starts.", func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, false},
+		"Ended":       {"It needs no token.", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, false},
+		"Ending":      {"It is about to end.", func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Now()) }, false},
+		"Env":         {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asEnv("shop")) }, false},
+		"SubPath":     {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath) }, false},
+		"BothMounts":  {"One of them follows.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath, asFile("shop")) }, true},
+		"Projected":   {"It follows, too.", func(p *corev1.Pod) { p.Spec = podOf(projected("shop")) }, true},
+		"OtherSecret": {"It is somebody else's.", func(p *corev1.Pod) { p.Spec = podOf(asFile("another")) }, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			pod := runningPod("a", podOf(asFile("shop")))
+			tc.change(pod)
+			if got := wantsTouch(pod, "shop", "new"); got != tc.want {
+				t.Errorf("%s got %t", tc.reason, got)
+			}
+		})
+	}
+}
