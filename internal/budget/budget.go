@@ -60,8 +60,8 @@ func (s Spent) Force(mode v1alpha1.Mode, now time.Time) Spent {
 		s.Forced = []time.Time{now}
 		return s
 	}
-	kept := slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool { return now.Sub(t) >= day })
-	s.Forced = append(kept, now)
+	s.Forced = slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool { return now.Sub(t) >= day })
+	s.Forced = append(s.Forced, now)
 	return s
 }
 
