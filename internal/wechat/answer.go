@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"wechattoken.io/operator/internal/wechat/wire"
 )
 
 // outcome is what any answer may hold. Only errcode decides whether the answer is
@@ -29,8 +31,8 @@ func (o outcome) failed(status int, secrets ...string) *Error {
 
 // decode reads an answer into a struct.
 func decode(body []byte, status int, into any) *Error {
-	if len(body) > maxBody {
-		return unusable(status, fmt.Sprintf("the answer is larger than %d KiB", maxBody>>10))
+	if len(body) > wire.MaxBody {
+		return unusable(status, fmt.Sprintf("the answer is larger than %d KiB", wire.MaxBody>>10))
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		// What is not JSON is not shown: it may echo the request.
@@ -52,7 +54,7 @@ func parse(body []byte, status int, creds Credentials) (Token, error) {
 	if err := answer.failed(status, creds.AppSecret, answer.AccessToken); err != nil {
 		return Token{}, err
 	}
-	if !printable(answer.AccessToken) {
+	if !wire.Usable(answer.AccessToken) {
 		return Token{}, unusable(status, "the answer has no usable access_token")
 	}
 	life, err := lifeOf(answer.ExpiresIn, status)
@@ -64,7 +66,7 @@ func parse(body []byte, status int, creds Credentials) (Token, error) {
 
 // lifeOf is an expires_in.
 func lifeOf(seconds int64, status int) (time.Duration, *Error) {
-	if seconds <= 0 || seconds > int64(maxLife/time.Second) {
+	if seconds <= 0 || seconds > int64(wire.MaxLife/time.Second) {
 		return 0, unusable(status, "the answer has no usable expires_in")
 	}
 	return time.Duration(seconds) * time.Second, nil
@@ -83,7 +85,7 @@ func parseTicket(body []byte, status int, token string) (Ticket, error) {
 	if err := answer.failed(status, token, answer.Ticket); err != nil {
 		return Ticket{}, err
 	}
-	if !printable(answer.Ticket) {
+	if !wire.Usable(answer.Ticket) {
 		return Ticket{}, unusable(status, "the answer has no usable ticket")
 	}
 	life, err := lifeOf(answer.ExpiresIn, status)
@@ -120,15 +122,4 @@ func parseValid(body []byte, status int, token string) (bool, error) {
 // gateway, sent after WeChat has issued a token.
 func unusable(status int, message string) *Error {
 	return &Error{HTTPStatus: status, Message: message, Lost: true}
-}
-
-// printable reports whether s can be a token: not empty, and nothing in it that
-// would break an environment variable or an HTTP header.
-func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return s != ""
 }

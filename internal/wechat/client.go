@@ -16,21 +16,15 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"wechattoken.io/operator/internal/wechat/wire"
 )
 
 const (
-	// maxBody bounds an answer, in bytes. A token has at least 512 bytes of
-	// room, as WeChat says, and a real answer stays below 1 KiB.
-	maxBody = 64 << 10
-
 	// maxHeader bounds the headers before an answer, those of interim answers
 	// (1xx) with them, in bytes. Real ones stay below 1 KiB; by default
 	// net/http takes 10 MiB, and up to 90 MiB of memory for them.
 	maxHeader = 64 << 10
-
-	// maxLife bounds expires_in. WeChat says "at most 7200 s at present" and
-	// that it may change; a month is no access_token any more.
-	maxLife = 30 * 24 * time.Hour
 )
 
 // Credentials identify one WeChat account.
@@ -90,7 +84,7 @@ func newTransport(timeout time.Duration) *http.Transport {
 		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
 		TLSHandshakeTimeout:    timeout,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: maxBody}, // the default is 4 MiB for each call
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: wire.MaxBody}, // the default is 4 MiB for each call
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 	}
@@ -213,7 +207,7 @@ func (c *Client) send(via *http.Client, req *http.Request) (body []byte, status 
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return nil, resp.StatusCode, nil
 	}
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, wire.MaxBody+1))
 	if err != nil {
 		return nil, 0, networkError(err, c.timeout)
 	}

@@ -20,6 +20,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"wechattoken.io/operator/internal/wechat/wire"
 )
 
 const (
@@ -113,13 +115,13 @@ func FuzzParse(f *testing.F) {
 		}
 		// A field of a wrong type is bad only for the reader that wants it.
 		_ = json.Unmarshal(body, &said)
-		good := json.Unmarshal(body, new(outcome)) == nil && len(body) <= maxBody && status == http.StatusOK && said.ErrCode == 0
+		good := json.Unmarshal(body, new(outcome)) == nil && len(body) <= wire.MaxBody && status == http.StatusOK && said.ErrCode == 0
 		var listed struct {
 			ErrCode int64    `json:"errcode"`
 			ErrMsg  string   `json:"errmsg"`
 			IPList  []string `json:"ip_list"`
 		}
-		valid := json.Unmarshal(body, &listed) == nil && len(body) <= maxBody && status == http.StatusOK && listed.ErrCode == 0 && len(listed.IPList) > 0
+		valid := json.Unmarshal(body, &listed) == nil && len(body) <= wire.MaxBody && status == http.StatusOK && listed.ErrCode == 0 && len(listed.IPList) > 0
 
 		token, err := parse(body, int(status), creds)
 		if (token != Token{}) == (err != nil) {

@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"wechattoken.io/operator/internal/wechat/wire"
 )
 
 var someone = Credentials{AppID: "wx0123456789abcdef", AppSecret: fuzzSecret}
@@ -222,7 +224,7 @@ func leaves(t *testing.T, reason, want string, talk func(io.Writer), scheme stri
 	if failed, ok := errors.AsType[*Error](err); !ok || failed.Message != want || !failed.Lost {
 		t.Errorf("%s\ngot %#v, want %q, perhaps carried out", reason, err, want)
 	}
-	if got := read.Load(); got > maxBody+maxHeader+16<<10 {
+	if got := read.Load(); got > wire.MaxBody+maxHeader+16<<10 {
 		t.Errorf("%s\n%d bytes were read of the connection", reason, got)
 	}
 	if got := h.sent.Load(); got > little {
