@@ -15,9 +15,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/secretcache"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -112,7 +116,7 @@ func TestTheWholeWay(t *testing.T) {
 			if err != nil || !expires.Equal(wt.Status.ExpirationTime.Time) || !strings.HasSuffix(string(s.Data["expires_at"]), "Z") {
 				t.Errorf("expires_at %s (%v), status %s", s.Data["expires_at"], err, wt.Status.ExpirationTime)
 			}
-			if wt.Status.TokenFingerprint != fingerprint(value) || wt.Status.SecretName != "shop" || wt.Status.ObservedGeneration != wt.Generation {
+			if wt.Status.TokenFingerprint != record.Fingerprint(value) || wt.Status.SecretName != "shop" || wt.Status.ObservedGeneration != wt.Generation {
 				t.Errorf("status %+v", wt.Status)
 			}
 
@@ -143,7 +147,7 @@ func TestKubectlWaitIsRight(t *testing.T) {
 	// A new spec: Ready of the old one does not count.
 	update(n, n.token("shop"), classic)
 	n.kubectl("wait", "--for=condition=Ready", "wxt/shop", "--timeout=60s")
-	if got := tokenIn(n.secret("shop")); got == nil || got.mode != v1alpha1.ModeClassic || !fake.Valid(got.value) {
+	if got := record.Read(n.secret("shop"), nil); got == nil || got.Token.Mode != v1alpha1.ModeClassic || !fake.Valid(got.Token.Value) {
 		t.Error("kubectl wait returned before the new spec had its token")
 	}
 
@@ -249,7 +253,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 		if diff := cmp.Diff(want, sortedKeys(s.Data)); diff != "" {
 			return errors.New(diff)
 		}
-		if diff := cmp.Diff(map[string]string{labelManagedBy: managedBy, "mine": "1"}, s.Labels); diff != "" {
+		if diff := cmp.Diff(map[string]string{record.LabelName: "shop", record.LabelManagedBy: record.ManagedBy, "mine": "1"}, s.Labels); diff != "" {
 			return errors.New(diff)
 		}
 		if _, ok := s.Annotations["example.com/note"]; ok || string(s.Data["access_token"]) != token {
@@ -367,14 +371,14 @@ func TestNewSecretIsMergedWithNone(t *testing.T) {
 	}
 	n := newNamespace(t)
 	n.create(weChatToken())
-	r := &WeChatTokenReconciler{Client: client.WithFieldOwner(n.Client, managedBy)}
+	r := New(client.WithFieldOwner(n.Client, record.ManagedBy), secretcache.New(n.Client, schema.GroupKind{}), nil, Options{WeChat: wechat.NewClient("https://wechat", time.Second)})
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			tc.theirs.Name = strings.ToLower(name)
 			n.create(tc.theirs)
 			wt := n.token("shop")
 			wt.Spec.Secret = &v1alpha1.TokenSecret{Name: tc.theirs.Name}
-			err := r.write(t.Context(), observed{wt: wt}, &issued{value: "t", fingerprint: fingerprint("t")})
+			err := r.write(t.Context(), &observation{wt: wt}, plan{write: &record.Record{Token: record.Token{Value: "t"}}})
 			if !apierrors.IsConflict(err) {
 				t.Errorf("%s: got %v, want a conflict", tc.reason, err)
 			}

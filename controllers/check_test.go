@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -21,14 +23,16 @@ func reporting(value string) func(*v1alpha1.WeChatToken) {
 }
 
 func probing(seconds int32) func(*v1alpha1.WeChatToken) {
-	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Probe.IntervalSeconds = seconds }
+	return func(wt *v1alpha1.WeChatToken) {
+		wt.Spec.CheckInterval = &metav1.Duration{Duration: time.Duration(seconds) * time.Second}
+	}
 }
 
 func stableMode(*v1alpha1.WeChatToken) {}
 
 // report is the report of the token in the Secret "shop" that a consumer makes.
 func (w *world) report() string {
-	return fingerprint(w.token()) + "@" + time.Now().UTC().Format(time.RFC3339)
+	return record.Fingerprint(w.token()) + "@" + time.Now().UTC().Format(time.RFC3339)
 }
 
 // fetchedOutside lets somebody else fetch a token, and the overlap of the old
@@ -143,7 +147,7 @@ func TestLostAnswerForADeadTokenIsAskedForPlainly(t *testing.T) {
 			}
 			return n == 3 // the first, the plain one, the forced one
 		}}
-		w.r.WeChat = wechat.NewClientWithTransports("https://wechat", 10*time.Second, wire, wire)
+		w.gateway = wire
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		killed(w)
@@ -153,7 +157,7 @@ func TestLostAnswerForADeadTokenIsAskedForPlainly(t *testing.T) {
 		if c.Forced != 1 || c.Stable.Calls != 4 || !w.weChat.Valid(w.token()) {
 			t.Errorf("%d calls, %d of them forced, alive %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Valid(w.token()))
 		}
-		if got := len(tokenIn(w.secret("shop")).forced); got != 1 {
+		if got := len(w.recordOf("shop").Spent.Forced); got != 1 {
 			t.Errorf("the Secret counts %d forced calls, want 1", got)
 		}
 	})
@@ -214,7 +218,7 @@ func TestLiarCannotBurnTheBudget(t *testing.T) {
 				w.run(500 * time.Millisecond) // in this world all that happens at one time happens at once
 				killed(w)
 				w.change(reporting(w.report()))
-				w.run(checkSpacing + time.Second)
+				w.run(31 * time.Second)
 				if w.token() == token {
 					t.Error("the liar was right at last, and the token is still there")
 				}
@@ -289,7 +293,7 @@ func TestMalformedReportIsIgnored(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		killed(w)
-		for _, value := range []string{w.token(), fingerprint(w.token()) + w.token()[:20], fingerprint(w.token()) + "@" + w.token()} {
+		for _, value := range []string{w.token(), record.Fingerprint(w.token()) + w.token()[:20], record.Fingerprint(w.token()) + "@" + w.token()} {
 			w.change(reporting(value))
 			w.run(time.Minute)
 			if got := w.get("shop").Status.LastHandledDeadToken; got != "" {
@@ -387,7 +391,7 @@ func TestDeathsAreBudgeted(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
-		for range forcedPerDay {
+		for range budget.ForcedPerDay {
 			killed(w)
 			w.change(reporting(w.report()))
 			w.run(time.Minute)
@@ -402,7 +406,7 @@ func TestDeathsAreBudgeted(t *testing.T) {
 		w.change(reporting(w.report()))
 		w.run(10 * time.Minute)
 		after := w.weChat.Counts(testAppID)
-		if after.Forced != forcedPerDay || after.Stable.Calls-before.Stable.Calls > 11 {
+		if after.Forced != budget.ForcedPerDay || after.Stable.Calls-before.Stable.Calls > 11 {
 			t.Errorf("%d forced calls in all, and %d calls in the last 10 minutes", after.Forced, after.Stable.Calls-before.Stable.Calls)
 		}
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonRefreshBudgetExhausted)
@@ -489,8 +493,8 @@ func TestWarOverAClassicToken(t *testing.T) {
 			w.weChat.Rotate(testAppID)
 			w.run(15 * time.Second)
 		}
-		if got := w.calls() - start; got > classicPerDay {
-			t.Errorf("%d calls in a day, WeChat allows %d", got, classicPerDay)
+		if got := w.calls() - start; got > budget.ClassicPerDay {
+			t.Errorf("%d calls in a day, WeChat allows %d", got, budget.ClassicPerDay)
 		}
 		w.run(10 * time.Minute)
 		if !w.weChat.Valid(w.token()) {

@@ -25,7 +25,9 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/consumers"
 	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -109,8 +111,8 @@ type operation struct {
 	window  time.Duration // see WeChatTokenReconciler.StableWindow
 	options ctrl.Options
 
-	consumers bool // see WeChatTokenReconciler.Consumers
 	workers   int
+	consumers bool // see Options
 }
 
 // operate runs the operator for this namespace until the test, or the returned
@@ -125,12 +127,12 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 			DefaultNamespaces: map[string]cache.Config{n.name: {}},
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&appsv1.Deployment{}:  {Transform: StripWorkload},
-				&appsv1.StatefulSet{}: {Transform: StripWorkload},
-				&appsv1.DaemonSet{}:   {Transform: StripWorkload},
+				&appsv1.Deployment{}:  {Transform: consumers.StripWorkload},
+				&appsv1.StatefulSet{}: {Transform: consumers.StripWorkload},
+				&appsv1.DaemonSet{}:   {Transform: consumers.StripWorkload},
 			},
 		},
-		Client:     client.Options{FieldOwner: managedBy},
+		Client:     client.Options{FieldOwner: record.ManagedBy},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	}}
 	for _, mod := range mods {
@@ -140,17 +142,8 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	r := &WeChatTokenReconciler{
-		Client:       mgr.GetClient(),
-		Secrets:      mgr.GetAPIReader(),
-		Events:       mgr.GetEventRecorder(managedBy),
-		WeChat:       wechat.NewClient(url, 2*time.Second),
-		StableWindow: o.window,
-		Consumers:    o.consumers,
-		Pods:         mgr.GetAPIReader(),
-	}
 	namespaces := slices.Collect(maps.Keys(o.options.Cache.DefaultNamespaces))
-	if err := r.SetupWithManager(ctx, mgr, namespaces, o.workers); err != nil {
+	if _, err := Setup(ctx, mgr, Options{WeChat: wechat.NewClient(url, 2*time.Second), StableWindow: o.window, Namespaces: namespaces, Workers: o.workers, Consumers: o.consumers}); err != nil {
 		n.t.Fatal(err)
 	}
 	done := make(chan struct{})

@@ -142,8 +142,8 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 								t.Errorf("Secret %s holds no live token", name)
 							case string(s.Data["access_token"]) != string(w.secret(tc.wantAlike[0]).Data["access_token"]):
 								t.Errorf("Secret %s holds another token than %s", name, tc.wantAlike[0])
-							case mode == "Stable" && len(tokenIn(s).forced) != forced:
-								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(tokenIn(s).forced), forced)
+							case mode == "Stable" && len(w.recordOf(name).Spent.Forced) != forced:
+								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(w.recordOf(name).Spent.Forced), forced)
 							}
 							for _, key := range []string{"jsapi_ticket", "wx_card_ticket"} {
 								if tc.tickets && (!w.weChat.TicketValid(w.ticket(name, key)) || w.ticket(name, key) != w.ticket(tc.wantAlike[0], key)) {

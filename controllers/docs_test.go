@@ -104,8 +104,8 @@ func TestEveryStoryIsTold(t *testing.T) {
 				}
 				continue
 			}
-			if len(own) != 1 {
-				t.Errorf("%s: row %d has stories %s, want one of its number", page, i+1, own)
+			if len(tests) == 0 || len(own) > 1 {
+				t.Errorf("%s: row %d has the tests %s, want some, and one story of its number at most", page, i+1, tests)
 			}
 			named = append(named, own...)
 		}

@@ -258,7 +258,7 @@ func TestHangingAccountDelaysNobody(t *testing.T) {
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultHang, AppID: testAppID})
 		w.create(weChatToken())
 		w.run(time.Second)
-		if !w.callUnderWay() {
+		if w.callsUnderWay == 0 {
 			t.Fatal("the hanging call is not under way")
 		}
 		// The world has one worker. It is free.

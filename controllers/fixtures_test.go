@@ -95,15 +95,6 @@ func asSubPath(pod *corev1.PodSpec) {
 	mount.SubPath, mount.MountPath = "access_token", "/token"
 }
 
-// projected mounts a volume whose only source is a Secret.
-func projected(secret string) func(*corev1.PodSpec) {
-	return func(pod *corev1.PodSpec) {
-		source := corev1.VolumeProjection{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}
-		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "all", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{source}}}})
-		pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: "all", MountPath: "/all"})
-	}
-}
-
 // workloadFor is a workload of two replicas whose pods have these labels and this
 // spec.
 func workloadFor(kind v1alpha1.WorkloadKind, name string, pod corev1.PodSpec) client.Object {
@@ -118,4 +109,12 @@ func workloadFor(kind v1alpha1.WorkloadKind, name string, pod corev1.PodSpec) cl
 	default:
 		return &appsv1.DaemonSet{ObjectMeta: m, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}}
 	}
+}
+
+func wanting(types ...v1alpha1.TicketType) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Tickets = types }
+}
+
+func bothTickets(wt *v1alpha1.WeChatToken) {
+	wanting(v1alpha1.TicketJSAPI, v1alpha1.TicketWxCard)(wt)
 }

@@ -12,7 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -122,7 +123,7 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 			t.Errorf("%d plain calls, want the first, one for each bump without budget, and one for each restart with a bump", plain)
 		}
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
-		if got, want := w.ready().Message, stamp(first.Add(day+time.Second)); !strings.Contains(got, want) {
+		if got, want := w.ready().Message, record.Time(first.Add(24*time.Hour+time.Second)); !strings.Contains(got, want) {
 			t.Errorf("message %q, want in it when the next is possible: %s", got, want)
 		}
 		// Natural refreshes go on meanwhile, and the last of them is the new
@@ -134,7 +135,7 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 24" {
 			t.Errorf("echo %q, want the last bump", got)
 		}
-		w.run(day)
+		w.run(24 * time.Hour)
 		w.change(bumped("tomorrow"))
 		w.run(time.Second)
 		if got := w.weChat.Counts(testAppID).Forced; got != 21 {
@@ -236,7 +237,7 @@ func TestForcedRefreshSurvivesACrash(t *testing.T) {
 				if plain := after.Stable.Calls - before.Stable.Calls - forced; forced != tc.forced || plain != tc.plain {
 					t.Errorf("%s\n%d forced and %d plain calls, want %d and %d", tc.reason, forced, plain, tc.forced, tc.plain)
 				}
-				if got := len(tokenIn(w.secret("shop")).forced); got != tc.budget {
+				if got := len(w.recordOf("shop").Spent.Forced); got != tc.budget {
 					t.Errorf("%s\nthe Secret counts %d forced calls, want %d", tc.reason, got, tc.budget)
 				}
 			})
@@ -249,10 +250,10 @@ func TestForcedRefreshSurvivesACrash(t *testing.T) {
 func TestClassicCallsAreBudgeted(t *testing.T) {
 	// spent makes the Secret say that n calls were made today.
 	spent := func(w *world, n int) {
-		w.edit("shop", func(s *corev1.Secret) {
-			s.Annotations[annotationClassic] = dayCount{day: dayOf(time.Now()), n: n}.String()
-			s.Annotations[annotationSeal] = seal(s.Annotations)
-		})
+		r := *w.recordOf("shop")
+		r.Spent.Classic = budget.Spent{}.CallClassic(time.Now()).Classic
+		r.Spent.Classic.Calls = n
+		w.store(r)
 		w.restart()
 		w.run(time.Second)
 	}
@@ -260,7 +261,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 		inWorld(t, wechattest.Config{Life: 60 * time.Second, Window: 10 * time.Second}, func(w *world) {
 			w.create(appSecret(testAppSecret), weChatToken(classic))
 			w.run(time.Minute)
-			spent(w, classicPerDay-10)
+			spent(w, budget.ClassicPerDay-10)
 			start := w.calls()
 			for range 12 {
 				w.run(time.Minute)
@@ -280,7 +281,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			w.create(appSecret(testAppSecret), weChatToken(classic))
 			untilMidnight(w)
 			w.run(time.Minute)
-			spent(w, classicPerDay-classicReserve-10)
+			spent(w, budget.ClassicPerDay-budget.ClassicReserve-10)
 			start := w.calls()
 			for i := range 30 {
 				w.change(bumped(fmt.Sprint(i)))
@@ -289,7 +290,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			if got := w.calls() - start; got != 10 {
 				t.Errorf("%d forced calls, want 10: the rest is for refreshes that are due", got)
 			}
-			if got := len(tokenIn(w.secret("shop")).forced); got > 2 {
+			if got := len(w.recordOf("shop").Spent.Forced); got > 2 {
 				t.Errorf("the Secret remembers %d forced calls, want the last", got)
 			}
 			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
@@ -300,7 +301,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 }
 
 // untilMidnight lets the time pass until WeChat's next day begins.
-func untilMidnight(w *world) { w.run(time.Until(nextDay(time.Now()))) }
+func untilMidnight(w *world) { w.run(time.Until(budget.NextDay(time.Now()))) }
 
 // A value too long to be kept is a request all the same.
 func TestLongBumpIsHandled(t *testing.T) {
@@ -345,7 +346,7 @@ func TestHandledBumpStaysHandled(t *testing.T) {
 					if got := w.weChat.Counts(testAppID).Forced - forced; got != 0 || w.token() != token {
 						t.Errorf("%d forced calls, token kept %t", got, w.token() == token)
 					}
-					if got := tokenIn(w.secret("shop")).handled; got != "1" {
+					if got := w.recordOf("shop").HandledRefresh; got != "1" {
 						t.Errorf("the Secret answers %q", got)
 					}
 				})
@@ -407,7 +408,7 @@ func TestBumpWithoutBudgetAsksPlainly(t *testing.T) {
 	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
-		for i := range forcedPerDay {
+		for i := range budget.ForcedPerDay {
 			w.change(bumped(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
@@ -442,7 +443,7 @@ func TestAnotherAppIDHasItsOwnBudget(t *testing.T) {
 	inWorld(t, wechattest.Config{ForcedPerDay: -1, OpenAccounts: true}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
-		for i := range forcedPerDay {
+		for i := range budget.ForcedPerDay {
 			w.change(bumped(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
@@ -493,14 +494,14 @@ func TestGatewayTimeoutCountsAsLost(t *testing.T) {
 	inWorld(t, wechattest.Config{ForceRefusedCode: 45009}, func(w *world) {
 		n := 0
 		tr := gateway{w.weChat.Transport(), func(*http.Request) bool { n++; return n == 2 }}
-		w.r.WeChat = wechat.NewClientWithTransports("https://wechat", 10*time.Second, tr, tr)
+		w.gateway = tr
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		w.change(bumped("1"))
 		if dead := w.consume(time.Hour, 10*time.Second); dead > 0 {
 			t.Errorf("%d of 360 reads found a dead token", dead)
 		}
-		if got, c := len(tokenIn(w.secret("shop")).forced), w.weChat.Counts(testAppID).Forced; got != c {
+		if got, c := len(w.recordOf("shop").Spent.Forced), w.weChat.Counts(testAppID).Forced; got != c {
 			t.Errorf("the Secret counts %d forced calls of %d", got, c)
 		}
 	})

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"errors"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +141,7 @@ func TestReadyFollowsTheTokenDuringACall(t *testing.T) {
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultHang, Count: 1})
 		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
 		w.run(6 * time.Second)
-		if !w.callUnderWay() {
+		if w.callsUnderWay == 0 {
 			t.Fatal("no call is under way")
 		}
 		if got := w.ready(); got.Status != metav1.ConditionFalse {
@@ -206,7 +205,7 @@ func TestCorrectedEndIsWritten(t *testing.T) {
 		// ends in 100 s.
 		w.restart()
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 100, Count: 1})
-		w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, annotationExpiresAt) })
+		w.edit("shop", unproven)
 		w.run(time.Second)
 		if w.token() != token {
 			t.Fatal("the token changed")
@@ -306,13 +305,9 @@ func TestTokenOfAWrongClockIsNotBelieved(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
 		// The process that wrote the Secret lived a day ahead.
-		tok := *tokenIn(w.secret("shop"))
-		tok.obtained, tok.expires = tok.obtained.Add(day), tok.expires.Add(day)
-		w.edit("shop", func(s *corev1.Secret) {
-			want := render(w.get("shop"), &tok)
-			maps.Copy(s.Annotations, want.Annotations)
-			maps.Copy(s.Data, want.Data)
-		})
+		r := *w.recordOf("shop")
+		r.Token.ObtainedAt, r.Token.ExpiresAt = r.Token.ObtainedAt.Add(24*time.Hour), r.Token.ExpiresAt.Add(24*time.Hour)
+		w.store(r)
 		w.restart()
 		w.run(time.Minute)
 		if dead := w.consume(6*time.Hour, time.Minute); dead > 0 {
@@ -326,15 +321,11 @@ func TestPausedRepairDoesNotSpin(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
-		tok := *tokenIn(w.secret("shop"))
-		tok.expires = time.Now().Add(100 * time.Second).Truncate(time.Second)
+		r := *w.recordOf("shop")
+		r.Token.ExpiresAt = time.Now().Add(100 * time.Second).Truncate(time.Second)
 		w.restart()
-		w.edit("shop", func(s *corev1.Secret) { // what a wrong answer of WeChat has led to, and a label that somebody took off
-			want := render(w.get("shop"), &tok)
-			maps.Copy(s.Annotations, want.Annotations)
-			maps.Copy(s.Data, want.Data)
-			s.Labels = nil
-		})
+		// What a wrong answer of WeChat has led to, and a label that somebody took off.
+		w.store(r, func(s *corev1.Secret) { s.Labels = nil })
 		before := w.reconciles
 		w.run(time.Minute)
 		if got := w.reconciles - before; got > 50 {

@@ -1,49 +1,19 @@
 package controllers
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-// metrics are those of the operator, as a scrape finds them. The registry is one
-// that looks whether they are consistent.
-func (w *world) metrics() []*dto.MetricFamily {
-	w.t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	for _, c := range []prometheus.Collector{w.r.metrics, BuildInfo("v1.2.3", "0123abc")} {
-		if err := registry.Register(c); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return families
-}
 
 // series are the values of the metrics, each by its name without the prefix, and
 // with the values of its labels, such as "ready web shop". Of a histogram it is the
@@ -58,7 +28,7 @@ func (w *world) series() map[string]float64 {
 				values[l.GetName()] = l.GetValue()
 			}
 			key := strings.TrimPrefix(family.GetName(), "wechattoken_")
-			for _, l := range []string{"namespace", "name", "reason", "endpoint", "result", "errcode", "verdict", "version"} {
+			for _, l := range []string{"namespace", "name", "reason", "endpoint", "result", "errcode", "verdict"} {
 				if values[l] != "" {
 					key += " " + values[l]
 				}
@@ -96,45 +66,12 @@ func (w *world) wantSeries(want map[string]float64) {
 	}
 }
 
-// What is listed, and so documented, is what there is, and follows Prometheus's
-// conventions.
-func TestMetricsAreAsListed(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(classic))
-		w.run(time.Second)
-		families := w.metrics()
-		problems, err := promlint.NewWithMetricFamilies(families).Lint()
-		if err != nil || len(problems) > 0 {
-			t.Errorf("promlint: %v, %v", problems, err)
-		}
-
-		var got, want []string
-		for _, family := range families {
-			var labels []string
-			for _, l := range family.GetMetric()[0].GetLabel() {
-				labels = append(labels, l.GetName())
-			}
-			slices.Sort(labels)
-			got = append(got, fmt.Sprint(family.GetName(), strings.ToLower(family.GetType().String()), labels, family.GetHelp()))
-		}
-		for _, m := range Metrics() {
-			labels := slices.Sorted(slices.Values(m.Labels))
-			want = append(want, fmt.Sprint(m.Name, m.Type, labels, m.Help))
-		}
-		slices.Sort(got)
-		slices.Sort(want)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("metrics (-listed +there):\n%s", diff)
-		}
-	})
-}
-
 // The series of a WeChatToken tell what its status tells, at the time of the
 // scrape, and go with it.
 func TestMetricsFollowTheToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(weChatToken())
-		w.wantSeries(map[string]float64{"ready web shop": 0, "expiration_timestamp_seconds web shop": -1, "clock_skew_seconds": -1, "build_info v1.2.3": 1})
+		w.wantSeries(map[string]float64{"ready web shop": 0, "expiration_timestamp_seconds web shop": -1, "clock_skew_seconds": -1})
 		w.run(time.Second)
 		w.wantSeries(map[string]float64{"ready web shop": 0, "ready_reason web shop AppSecretMissing": 1, "expiration_timestamp_seconds web shop": -1})
 
@@ -241,7 +178,7 @@ func TestRefreshesAreCounted(t *testing.T) {
 
 // Each report is counted once, by what became of it, and not again by the next
 // process.
-func TestDeadTokenReportsAreCounted(t *testing.T) {
+func TestReportsAreCountedOnce(t *testing.T) {
 	unanswered := func(w *world) {
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultReset, Endpoint: wechattest.Business, For: 3 * time.Minute})
 	}
@@ -252,12 +189,12 @@ func TestDeadTokenReportsAreCounted(t *testing.T) {
 		report string       // that of the token in the Secret if empty
 		want   map[string]float64
 	}{
-		"Dead":        {"It is replaced.", stableMode, killed, "", map[string]float64{"dead": 1}},
-		"DeadClassic": {"It is replaced.", classic, fetchedOutside, "", map[string]float64{"dead": 1}},
-		"Alive":       {"The reporter was wrong.", stableMode, func(*world) {}, "", map[string]float64{"alive": 1}},
-		"Outdated":    {"The reporter has an older one.", stableMode, func(*world) {}, "0123456789abcdef", map[string]float64{"outdated": 1}},
-		"Unanswered":  {"It counts once while WeChat does not tell, and again when it does.", stableMode, unanswered, "", map[string]float64{"unanswered": 1, "alive": 1}},
-		"Malformed":   {"It is none.", stableMode, func(*world) {}, "my token is dead", nil},
+		"Invalid":        {"It is replaced.", stableMode, killed, "", map[string]float64{"invalid": 1}},
+		"InvalidClassic": {"It is replaced.", classic, fetchedOutside, "", map[string]float64{"invalid": 1}},
+		"Valid":          {"The reporter was wrong.", stableMode, func(*world) {}, "", map[string]float64{"valid": 1}},
+		"Outdated":       {"The reporter has an older one.", stableMode, func(*world) {}, "0123456789abcdef", map[string]float64{"outdated": 1}},
+		"Unanswered":     {"It counts once while WeChat does not tell, and again when it does.", stableMode, unanswered, "", map[string]float64{"unanswered": 1, "valid": 1}},
+		"Malformed":      {"It is none.", stableMode, func(*world) {}, "my token is dead", nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -307,7 +244,7 @@ func TestLateReportIsOutdated(t *testing.T) {
 		w.run(time.Minute)
 		w.changeOf("other", reporting(report))
 		w.run(time.Minute)
-		w.wantSeries(map[string]float64{"dead_token_reports_total dead": 1, "dead_token_reports_total outdated": 1})
+		w.wantSeries(map[string]float64{"dead_token_reports_total invalid": 1, "dead_token_reports_total outdated": 1})
 	})
 }
 
@@ -358,148 +295,4 @@ func TestRotationIsMeasured(t *testing.T) {
 		w.run(time.Minute)
 		want(5, 38, 46, "it is not any more")
 	})
-}
-
-func TestReadiness(t *testing.T) {
-	now := time.Now()
-	status := func(ready metav1.ConditionStatus, reason string, left time.Duration) v1alpha1.WeChatTokenStatus {
-		return v1alpha1.WeChatTokenStatus{
-			Conditions:     []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: ready, Reason: reason}},
-			ExpirationTime: new(metav1.NewTime(now.Add(left))),
-		}
-	}
-	cases := map[string]struct {
-		reason string
-		status v1alpha1.WeChatTokenStatus
-		ready  float64
-		why    string
-	}{
-		"New":       {"The operator has not looked at it.", v1alpha1.WeChatTokenStatus{}, 0, ""},
-		"Live":      {"All is well.", status(metav1.ConditionTrue, "TokenLive", time.Second), 1, "TokenLive"},
-		"Failing":   {"A refresh fails, and the token lives.", status(metav1.ConditionTrue, "IPNotAllowed", time.Second), 1, "IPNotAllowed"},
-		"Dead":      {"The reason is that of the status.", status(metav1.ConditionFalse, "IPNotAllowed", -time.Second), 0, "IPNotAllowed"},
-		"Suspended": {"Nobody is to be woken for what a person has suspended.", status(metav1.ConditionTrue, "Suspended", 0), 0, "Suspended"},
-		"DiedEarly": {"A token can die before its time.", status(metav1.ConditionFalse, "TokenDiedEarly", time.Hour), 0, "TokenDiedEarly"},
-		"Forgotten": {"Nobody has written the status since the token died.", status(metav1.ConditionTrue, "TokenLive", 0), 0, "TokenExpired"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			ready, why := readiness(&v1alpha1.WeChatToken{Status: tc.status}, now)
-			if ready != tc.ready || why != tc.why {
-				t.Errorf("%s\ngot %g %q, want %g %q", tc.reason, ready, why, tc.ready, tc.why)
-			}
-		})
-	}
-}
-
-// Every class of errors that package wechat knows has a label of its own, and no
-// errcode can bring about others.
-func TestErrcodesAreBounded(t *testing.T) {
-	known := errcodes()
-	for code := int64(-2000); code < 100_000; code++ {
-		if label := errcodeOf(&wechat.Error{Code: code}); !slices.Contains(known, label) {
-			t.Fatalf("errcode %d has the label %q, which is not there from the start", code, label)
-		}
-	}
-	if len(known) != len(wechat.Codes())+2 {
-		t.Errorf("%d labels for %d codes", len(known), len(wechat.Codes()))
-	}
-}
-
-// A scrape must stay cheap: with 10,000 WeChatTokens there are 60,000 series. What
-// is allowed is half as much again as was measured by
-//
-//	go test ./controllers -run '^$' -bench Scrape
-//
-// for each WeChatToken, which does not depend on the machine.
-func TestScrapeAllocatesLittle(t *testing.T) {
-	const allocs, bytes = 31, 3_370
-	const count = 1000
-	got := testing.Benchmark(func(b *testing.B) {
-		b.Helper()
-		benchmarkScrape(b, count)
-	})
-	if got.N == 0 {
-		t.Fatal("it failed; why, says: go test ./controllers -run '^$' -bench Scrape")
-	}
-	t.Log(got, got.MemString())
-	if most := int64(count * allocs * 3 / 2); got.AllocsPerOp() > most {
-		t.Errorf("%d allocations, want at most %d", got.AllocsPerOp(), most)
-	}
-	if most := int64(count * bytes * 3 / 2); got.AllocedBytesPerOp() > most {
-		t.Errorf("%d bytes allocated, want at most %d", got.AllocedBytesPerOp(), most)
-	}
-}
-
-func BenchmarkScrape(b *testing.B) {
-	for _, count := range []int{100, 1000, 10_000} {
-		b.Run(fmt.Sprint(count), func(b *testing.B) {
-			b.Helper()
-			benchmarkScrape(b, count)
-		})
-	}
-}
-
-// benchmarkScrape is what a scrape costs the manager with so many WeChatTokens: they
-// are listed, and what is told of them is written and compressed as Prometheus asks
-// for it.
-func benchmarkScrape(b *testing.B, count int) {
-	b.Helper()
-	r := &WeChatTokenReconciler{WeChat: wechat.NewClient("http://nobody", time.Second)}
-	now := metav1.Now()
-	var listed inCache
-	for i := range count {
-		wt := weChatToken(named(fmt.Sprintf("token-%d", i)), func(wt *v1alpha1.WeChatToken) {
-			wt.Namespace, wt.UID = "web", types.UID(fmt.Sprint(i))
-			wt.Status = v1alpha1.WeChatTokenStatus{
-				Conditions:     []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonTokenLive}},
-				ExpirationTime: new(metav1.NewTime(now.Add(2 * time.Hour))), RefreshTime: &now, LastRefreshTime: &now,
-			}
-		})
-		listed.objects = append(listed.objects, wt)
-		r.accounts.look(client.ObjectKeyFromObject(wt), accountID(wt.UID), wt, nil, now.Time)
-	}
-	r.Client = listed
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(newMetrics(r)); err != nil {
-		b.Fatal(err)
-	}
-	told := 0
-	families, err := registry.Gather()
-	for _, family := range families {
-		if family.GetName() == metricReady.Name {
-			told = len(family.GetMetric())
-		}
-	}
-	if told != count {
-		b.Fatalf("%d of %d WeChatTokens are told of: %v", told, count, err)
-	}
-	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-	request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil)
-	request.Header.Set("Accept-Encoding", "gzip")
-	size := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		answer := httptest.NewRecorder()
-		handler.ServeHTTP(answer, request)
-		if size = answer.Body.Len(); answer.Code != http.StatusOK || size == 0 {
-			b.Fatalf("status %d", answer.Code)
-		}
-	}
-	b.ReportMetric(float64(size), "answer-bytes")
-}
-
-// inCache is the client of a manager, for what lists without copying.
-type inCache struct {
-	client.Client
-
-	objects []runtime.Object
-}
-
-func (c inCache) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	var o client.ListOptions
-	if o.ApplyOptions(opts); o.UnsafeDisableDeepCopy == nil || !*o.UnsafeDisableDeepCopy {
-		return errors.New("a copy of all is not cheap")
-	}
-	return meta.SetList(list, c.objects)
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -50,7 +51,7 @@ func TestNamespacesShareAToken(t *testing.T) {
 			replace: func(fake *wechattest.Server, in []*namespace) {
 				token := string(in[2].secret("shop").Data["access_token"])
 				fake.Revoke(token)
-				update(in[2], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, reporting(fingerprint(token)))
+				update(in[2], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, reporting(record.Fingerprint(token)))
 			},
 			calls: map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2, v1alpha1.ModeClassic: 1}, // the plain one first: it is free
 		},

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -14,113 +13,156 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/account"
+	"wechattoken.io/operator/controllers/secretcache"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 )
 
-// observe reads the Secrets a WeChatToken names. A missing one is an
-// observation, not an error.
-func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observed, error) {
-	o := observed{wt: wt}
-	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
-	r.secrets.name(client.ObjectKeyFromObject(wt), names{target: target.Name, appSecret: wt.Spec.AppSecretRef.Name})
+// observation is what a reconcile has found: in the cluster, and of the account.
+type observation struct {
+	wt *v1alpha1.WeChatToken
+
+	credentials *wechat.Credentials // nil while the AppSecret cannot be read
+	missing     string              // why it cannot be read
+	key         record.Key          // of the AppSecret; nil without one
+	account     *account.View       // nil while there are no credentials
+
+	target   *corev1.Secret // nil if there is none
+	conflict string         // who else has the target, or an older claim to it
+	onTarget *record.Record // what the target remembers; nil if it has no record
+	// old are the Secrets of this WeChatToken that the spec no longer names.
+	old   []*corev1.Secret
+	onOld *record.Record // the newest record on them
+
+	last lastWrite // of the target, by this process
+}
+
+// holds is what the target holds, if it serves the spec; nil if it does not.
+func (o *observation) holds(now time.Time) *record.Record {
+	if o.onTarget == nil || o.conflict != "" || !o.onTarget.Token.Serves(o.wt) || o.onTarget.Token.Ahead(now) {
+		return nil
+	}
+	return o.onTarget
+}
+
+// endOf is when a token ends by all that is known.
+func (o *observation) endOf(t *record.Token) time.Time {
+	if o.account == nil {
+		return t.ExpiresAt
+	}
+	return o.account.End(t)
+}
+
+// observe reads the Secrets that a WeChatToken names, and joins its account. A
+// missing Secret is an observation, not an error.
+func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observation, error) {
+	key := client.ObjectKeyFromObject(wt)
+	o := observation{wt: wt, last: r.writes.of(key, wt.UID)}
+	r.Secrets.SetNames(key, secretcache.Names{Target: wt.TokenSecretName(), Credentials: wt.Spec.AppSecretRef.Name})
 	var err error
-	// Of a WeChatToken that has just been made nobody has written a Secret yet.
-	// Otherwise the watch's word is not enough that there is none: it may lag
-	// behind what the last leader wrote.
-	if isNew := len(wt.Status.Conditions) == 0; !isNew || !r.secrets.absent(target) {
-		if o.secret, err = r.secret(ctx, wt, target.Name); err != nil {
+	// A new WeChatToken has no Secret yet. For any other, do not trust the watch
+	// that the Secret is missing: it may lag behind what the last leader wrote.
+	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
+	if isNew := len(wt.Status.Conditions) == 0; !isNew || !r.Secrets.Absent(target) {
+		if o.target, err = r.Secrets.Get(ctx, target); err != nil {
 			return o, err
 		}
 	}
-	o.inSecret = tokenIn(o.secret)
-	if o.holder, err = r.holder(ctx, wt, o.secret); err != nil || o.holder != "" {
+	if o.conflict, err = r.conflict(ctx, wt, o.target); err != nil {
 		return o, err
 	}
-	if wt.Spec.Suspend {
-		if o.inSecret != nil { // its end may be brought on by others
-			o.account = o.inSecret.account
-			r.look(&o, o.inSecret)
-		}
-		return o.judged(r.StableWindow), nil
+	if o.conflict != "" {
+		r.Accounts.Pause(key)
+		return o, nil
 	}
-	if o.creds, o.missing, err = r.credentials(ctx, wt); err != nil || o.creds == nil {
+	if o.credentials, o.missing, err = r.credentials(ctx, wt); err != nil {
 		return o, err
+	}
+	if o.credentials != nil {
+		o.key = record.NewKey(o.credentials.AppSecret)
+	}
+	o.onTarget = record.Read(o.target, o.key)
+	if o.credentials == nil {
+		r.Accounts.Pause(key)
+		return o, nil
 	}
 	if err := r.observeOld(ctx, &o); err != nil {
 		return o, err
 	}
-	o.account = accountOf(*o.creds, wt.Spec.ModeOrDefault())
-	if !r.accounts.surveyed(o.account) {
-		found, err := r.siblings(ctx, wt)
+	return o, r.join(ctx, key, &o, time.Now())
+}
+
+// join tells the account what is wanted and what was found, and takes its view.
+func (r *WeChatTokenReconciler) join(ctx context.Context, key types.NamespacedName, o *observation, now time.Time) error {
+	wt, mode := o.wt, o.wt.Spec.ModeOrDefault()
+	if !r.Accounts.Surveyed(*o.credentials, mode) {
+		found, err := r.siblings(ctx, wt, o.key)
 		if err != nil {
-			return o, err
+			return err
 		}
-		r.accounts.survey(o.account, wt.Spec.AppID, found, time.Now())
+		r.Accounts.Survey(*o.credentials, mode, found, now)
 	}
-	r.look(&o, cmp.Or(o.inSecret, o.inOld))
-	return o.judged(r.StableWindow), nil
+	found := o.onTarget
+	if found == nil {
+		found = o.onOld
+	}
+	report, reported := reportOn(wt)
+	wants := account.Wants{
+		UID:           wt.UID,
+		Suspended:     wt.Spec.Suspend,
+		RefreshBefore: wt.Spec.RefreshBeforeOrDefault(),
+		CheckInterval: wt.Spec.CheckIntervalOrDefault(),
+		Tickets:       record.Wanted(wt),
+		Generation:    wt.Generation,
+		Request:       requestOn(wt),
+		Report:        report,
+		Reported:      reported,
+	}
+	if found != nil && found.Token.AppID == wt.Spec.AppID {
+		wants.Secret = found
+	}
+	view := r.Accounts.Join(key, *o.credentials, mode, wants, found, now)
+	o.account = &view
+	return nil
 }
 
-// look tells the account of o what token was found, and takes from there what
-// this process knows.
-func (r *WeChatTokenReconciler) look(o *observed, found *issued) {
-	var others []types.NamespacedName
-	o.known, o.user, others = r.accounts.look(client.ObjectKeyFromObject(o.wt), o.account, o.wt, found, time.Now())
-	for _, other := range others {
-		r.wake(other, usual)
-	}
-}
-
-// siblings reads the tokens in the Secrets of all other WeChatTokens that name
-// the appid and mode of wt, in whatever namespace. Which of them are of the same
-// account, and so may be shared, their accountIDs tell.
-func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeChatToken) ([]*issued, error) {
+// siblings are the records on the Secrets of all other WeChatTokens that name the
+// appid and mode of wt, in whatever namespace. In other namespaces only those
+// count that the key verifies: anybody who edits a namespace may have written the
+// others.
+func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeChatToken, key record.Key) ([]*record.Record, error) {
 	var same v1alpha1.WeChatTokenList
 	if err := r.Client.List(ctx, &same, client.MatchingFields{indexAppID: accountName(wt)}); err != nil {
 		return nil, err
 	}
-	var found []*issued
+	var found []*record.Record
 	for i := range same.Items {
 		other := &same.Items[i]
 		if other.UID == wt.UID {
 			continue
 		}
-		s, err := r.secret(ctx, other, other.TokenSecretName())
+		s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: other.Namespace, Name: other.TokenSecretName()})
 		if apierrors.IsForbidden(err) {
 			continue // its namespace is not ours, and must not hold up those that are
 		}
 		if err != nil {
 			return nil, err
 		}
-		if t := tokenIn(s); t != nil {
-			found = append(found, t)
+		if s == nil || !metav1.IsControlledBy(s, other) {
+			continue
+		}
+		if rec := record.Read(s, key); rec != nil && (rec.Verified || other.Namespace == wt.Namespace) {
+			found = append(found, rec)
 		}
 	}
 	return found, nil
 }
 
-// secret is a Secret as it is known, or else as it is read; nil if there is none.
-func (r *WeChatTokenReconciler) secret(ctx context.Context, wt *v1alpha1.WeChatToken, name string) (*corev1.Secret, error) {
-	id := types.NamespacedName{Namespace: wt.Namespace, Name: name}
-	if known := r.secrets.recall(id); known != nil {
-		return known, nil
-	}
-	var s corev1.Secret
-	err := r.Secrets.Get(ctx, id, &s)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read Secret %q: %w", name, err)
-	}
-	r.secrets.remember(&s)
-	return &s, nil
-}
-
 // credentials reads the AppSecret. Without one it says what is missing.
 func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken) (*wechat.Credentials, string, error) {
 	ref := wt.Spec.AppSecretRef
-	s, err := r.secret(ctx, wt, ref.Name)
+	s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name})
 	if err != nil {
 		return nil, "", err
 	}
@@ -134,10 +176,10 @@ func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.We
 	return &wechat.Credentials{AppID: wt.Spec.AppID, AppSecret: value}, "", nil
 }
 
-// holder says who else has the target Secret, or an older claim to it; empty if
+// conflict says who else has the target Secret, or an older claim to it; empty if
 // it is wt's. Of two WeChatTokens that name one target the older has it: it
 // takes the Secret over if the younger was there first.
-func (r *WeChatTokenReconciler) holder(ctx context.Context, wt *v1alpha1.WeChatToken, s *corev1.Secret) (string, error) {
+func (r *WeChatTokenReconciler) conflict(ctx context.Context, wt *v1alpha1.WeChatToken, s *corev1.Secret) (string, error) {
 	var claimants v1alpha1.WeChatTokenList
 	if err := r.Client.List(ctx, &claimants, client.InNamespace(wt.Namespace), client.MatchingFields{indexTarget: wt.TokenSecretName()}); err != nil {
 		return "", err
@@ -160,7 +202,7 @@ func (r *WeChatTokenReconciler) holder(ctx context.Context, wt *v1alpha1.WeChatT
 	switch {
 	case owner == nil:
 		return "was not made by this operator", nil
-	case owner.Kind == kind && owner.Name == wt.Name:
+	case owner.Kind == v1alpha1.Kind && owner.Name == wt.Name:
 		return "belongs to an earlier WeChatToken of this name, and goes when the garbage collector has noticed", nil
 	case younger[owner.UID]:
 		return "", nil
@@ -176,22 +218,23 @@ func older(a, b *v1alpha1.WeChatToken) bool {
 	return a.CreationTimestamp.Before(&b.CreationTimestamp)
 }
 
-// observeOld looks for Secrets that wt owns under names it no longer uses.
-func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observed) error {
-	for _, name := range r.secrets.ownedBy(o.wt.UID) {
+// observeOld looks for Secrets that the WeChatToken owns under names it no longer
+// uses.
+func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observation) error {
+	for _, name := range r.Secrets.OwnedBy(o.wt.Namespace, o.wt.UID) {
 		if name == o.wt.TokenSecretName() || name == o.wt.Spec.AppSecretRef.Name {
 			continue
 		}
-		s, err := r.secret(ctx, o.wt, name)
+		s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.wt.Namespace, Name: name})
 		if err != nil {
 			return err
 		}
-		if s == nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[annotationSeal] == "" {
+		if s == nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[record.Annotation] == "" {
 			continue // the watch is behind, or a person made it
 		}
 		o.old = append(o.old, s)
-		if t := tokenIn(s); t != nil && (o.inOld == nil || t.obtained.After(o.inOld.obtained)) {
-			o.inOld = t
+		if rec := record.Read(s, o.key); rec != nil && (o.onOld == nil || rec.Token.ObtainedAt.After(o.onOld.Token.ObtainedAt)) {
+			o.onOld = rec
 		}
 	}
 	return nil

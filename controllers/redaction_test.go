@@ -32,13 +32,8 @@ func TestRefusalsAreRedacted(t *testing.T) {
 				w.run(time.Second)
 				var said []string
 				w.refuse = func() error {
-					w.r.accounts.mu.Lock()
-					defer w.r.accounts.mu.Unlock()
-					for _, acc := range w.r.accounts.byID {
-						said = append(said, acc.token.value)
-						return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New(quote(acc.token.value)))
-					}
-					return nil
+					said = append(said, w.lastIssued())
+					return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New(quote(w.lastIssued())))
 				}
 				w.change(bumped("1"))
 				w.run(time.Minute)
@@ -65,9 +60,7 @@ func TestRefusalDoesNotTellTheTicket(t *testing.T) {
 		present := w.ticket("shop", "wx_card_ticket")
 		var next string
 		w.refuse = func() error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			next = w.issued[len(w.issued)-1]
+			next = w.lastIssued()
 			return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("not "+present+", nor "+next+" or "+base64.StdEncoding.EncodeToString([]byte(next))))
 		}
 		w.run(4 * time.Hour)
@@ -101,9 +94,7 @@ func TestRefusalDoesNotTellTheToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		var token string
 		w.refuse = func() error {
-			for _, acc := range w.r.accounts.byID {
-				token = acc.token.value
-			}
+			token = w.lastIssued()
 			return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("not "+token))
 		}
 		w.create(appSecret(testAppSecret), weChatToken())

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -210,7 +210,7 @@ func TestCrashWithTwoUsersIsCountedOnce(t *testing.T) {
 		if got := w.weChat.Counts(testAppID).Forced; got != 1 {
 			t.Errorf("%d forced calls, want 1", got)
 		}
-		if got := len(tokenIn(w.secret("b")).forced); got != w.weChat.Counts(testAppID).Forced {
+		if got := len(w.recordOf("b").Spent.Forced); got != w.weChat.Counts(testAppID).Forced {
 			t.Errorf("the Secret counts %d forced calls", got)
 		}
 	})
@@ -265,7 +265,7 @@ func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
 	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
-		for i := range forcedPerDay {
+		for i := range budget.ForcedPerDay {
 			w.change(bumped(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
@@ -279,8 +279,8 @@ func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
 		w.run(time.Minute)
 		w.changeOf("b", bumped("1"))
 		w.run(10 * time.Minute)
-		if got := w.weChat.Counts(testAppID).Forced; got != forcedPerDay {
-			t.Errorf("%d forced calls, want %d", got, forcedPerDay)
+		if got := w.weChat.Counts(testAppID).Forced; got != budget.ForcedPerDay {
+			t.Errorf("%d forced calls, want %d", got, budget.ForcedPerDay)
 		}
 		if !w.weChat.Valid(string(w.secret("b").Data["access_token"])) {
 			t.Error("b has no live token")
@@ -325,7 +325,7 @@ func TestModesDoNotMix(t *testing.T) {
 		w.run(4 * time.Hour)
 		for name, mode := range map[string]string{"shop": "Stable", "b": "Classic"} {
 			s := w.secret(name)
-			if got := s.Annotations[annotationMode]; got != mode || !w.weChat.Valid(string(s.Data["access_token"])) {
+			if got := string(w.recordOf(name).Token.Mode); got != mode || !w.weChat.Valid(string(s.Data["access_token"])) {
 				t.Errorf("Secret %s of mode %s, want %s and alive", name, got, mode)
 			}
 		}
@@ -395,14 +395,14 @@ func TestRecreatedIsAnotherObject(t *testing.T) {
 		w.run(time.Hour)
 		w.change(bumped("of the old one"))
 		w.run(time.Minute)
-		w.r.wake = func(types.NamespacedName, priority) {}
+		w.r.wake = func(types.NamespacedName, bool) {}
 		if err := w.client.Delete(t.Context(), w.get("shop")); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.client.Delete(t.Context(), w.secret("shop")); err != nil {
 			t.Fatal(err)
 		}
-		w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
+		w.r.wake = func(key types.NamespacedName, _ bool) { w.wake(key) }
 		again := weChatToken()
 		again.UID, again.Generation, again.CreationTimestamp = "another", 1, metav1.Now()
 		w.create(again)
@@ -411,51 +411,4 @@ func TestRecreatedIsAnotherObject(t *testing.T) {
 			t.Errorf("echo %q of another object", got)
 		}
 	})
-}
-
-// A call under way keeps a second one from beginning.
-func TestBeginIsExclusive(t *testing.T) {
-	var a accounts
-	key, wt := types.NamespacedName{Name: "shop"}, weChatToken()
-	a.look(key, "id", wt, nil, noon)
-	if !a.begin(key, "id", call{}) || a.begin(key, "id", call{}) {
-		t.Error("want one call at a time")
-	}
-	a.end(key, "id", call{}, noon, wechat.Token{Value: "t", Life: time.Hour}, nil)
-	if a.begin(key, "id", call{}) {
-		t.Error("a call was decided on before another one ended, and made after that")
-	}
-	if now, _, _ := a.look(key, "id", wt, nil, noon); !a.begin(key, "id", call{after: now.ended}) {
-		t.Error("want a call that was decided on since")
-	}
-}
-
-// A changed AppSecret leaves nothing of the old account behind.
-func TestLeftAccountIsForgotten(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(wrongSecret), weChatToken())
-		w.run(time.Minute)
-		w.edit("shop-app", setAppSecret(testAppSecret))
-		w.run(time.Minute)
-		if n := len(w.r.accounts.byID); n != 1 {
-			t.Errorf("%d accounts are remembered, want 1", n)
-		}
-	})
-}
-
-// What is spent is counted whether or not it brought something, and an older
-// count on a Secret takes nothing back.
-func TestSpendingIsNotForgotten(t *testing.T) {
-	var a accounts
-	key := types.NamespacedName{Name: "shop"}
-	wt, old := weChatToken(), &issued{fingerprint: fingerprint("t")}
-	a.look(key, "id", wt, old, noon)
-	a.begin(key, "id", call{force: true, mode: v1alpha1.ModeStable, previous: old})
-	a.end(key, "id", call{force: true, mode: v1alpha1.ModeStable, previous: old}, noon, wechat.Token{Value: "t", Life: time.Hour}, nil)
-	a.begin(key, "id", call{mode: v1alpha1.ModeClassic})
-	a.end(key, "id", call{mode: v1alpha1.ModeClassic}, noon, wechat.Token{}, &wechat.Error{Code: -1})
-	got, _, _ := a.look(key, "id", wt, old, noon)
-	if len(got.forced) != 1 || got.classic.on(noon) != 1 {
-		t.Errorf("%d forced and %d classic calls are counted, want 1 each", len(got.forced), got.classic.on(noon))
-	}
 }

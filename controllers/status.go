@@ -10,231 +10,152 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/controllers/account"
+	"wechattoken.io/operator/internal/record"
 )
-
-// verdict is how things stand beside the life of the token: what the conditions
-// say. Two equal situations have equal verdicts: no clock reading, no counter,
-// no request id is in one.
-type verdict struct {
-	reason  string
-	message string
-	ends    end
-	pending bool // the first answer for this account is not there yet: say nothing new
-	err     *v1alpha1.WeChatError
-}
-
-// end is what ends a situation that is not well.
-type end int
-
-const (
-	well end = iota
-	byItself
-	byPerson
-)
-
-func live() verdict {
-	return verdict{reason: v1alpha1.ReasonTokenLive, message: "The Secret holds a live token"}
-}
-
-func suspended() verdict {
-	return verdict{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}
-}
-
-// diedEarly is said while a token that died before its time has no successor.
-func diedEarly(mode v1alpha1.Mode) verdict {
-	return verdict{
-		reason:  v1alpha1.ReasonTokenDiedEarly,
-		message: "WeChat says that the token in the Secret is dead before its time; a new one is being fetched. " + whoEnded(mode),
-		ends:    byItself,
-	}
-}
-
-// anotherDiedEarly is said of the successor.
-func anotherDiedEarly(mode v1alpha1.Mode, at time.Time) string {
-	return fmt.Sprintf("The Secret holds a live token. The one before it was found dead at %s, before its time. %s", stamp(at), whoEnded(mode))
-}
-
-// whoEnded says where to look for who has ended a token.
-func whoEnded(mode v1alpha1.Mode) string {
-	if mode == v1alpha1.ModeClassic {
-		return "It looks as if somebody outside calls /cgi-bin/token for this appid, which ends our token: find them, or use mode Stable"
-	}
-	return "It looks as if somebody outside calls stable_token with force_refresh for this appid: find them"
-}
-
-// checkFailed is said while WeChat does not tell whether the token lives. A
-// report waits for that; a probe may be tried again without a word to kstatus.
-func checkFailed(f *failure, reported bool) verdict {
-	v := refused(f.err)
-	v.reason, v.ends = v1alpha1.ReasonCheckFailed, well
-	v.message = "WeChat was asked whether the token lives, and did not tell. " + v.message
-	if reported {
-		v.ends = byItself
-	}
-	return v
-}
-
-func conflict(wt *v1alpha1.WeChatToken, holder string) verdict {
-	return verdict{
-		reason:  v1alpha1.ReasonSecretConflict,
-		message: fmt.Sprintf("Secret %q %s. Set spec.secret.name to another name, or remove that Secret", wt.TokenSecretName(), holder),
-		ends:    byPerson,
-	}
-}
-
-func appSecretMissing(missing string) verdict {
-	return verdict{reason: v1alpha1.ReasonAppSecretMissing, message: missing, ends: byPerson}
-}
-
-func secretRefused(why string) verdict {
-	return verdict{
-		reason:  v1alpha1.ReasonSecretRefused,
-		message: "The API server refused the Secret: " + why,
-		ends:    byPerson,
-	}
-}
-
-func deferred(next time.Time) verdict {
-	v := live()
-	v.ends = byItself
-	v.reason = v1alpha1.ReasonRefreshDeferred
-	v.message = fmt.Sprintf("The forced refresh waits until %s: there must be %s between two of them", stamp(next.Add(time.Second)), forcedSpacing)
-	return v
-}
-
-func forceBudget(mode v1alpha1.Mode, next time.Time) verdict {
-	limit := fmt.Sprintf("WeChat allows %d in 24 hours", forcedPerDay)
-	if mode == v1alpha1.ModeClassic {
-		limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", classicReserve, classicPerDay)
-	}
-	return verdict{
-		reason:  v1alpha1.ReasonRefreshBudgetExhausted,
-		message: fmt.Sprintf("The forced refreshes are used up: %s; the next is possible at %s. The token is refreshed in its time all the same", limit, stamp(next.Add(time.Second))),
-		ends:    byItself,
-	}
-}
-
-func dayBudget() verdict {
-	return verdict{
-		reason:  v1alpha1.ReasonDayQuotaExceeded,
-		message: fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", classicPerDay),
-		ends:    byItself,
-	}
-}
-
-// failed is the verdict on a call that brought no new token.
-func failed(f *failure, alive bool) verdict {
-	v := verdict{reason: v1alpha1.ReasonRefreshRefused, ends: byItself}
-	if f.err == nil {
-		v.message = "WeChat gave the old token back on a forced refresh; somebody else may have used up the forced refreshes of this account. The operator tries again later"
-	} else {
-		v = refused(f.err)
-	}
-	if alive {
-		v.message += ". The token in the Secret still works"
-	}
-	return v
-}
-
-func refused(err *wechat.Error) verdict {
-	v := verdict{reason: err.Meaning().Reason, ends: byItself, err: &v1alpha1.WeChatError{Message: err.Message}}
-	what := "WeChat gave no token: " + err.Message
-	if err.Code != 0 {
-		v.err.Code = &err.Code
-		what = fmt.Sprintf("WeChat answered %d (%s)", err.Code, err.Message)
-	}
-	if err.CallerIP.IsValid() {
-		v.err.CallerIP = err.CallerIP.String()
-	}
-	v.message = what + ". " + err.Remedy()
-	if class := err.Class(); class == wechat.WrongRequest || class == wechat.Refused {
-		v.ends = byPerson
-	}
-	return v
-}
 
 // conditions are the types of those that the operator sets.
 var conditions = []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionTicketsReady, v1alpha1.ConditionConsumersCurrent}
 
-// statusOf is the status that p leads to. It returns the old one, with Ready
-// brought up to date, as long as p has nothing new to say.
-func statusOf(wt *v1alpha1.WeChatToken, p plan, now time.Time) v1alpha1.WeChatTokenStatus {
-	s := *wt.Status.DeepCopy()
-	if p.verdict.pending {
-		expireTickets(&s, now)
-		ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
-		if ready != nil && ready.Status == metav1.ConditionTrue && s.ExpirationTime != nil && !now.Before(s.ExpirationTime.Time) {
-			ready.Status, ready.Reason = metav1.ConditionFalse, v1alpha1.ReasonTokenExpired
-			ready.Message = "The token is dead; a new one is being fetched"
-			ready.LastTransitionTime = metav1.NewTime(now)
-		}
+// statusOf is the status after a reconcile. As long as there is nothing new to say
+// it is the old one, with Ready brought up to date.
+func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.Time) v1alpha1.WeChatTokenStatus {
+	s := *o.wt.Status.DeepCopy()
+	f, pending := findingOf(o, out, now)
+	if pending {
+		expire(&s, now)
 		return s
 	}
 
 	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return !slices.Contains(conditions, c.Type) })
-	s.ObservedGeneration = wt.Generation
-	s.SecretName, s.TokenFingerprint = "", ""
-	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil
-	if t := p.token; t != nil {
-		s.SecretName, s.TokenFingerprint = wt.TokenSecretName(), t.fingerprint
-		s.ExpirationTime = new(metav1.NewTime(t.end().Truncate(time.Second)))
-		s.LastRefreshTime = new(metav1.NewTime(t.obtained))
-		s.RefreshTime = new(metav1.NewTime(p.due.Truncate(time.Second)))
-		s.LastHandledRefreshAt = t.handled
-		if report, _ := reported(wt); t.handles(wt) {
-			s.LastHandledDeadToken = report
-		}
-	}
-	s.LastError = p.verdict.err
-
-	ready := metav1.ConditionFalse
-	if p.token.alive(now) {
-		ready = metav1.ConditionTrue
-	}
-	set := func(kind string, status metav1.ConditionStatus) {
-		meta.SetStatusCondition(&s.Conditions, metav1.Condition{
-			Type: kind, Status: status, ObservedGeneration: wt.Generation,
-			Reason: p.verdict.reason, Message: p.verdict.message,
-			LastTransitionTime: metav1.NewTime(now),
-		})
-	}
-	set(v1alpha1.ConditionReady, ready)
+	s.ObservedGeneration = o.wt.Generation
+	s.LastError = f.err
+	ready := describeToken(&s, o, out.holds, r.StableWindow, now)
+	set(&s, o.wt, v1alpha1.ConditionReady, ready, f.reason, f.message, now)
 	for kind, ends := range map[string]end{v1alpha1.ConditionReconciling: byItself, v1alpha1.ConditionStalled: byPerson} {
-		if p.verdict.ends == ends {
-			set(kind, metav1.ConditionTrue)
+		if f.ends == ends {
+			set(&s, o.wt, kind, true, f.reason, f.message, now)
 		} else {
 			meta.RemoveStatusCondition(&s.Conditions, kind)
 		}
 	}
-	tellTickets(&s, wt, p, now)
-	p.following.describe(&s, wt.Generation, now)
+	describeTickets(&s, o, out.holds, now)
+	if !r.Consumers {
+		describeUnwatched(&s, o.wt, now)
+	}
 	return s
 }
 
-// describe puts into s what is told of the workloads that use the Secret.
-func (f *following) describe(s *v1alpha1.WeChatTokenStatus, generation int64, now time.Time) {
-	if f == nil {
-		return
-	}
-	s.Consumers = f.consumers
-	if f.reason == "" {
+// describeUnwatched says of consumers what a manager without --consumers has to
+// say. With it, their controller has the word.
+func describeUnwatched(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, now time.Time) {
+	s.Consumers = nil
+	if wt.Spec.Propagation != v1alpha1.PropagationTouch && len(wt.Spec.Restart.Workloads) == 0 {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionConsumersCurrent)
 		return
 	}
-	is := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionConsumersCurrent)
-	if f.untouched && f.status == metav1.ConditionTrue && is != nil && is.Reason == v1alpha1.ReasonTouchRefused && is.ObservedGeneration == generation {
-		return // as an earlier process found it
+	set(s, wt, v1alpha1.ConditionConsumersCurrent, false, v1alpha1.ReasonConsumersUnwatched,
+		"spec.propagation and spec.restart need a manager that looks after pods, and this one does not: kubectl apply -k config/consumers", now)
+}
+
+// set sets a condition.
+func set(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, kind string, is bool, reason, message string, now time.Time) {
+	status := metav1.ConditionFalse
+	if is {
+		status = metav1.ConditionTrue
 	}
 	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
-		Type: v1alpha1.ConditionConsumersCurrent, Status: f.status, ObservedGeneration: generation,
-		Reason: f.reason, Message: short(f.message),
-		LastTransitionTime: metav1.NewTime(now),
+		Type: kind, Status: status, ObservedGeneration: wt.Generation,
+		Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(now),
 	})
 }
 
-// maxText bounds what is told of an error, in bytes: an event's note holds
-// 1,024.
+// describeToken puts into s what the target holds, and reports whether that token
+// is valid.
+func describeToken(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.Record, window time.Duration, now time.Time) bool {
+	s.SecretName, s.TokenFingerprint = "", ""
+	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil
+	if holds == nil {
+		return false
+	}
+	t, ends := &holds.Token, o.endOf(&holds.Token)
+	s.SecretName, s.TokenFingerprint = o.wt.TokenSecretName(), t.Fingerprint()
+	s.ExpirationTime = new(metav1.NewTime(ends.Truncate(time.Second)))
+	s.LastRefreshTime = new(metav1.NewTime(t.ObtainedAt))
+	due := account.Due(o.wt.UID, o.wt.Spec.RefreshBeforeOrDefault(), window, t)
+	s.RefreshTime = new(metav1.NewTime(due.Truncate(time.Second)))
+	s.LastHandledRefreshAt = holds.HandledRefresh
+	if report, _ := reportOn(o.wt); reportHandled(o.wt, holds) {
+		s.LastHandledDeadToken = report
+	}
+	return now.Before(ends)
+}
+
+// reportHandled reports whether the report on wt is dealt with now that the target
+// holds r: it names another token, or WeChat has called this one valid.
+func reportHandled(wt *v1alpha1.WeChatToken, r *record.Record) bool {
+	report, reported := reportOn(wt)
+	return report != "" && (reported != r.Token.Fingerprint() || r.HandledReport == report)
+}
+
+// describeTickets puts into s how things are with the tickets that the spec wants.
+func describeTickets(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.Record, now time.Time) {
+	s.Tickets = nil
+	if len(o.wt.Spec.Tickets) == 0 {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionTicketsReady)
+		return
+	}
+	var worst ticketFinding
+	var messages []string
+	for _, place := range record.Wanted(o.wt) {
+		var t record.Ticket
+		var failure *account.Failure
+		if holds != nil {
+			t = holds.Tickets[place]
+		}
+		if o.account != nil {
+			failure = o.account.TicketFailure(place)
+		}
+		f := ofTicket(t, failure, now)
+		status := v1alpha1.TicketStatus{Type: record.TicketTypes[place].Name, Fingerprint: record.Fingerprint(t.Value), LastError: f.err}
+		if t.Value != "" {
+			status.ExpirationTime, status.LastRefreshTime = new(metav1.NewTime(t.ExpiresAt)), new(metav1.NewTime(t.FirstSeen))
+		}
+		s.Tickets = append(s.Tickets, status)
+		if f.message != "" {
+			messages = append(messages, fmt.Sprintf("%s: %s", status.Type, f.message))
+		}
+		if worst.reason == "" || (worst.trusted && !f.trusted) || (worst.trusted == f.trusted && worst.message == "") {
+			worst = f
+		}
+	}
+	message := strings.Join(messages, ". ")
+	if message == "" {
+		message = "The Secret holds a trusted ticket of each type"
+	}
+	set(s, o.wt, v1alpha1.ConditionTicketsReady, worst.trusted, worst.reason, message, now)
+}
+
+// expire turns Ready False if the token has ended, and TicketsReady if a ticket is
+// past its trusted end: where there is nothing else to say.
+func expire(s *v1alpha1.WeChatTokenStatus, now time.Time) {
+	ended := func(t *metav1.Time) bool { return t != nil && !now.Before(t.Time) }
+	turn := func(kind, reason, message string) {
+		if c := meta.FindStatusCondition(s.Conditions, kind); c != nil && c.Status == metav1.ConditionTrue {
+			c.Status, c.Reason, c.Message, c.LastTransitionTime = metav1.ConditionFalse, reason, message, metav1.NewTime(now)
+		}
+	}
+	if ended(s.ExpirationTime) {
+		turn(v1alpha1.ConditionReady, v1alpha1.ReasonTokenExpired, "The token has expired; a new one is being fetched")
+	}
+	for _, t := range s.Tickets {
+		if ended(t.ExpirationTime) {
+			turn(v1alpha1.ConditionTicketsReady, v1alpha1.ReasonTicketExpired, fmt.Sprintf("%s: %s", t.Type, ticketExpired))
+		}
+	}
+}
+
+// maxText bounds what is said of an error, in bytes: an event's note holds 1,024.
 const maxText = 900
 
 // short cuts a text that is too long to be shown.

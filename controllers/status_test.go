@@ -26,11 +26,7 @@ func TestReadyFollowsTheTokenWhileTheClusterFails(t *testing.T) {
 			w.create(appSecret(testAppSecret), weChatToken())
 			w.run(time.Minute)
 			w.restart() // what it has read would do for hours
-			w.r.Secrets = interceptor.NewClient(w.client.(client.WithWatch), interceptor.Funcs{
-				Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
-					return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("no RBAC"))
-				},
-			})
+			w.refuseRead = func() error { return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("no RBAC")) }
 			w.run(3 * time.Hour)
 			if w.ready().Status != metav1.ConditionFalse {
 				t.Errorf("Ready = %s %s with a token dead since %s", w.ready().Status, w.ready().Reason, time.Since(w.get("shop").Status.ExpirationTime.Time))

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -24,96 +23,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-// Stories of what WeChat, the network and the cluster answer, or do not.
-
-// elsewhere is an allow-list on which we are not.
-var elsewhere = netip.MustParsePrefix("203.0.113.0/24")
-
-// A refusal that only a person can end is met with one call, whatever goes on
-// around it, and the person's change ends the wait.
-func TestStory04RetryLoopOnRefusal(t *testing.T) {
-	t.Parallel()
-	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
-		t.Run(name, func(t *testing.T) {
-			s := tell(t, wechattest.Config{})
-			s.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40001})
-			s.operate(s.url)
-			s.create(appSecret(testAppSecret), weChatToken(mode))
-			s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
-			s.poke()
-			if got := s.calls(); got != 1 {
-				t.Errorf("%d calls with an AppSecret that was refused, want 1", got)
-			}
-			s.weChat.ClearFaults()
-			s.weChat.Allow(testAppID, elsewhere)
-			s.touch("shop")
-			s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonIPNotAllowed)
-			s.poke()
-			if got := s.calls(); got != 2 {
-				t.Errorf("%d calls from an address that was refused, want 1", got-1)
-			}
-			s.weChat.Allow(testAppID)
-			s.touch("shop")
-			s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-		})
-	}
-}
-
-// The quota of the day is used up: the token is kept and nothing is asked. Where
-// WeChat's is small the operator stops before it, over restarts too.
-func TestStory05DayQuotaIsUsedUp(t *testing.T) {
-	t.Parallel()
-	t.Run("AtWeChat", func(t *testing.T) {
-		s := tell(t, longWindow())
-		s.operate(s.url, inLongWindow)
-		s.create(appSecret(testAppSecret), weChatToken())
-		c := s.consume("shop", false)
-		c.uses(1)
-		s.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: 45009})
-		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonDayQuotaExceeded)
-		s.poke()
-		if got := s.weChat.Counts("").Stable.Faults[wechattest.FaultErrcode]; got != 1 {
-			t.Errorf("%d calls without quota, want 1", got)
-		}
-		s.weChat.ClearFaults() // somebody clears the quota
-		s.touch("shop")
-		c.uses(2)
-		c.sawNoDead()
-	})
-	t.Run("OwnBudget", func(t *testing.T) {
-		s := tell(t, shortLives())
-		if left := time.Until(nextDay(time.Now())); left < time.Minute {
-			time.Sleep(left) // the day must not end meanwhile
-		}
-		s.create(appSecret(testAppSecret), weChatToken(classic))
-		other, creds := s.outsider()
-		token, err := other.ClassicToken(t.Context(), creds)
-		if err != nil {
-			t.Fatal(err)
-		}
-		now := time.Now().Truncate(time.Second)
-		s.writeToken("shop", issued{value: token.Value, obtained: now, expires: now.Add(token.Life), classic: dayCount{dayOf(now), classicPerDay - 1}})
-		stop := s.operate(s.url, inShortLives)
-		c := s.consume("shop", false)
-		c.uses(2)
-		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonDayQuotaExceeded)
-		stop()
-		c.sawNoDead()
-		s.operate(s.url, inShortLives)
-		s.poke()
-		if got := s.calls(); got != 2 {
-			t.Errorf("%d calls by us with one left, want 1", got-1)
-		}
-	})
-}
 
 // The API server takes no Secret for a while. The token that was fetched is kept,
 // and the write is tried again, not the fetch.
@@ -147,34 +62,9 @@ func TestStory06StorageOutage(t *testing.T) {
 	outage() // the next refresh falls into it
 	gate.open()
 	c.uses(3)
-	c.sawNoDead()
+	c.sawNoInvalid()
 	if got := s.rotations(); got != len(c.tokens) {
 		t.Errorf("%d tokens were fetched for %d that could be stored", got, len(c.tokens))
-	}
-}
-
-// Our address is not on the allow-list any more. The status has the address that
-// is missing there, the token stays, and the person who adds it is in time.
-func TestStory07EgressAddressChanges(t *testing.T) {
-	s := tell(t, longWindow())
-	s.operate(s.url, inLongWindow)
-	s.create(appSecret(testAppSecret), weChatToken())
-	c := s.consume("shop", false)
-	c.uses(1)
-	s.weChat.Allow(testAppID, elsewhere)
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonIPNotAllowed)
-	if got := s.token("shop").Status.LastError; got == nil || got.CallerIP != "127.0.0.1" {
-		t.Errorf("lastError %+v, want callerIP 127.0.0.1", got)
-	}
-	if got := s.ready("shop").Message; !strings.Contains(got, "Add 127.0.0.1 to the IP allow-list") {
-		t.Errorf("message %q", got)
-	}
-	s.weChat.Allow(testAppID)
-	s.touch("shop")
-	c.uses(2)
-	c.sawNoDead()
-	if got := s.weChat.Counts("").Stable.Errcodes[40164]; got != 1 {
-		t.Errorf("%d calls were refused, want 1", got)
 	}
 }
 
@@ -350,7 +240,7 @@ func (t tee) Write(p []byte) (int, error) {
 
 func (t tee) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// Whatever a refresh brings in place of a token, the Secret stays as it is, and
+// Whatever a refresh brings instead of a token, the Secret stays as it is, and
 // so does its token.
 func TestStory09FailureDiscardsToken(t *testing.T) {
 	s := tell(t, wechattest.Config{OpenAccounts: true})
@@ -395,7 +285,7 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 				t.Errorf("%s has changed the Secret (-before +after):\n%s", name, diff)
 			}
 			if c := s.ready(name); c.Status != metav1.ConditionTrue || !s.weChat.Valid(string(secret.Data["access_token"])) {
-				t.Errorf("%s: Ready=%s, token alive %t", name, c.Status, s.weChat.Valid(string(secret.Data["access_token"])))
+				t.Errorf("%s: Ready=%s, token valid %t", name, c.Status, s.weChat.Valid(string(secret.Data["access_token"])))
 			}
 		}
 	}
@@ -404,51 +294,6 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 	s.operate(s.url)
 	s.poke()
 	same()
-}
-
-// Answers that look like success and hold no token, at the first fetch and at
-// refreshes. No version of a Secret ever held anything but a token that worked.
-func TestStory13EmptyTokenAccepted(t *testing.T) {
-	cfg := shortLives()
-	cfg.OpenAccounts = true
-	s := tell(t, cfg)
-	versions := s.versions()
-	s.operate(s.url, inShortLives)
-	s.create(appSecret(testAppSecret))
-	faults := map[string]wechattest.Fault{
-		"null":    {Kind: wechattest.FaultNull, Count: 2},
-		"empty":   {Kind: wechattest.FaultEmpty, Count: 2},
-		"garbage": {Kind: wechattest.FaultGarbage, Count: 2},
-		"zero":    {Kind: wechattest.FaultBadTTL, ExpiresIn: 0, Count: 2},
-		"minus":   {Kind: wechattest.FaultBadTTL, ExpiresIn: -7200, Count: 2},
-		"years":   {Kind: wechattest.FaultBadTTL, ExpiresIn: 1 << 32, Count: 2},
-	}
-	number := 0
-	consumers := map[string]*consumer{}
-	for name, fault := range faults {
-		number++
-		fault.AppID, fault.Endpoint = appIDOf(number), wechattest.Stable
-		faults[name] = fault
-		s.weChat.SetFault(fault)
-		s.create(weChatToken(named(name), ofAppID(fault.AppID)))
-		consumers[name] = s.consume(name, false)
-	}
-	for name, c := range consumers {
-		c.uses(1)
-		s.weChat.SetFault(faults[name])
-	}
-	for name, c := range consumers {
-		c.uses(3)
-		c.sawNoDead()
-		for _, v := range versions(name) {
-			if len(v.Data["access_token"]) != wechattest.Defaults().TokenLength {
-				t.Errorf("%s: a token of %d bytes was written", name, len(v.Data["access_token"]))
-			}
-		}
-		if got := s.weChat.Counts(faults[name].AppID).Stable.Faults[faults[name].Kind]; got != 4 {
-			t.Errorf("the test is wrong: %s failed %d times", name, got)
-		}
-	}
 }
 
 // What goes over the wire is a body of known length, and JSON: WeChat's web
@@ -510,140 +355,12 @@ func TestStory17HangBlocksEverybody(t *testing.T) {
 	s.create(weChatToken())
 	c := s.consume("shop", false)
 	c.uses(4)
-	c.sawNoDead()
+	c.sawNoInvalid()
 	if got := s.weChat.Counts("").Stable.Faults[wechattest.FaultHang]; got < hanging {
 		t.Errorf("the test is wrong: %d calls hung", got)
 	}
 	s.weChat.ClearFaults()
 	for i := range hanging {
 		s.isReady(fmt.Sprint("hanging-", i), metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	}
-}
-
-// refusal is an answer that only a person can change. It has an appid of its own,
-// made of its code.
-type refusal struct {
-	code    int
-	reason  string
-	message string // part of it
-}
-
-// refuseAll has one WeChatToken for each refusal, refused from the call on that
-// next brings about. It checks that each is told once, and asked for once.
-func (s *story) refuseAll(refusals map[string]refusal, ready metav1.ConditionStatus, next func(name string)) {
-	s.t.Helper()
-	calls := map[string]int{}
-	for name, r := range refusals {
-		appID := appIDOf(r.code)
-		calls[name] = s.weChat.Counts(appID).Stable.Calls
-		s.weChat.SetFault(wechattest.Fault{AppID: appID, Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: r.code})
-		next(name)
-	}
-	for name, r := range refusals {
-		s.isReady(name, ready, r.reason)
-		wt := s.token(name)
-		if c := s.ready(name); !strings.Contains(c.Message, r.message) || !meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionStalled) {
-			s.t.Errorf("%s: conditions %+v, want %q and Stalled", name, wt.Status.Conditions, r.message)
-		}
-		if e := wt.Status.LastError; e == nil || e.Code == nil || *e.Code != int64(r.code) {
-			s.t.Errorf("%s: lastError %+v, want code %d", name, e, r.code)
-		}
-	}
-	s.poke()
-	for name, r := range refusals {
-		if got := s.weChat.Counts(appIDOf(r.code)).Stable.Calls - calls[name]; got != 1 {
-			s.t.Errorf("%s: %d calls, want 1", name, got)
-		}
-		eventually(s.t, "one event tells of "+name, func() error {
-			var list eventsv1.EventList
-			if err := s.List(s.t.Context(), &list); err != nil {
-				return err
-			}
-			told := 0
-			for _, e := range list.Items {
-				if e.Regarding.Name == name && e.Reason == r.reason {
-					told++
-					if e.Series != nil {
-						told += int(e.Series.Count)
-					}
-				}
-			}
-			if told != 1 {
-				return fmt.Errorf("%d do", told)
-			}
-			return nil
-		})
-	}
-	s.weChat.ClearFaults()
-	for name := range refusals {
-		s.touch(name)
-		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	}
-}
-
-// The AppSecret is frozen, or the account punished. The token that is there
-// works on; the refusal is told once, and asked for once.
-func TestStory21FrozenOrPunished(t *testing.T) {
-	s := tell(t, wechattest.Config{OpenAccounts: true})
-	s.operate(s.url)
-	s.create(appSecret(testAppSecret))
-	refusals := map[string]refusal{
-		"frozen-secret":  {40243, v1alpha1.ReasonAppSecretFrozen, "Unfreeze the AppSecret"},
-		"limited":        {50002, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
-		"punished":       {50004, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
-		"frozen":         {50007, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
-		"irregularities": {48004, v1alpha1.ReasonAccountRestricted, "mp.weixin.qq.com"},
-	}
-	for name, r := range refusals {
-		s.create(weChatToken(named(name), ofAppID(appIDOf(r.code))))
-	}
-	for name := range refusals {
-		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	}
-	s.refuseAll(refusals, metav1.ConditionTrue, func(name string) { s.bump(name) })
-}
-
-// The administrator must confirm our address, or has refused it: each further
-// call may block it for longer. There is one, and the status says what to do.
-func TestStory22AdministratorMustConfirm(t *testing.T) {
-	s := tell(t, wechattest.Config{OpenAccounts: true})
-	s.operate(s.url)
-	s.create(appSecret(testAppSecret))
-	refusals := map[string]refusal{
-		"waits":        {89501, v1alpha1.ReasonIPConfirmationPending, "must confirm this cluster's address"},
-		"was-asked":    {89503, v1alpha1.ReasonIPConfirmationPending, "must confirm this cluster's address"},
-		"refused":      {89507, v1alpha1.ReasonIPBlocked, "for 1 hour"},
-		"refused-more": {89506, v1alpha1.ReasonIPBlocked, "for 24 hours"},
-	}
-	s.refuseAll(refusals, metav1.ConditionFalse, func(name string) {
-		s.create(weChatToken(named(name), ofAppID(appIDOf(refusals[name].code))))
-	})
-}
-
-// WeChat is busy for longer than the token lives. It is asked ever more seldom,
-// the Secret stays, and the first good answer is used.
-func TestStory23BusyForHours(t *testing.T) {
-	// With each failure the next call is further away, up to a minute; so the life
-	// is shorter still.
-	s := tell(t, wechattest.Config{Life: 8 * time.Second, Window: 7 * time.Second})
-	s.operate(s.url, func(o *operation) { o.window = 7 * time.Second })
-	s.create(appSecret(testAppSecret), weChatToken())
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	start := time.Now()
-	s.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1})
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
-	before := s.secret("shop").Data
-	s.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
-	failed := s.weChat.Counts("").Stable.Faults[wechattest.FaultErrcode]
-	if most := int(time.Since(start)/time.Second) + 1; failed < 2 || failed > most {
-		t.Errorf("%d calls, want some, and one a second at most: %d", failed, most)
-	}
-	if diff := cmp.Diff(before, s.secret("shop").Data); diff != "" {
-		t.Errorf("the last good token is gone (-before +after):\n%s", diff)
-	}
-	s.weChat.ClearFaults()
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-	if got := s.inSecret("shop"); !s.weChat.Valid(got) {
-		t.Error("the token is dead")
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -63,15 +64,6 @@ func shortLives() wechattest.Config {
 // inShortLives runs the operator for the tokens of shortLives.
 func inShortLives(o *operation) { o.window = shortWindow }
 
-// longWindow is a WeChat whose stable tokens are due after 4 s too, and may be
-// replaced for 20 s more: for stories in which somebody acts meanwhile.
-func longWindow() wechattest.Config {
-	return wechattest.Config{Life: 24 * time.Second, Window: 22 * time.Second}
-}
-
-// inLongWindow runs the operator for the tokens of longWindow.
-func inLongWindow(o *operation) { o.window = longWindow().Window }
-
 // outsider is somebody else who has the AppSecret.
 func (s *story) outsider() (*wechat.Client, wechat.Credentials) {
 	return wechat.NewClient(s.url, 10*time.Second), wechat.Credentials{AppID: testAppID, AppSecret: testAppSecret}
@@ -106,17 +98,7 @@ func ofAppID(appID string) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = appID }
 }
 
-// touch changes the spec of a WeChatToken, as a person does who wants another
-// try. The Secret gets a label.
-func (s *story) touch(name string) {
-	s.t.Helper()
-	update(s.namespace, s.token(name), func(wt *v1alpha1.WeChatToken) {
-		value := v1alpha1.LabelValue(fmt.Sprint(wt.Generation))
-		wt.Spec.Secret = &v1alpha1.TokenSecret{Name: wt.TokenSecretName(), Labels: map[string]v1alpha1.LabelValue{"touched": value}}
-	})
-}
-
-// bump asks for a forced refresh of a WeChatToken.
+// bump makes a refresh request for a WeChatToken.
 func (s *story) bump(name string) {
 	s.t.Helper()
 	update(s.namespace, s.token(name), bumped("now"))
@@ -141,14 +123,14 @@ type consumer struct {
 	secret string
 	end    func()
 
-	mu     sync.Mutex
-	tokens []string // that it has used, each once
-	calls  int
-	dead   []string // calls that WeChat refused, and reads without a token
-	fine   bool     // the last call was
+	mu      sync.Mutex
+	tokens  []string // that it has used, each once
+	calls   int
+	refused []string // calls that WeChat refused, and reads without a token
+	fine    bool     // the last call was
 }
 
-// consume starts a consumer. One that reports tells the operator of a dead token,
+// consume starts a consumer. One that reports tells the operator of an invalid token,
 // as the README asks for.
 func (s *story) consume(secret string, reports bool) *consumer {
 	s.t.Helper()
@@ -167,8 +149,8 @@ func (s *story) consume(secret string, reports bool) *consumer {
 			if ctx.Err() == nil {
 				c.note(token, err)
 			}
-			if _, dead := errors.AsType[*wechat.Error](err); dead && reports {
-				patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationDeadToken, fingerprint(token))
+			if _, refused := errors.AsType[*wechat.Error](err); refused && reports {
+				patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationDeadToken, record.Fingerprint(token))
 				if err := s.Patch(ctx, weChatToken(named(secret)), client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil && ctx.Err() == nil {
 					s.t.Error(err)
 				}
@@ -207,7 +189,7 @@ func (s *story) business(ctx context.Context, token string) error {
 		return err
 	}
 	if answer.ErrCode != 0 {
-		return &wechat.Error{Code: answer.ErrCode, Message: "the token is dead"}
+		return &wechat.Error{Code: answer.ErrCode, Message: "the token is invalid"}
 	}
 	return nil
 }
@@ -224,7 +206,7 @@ func (c *consumer) note(token string, err error) {
 	c.calls++
 	c.fine = err == nil
 	if err != nil {
-		c.dead = append(c.dead, fmt.Sprintf("%s %s: %v", time.Now().Format(time.StampMilli), fingerprint(token), err))
+		c.refused = append(c.refused, fmt.Sprintf("%s %s: %v", time.Now().Format(time.StampMilli), record.Fingerprint(token), err))
 	}
 	if token != "" && (len(c.tokens) == 0 || c.tokens[len(c.tokens)-1] != token) {
 		c.tokens = append(c.tokens, token)
@@ -241,7 +223,7 @@ func (c *consumer) usedSoFar(tokens int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.tokens) < tokens {
-		return fmt.Errorf("it has used %d; dead calls: %q", len(c.tokens), c.dead)
+		return fmt.Errorf("it has used %d; refused calls: %q", len(c.tokens), c.refused)
 	}
 	return nil
 }
@@ -249,24 +231,24 @@ func (c *consumer) usedSoFar(tokens int) error {
 // isFine waits until a call of the consumer was good.
 func (c *consumer) isFine() {
 	c.t.Helper()
-	eventually(c.t, "the consumer has a live token", func() error {
+	eventually(c.t, "the consumer has a valid token", func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !c.fine {
-			return fmt.Errorf("dead calls: %q", c.dead)
+			return fmt.Errorf("refused calls: %q", c.refused)
 		}
 		return nil
 	})
 }
 
-// sawNoDead ends the consumer, of which no call may have been refused.
-func (c *consumer) sawNoDead() {
+// sawNoInvalid ends the consumer, of which no call may have been refused.
+func (c *consumer) sawNoInvalid() {
 	c.t.Helper()
 	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.dead) > 0 || c.calls == 0 {
-		c.t.Errorf("%d of %d calls with the token in %s were refused: %q", len(c.dead), c.calls, c.secret, c.dead)
+	if len(c.refused) > 0 || c.calls == 0 {
+		c.t.Errorf("%d of %d calls with the token in %s were refused: %q", len(c.refused), c.calls, c.secret, c.refused)
 	}
 }
 
@@ -278,7 +260,7 @@ func (s *story) versions() func(secret string) []*corev1.Secret {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := c.Watch(s.t.Context(), &corev1.SecretList{}, client.InNamespace(s.name), client.MatchingLabels{labelManagedBy: managedBy})
+	w, err := c.Watch(s.t.Context(), &corev1.SecretList{}, client.InNamespace(s.name), client.MatchingLabels{record.LabelManagedBy: record.ManagedBy})
 	if err != nil {
 		s.t.Fatal(err)
 	}

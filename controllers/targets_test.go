@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -28,10 +30,12 @@ func TestDamageIsRepaired(t *testing.T) {
 		"TokenBlanked":   {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = nil }) }},
 		"KeyRemoved":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Data, "expires_at") }) }},
 		"AllRemoved":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data = nil }) }},
-		"Annotation":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, annotationAccount) }) }},
+		"Annotation":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, record.Annotation) }) }},
 		"AllAnnotations": {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Annotations = nil }) }},
 		"ExpiryEdited": {"A later end in the annotation would let the token die unseen.", func(w *world) {
-			w.edit("shop", func(s *corev1.Secret) { s.Annotations[annotationExpiresAt] = "2100-01-01T00:00:00Z" })
+			w.edit("shop", func(s *corev1.Secret) {
+				s.Annotations[record.Annotation] = regexp.MustCompile(`expiresAt":"[^"]*`).ReplaceAllString(s.Annotations[record.Annotation], `expiresAt":"2026-01-01T00:00:00Z`)
+			})
 		}},
 		"Label":           {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Labels = nil }) }},
 		"EverythingTwice": {"", func(w *world) { w.remove("shop"); w.run(time.Second); w.remove("shop") }},
@@ -57,8 +61,7 @@ func TestDamageIsRepaired(t *testing.T) {
 						// Who forgot when the token was obtained says when it was asked for.
 						for _, s := range []*corev1.Secret{want, got} {
 							delete(s.Data, "obtained_at")
-							delete(s.Annotations, annotationObtainedAt)
-							delete(s.Annotations, annotationSeal)
+							delete(s.Annotations, record.Annotation)
 						}
 					}
 					if diff := cmp.Diff(want.Data, got.Data); diff != "" {
@@ -120,7 +123,7 @@ func TestFightsAreSlow(t *testing.T) {
 		w.run(time.Minute)
 		writes := w.secretWrites
 		for range 600 {
-			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, labelManagedBy) })
+			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, record.LabelManagedBy) })
 			w.run(100 * time.Millisecond)
 		}
 		if got := w.secretWrites - writes; got < 2 || got > 7 {
@@ -144,28 +147,28 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 				wt.Spec.Secret = &v1alpha1.TokenSecret{Keys: &v1alpha1.SecretKeys{AccessToken: "WECHAT_TOKEN", AppID: "WECHAT_APPID"}}
 			},
 			data:   []string{"WECHAT_APPID", "WECHAT_TOKEN", "expires_at", "obtained_at"},
-			labels: map[string]string{labelManagedBy: managedBy},
+			labels: map[string]string{record.LabelName: "shop", record.LabelManagedBy: record.ManagedBy},
 		},
 		"Labels": {
 			reason: "Labels of the spec are added; the operator's own cannot be replaced.",
 			change: func(wt *v1alpha1.WeChatToken) {
-				wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"team": "shop", labelManagedBy: "me"}}
+				wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"team": "shop", record.LabelManagedBy: "me"}}
 			},
 			data:   []string{"access_token", "appid", "expires_at", "obtained_at"},
-			labels: map[string]string{labelManagedBy: managedBy, "team": "shop"},
+			labels: map[string]string{record.LabelName: "shop", record.LabelManagedBy: record.ManagedBy, "team": "shop"},
 		},
 		"AppID": {
 			reason: "Another appid is another token.",
 			change: func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" },
 			data:   []string{"access_token", "appid", "expires_at", "obtained_at"},
-			labels: map[string]string{labelManagedBy: managedBy},
+			labels: map[string]string{record.LabelName: "shop", record.LabelManagedBy: record.ManagedBy},
 			calls:  1,
 		},
 		"Mode": {
 			reason: "So is another mode.",
 			change: classic,
 			data:   []string{"access_token", "appid", "expires_at", "obtained_at"},
-			labels: map[string]string{labelManagedBy: managedBy},
+			labels: map[string]string{record.LabelName: "shop", record.LabelManagedBy: record.ManagedBy},
 			calls:  1,
 		},
 	}
@@ -174,7 +177,7 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 			inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken())
 				w.run(time.Hour)
-				token, calls := tokenIn(w.secret("shop")).value, w.calls()
+				token, calls := w.recordOf("shop").Token.Value, w.calls()
 				w.change(tc.change)
 				w.run(time.Second)
 				s := w.secret("shop")
@@ -184,9 +187,9 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 				if diff := cmp.Diff(tc.labels, s.Labels); diff != "" {
 					t.Errorf("%s\nlabels (-want +got):\n%s", tc.reason, diff)
 				}
-				got := tokenIn(s)
-				if !got.serves(w.get("shop")) || !w.weChat.Valid(got.value) || (got.value == token) != (tc.calls == 0) {
-					t.Errorf("%s\ntoken changed %t, alive %t", tc.reason, got.value != token, w.weChat.Valid(got.value))
+				got := record.Read(s, nil).Token
+				if !got.Serves(w.get("shop")) || !w.weChat.Valid(got.Value) || (got.Value == token) != (tc.calls == 0) {
+					t.Errorf("%s\ntoken changed %t, valid %t", tc.reason, got.Value != token, w.weChat.Valid(got.Value))
 				}
 				if w.calls()-calls != tc.calls {
 					t.Errorf("%s\n%d calls, want %d", tc.reason, w.calls()-calls, tc.calls)
@@ -202,7 +205,7 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 				if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
 					t.Errorf("%s\nkeys after the change back (-want +got):\n%s", tc.reason, diff)
 				}
-				if len(s.Labels) != 1 {
+				if len(s.Labels) != 2 {
 					t.Errorf("%s\nlabels after the change back: %v", tc.reason, s.Labels)
 				}
 			})
@@ -319,7 +322,7 @@ func TestDeletedIsLeftToTheGarbageCollector(t *testing.T) {
 		if w.secret("shop") != nil {
 			t.Error("the Secret is back")
 		}
-		if len(w.r.accounts.byID) != 0 {
+		if _, known := w.r.Accounts.Spent(client.ObjectKeyFromObject(wt)); known {
 			t.Error("the account is remembered")
 		}
 	})
@@ -331,7 +334,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 func TestFightsOverTheTokenAreSlow(t *testing.T) {
 	for name, edit := range map[string]func(*corev1.Secret){
 		"Token":      func(s *corev1.Secret) { s.Data["access_token"] = []byte("placeholder") },
-		"Annotation": func(s *corev1.Secret) { delete(s.Annotations, annotationSeal) },
+		"Annotation": func(s *corev1.Secret) { delete(s.Annotations, record.Annotation) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -356,7 +359,7 @@ func TestAppSecretIsNotRemoved(t *testing.T) {
 		wt := weChatToken()
 		w.create(wt)
 		s := appSecret(testAppSecret)
-		s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(w.get("shop"), v1alpha1.GroupVersion.WithKind(kind))}
+		s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(w.get("shop"), v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))}
 		w.create(s)
 		w.run(time.Minute)
 		if w.secret("shop-app") == nil {
@@ -455,16 +458,6 @@ func TestDroppedLabelAndAnnotationGo(t *testing.T) {
 	}
 }
 
-// Nothing of ours can be replaced by the spec, should admission fail.
-func TestOwnAnnotationsWin(t *testing.T) {
-	wt := weChatToken(func(wt *v1alpha1.WeChatToken) {
-		wt.Spec.Secret = &v1alpha1.TokenSecret{Annotations: map[string]v1alpha1.AnnotationValue{annotationAppID: "mine", annotationSeal: "mine"}}
-	})
-	if got := render(wt, &issued{appID: testAppID}).Annotations; got[annotationAppID] != testAppID || got[annotationSeal] == "mine" {
-		t.Error("the spec replaced an annotation of the operator")
-	}
-}
-
 // A token that was replaced by another of its length is put back.
 func TestForgedTokenIsReplaced(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -477,17 +470,6 @@ func TestForgedTokenIsReplaced(t *testing.T) {
 			t.Error("the forged token is still there")
 		}
 	})
-}
-
-// P8: an owner that was taken off while the operator was away.
-func TestOwnerIsPartOfWhatIsCarried(t *testing.T) {
-	wt := weChatToken()
-	wt.UID = "u"
-	want := render(wt, &issued{})
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: want.Labels, Annotations: want.Annotations}, Data: want.Data}
-	if carries(s, want) {
-		t.Error("a Secret without its owner carries all")
-	}
 }
 
 // The old Secret stays while the write of the new one fails.
@@ -527,10 +509,10 @@ func TestSpecChangeWaitsForNoRepair(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
 		for range 3 {
-			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, labelManagedBy) })
+			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, record.LabelManagedBy) })
 			w.run(100 * time.Millisecond)
 		}
-		if w.secret("shop").Labels[labelManagedBy] != "" {
+		if w.secret("shop").Labels[record.LabelManagedBy] != "" {
 			t.Fatal("the fight is not paused")
 		}
 		w.change(func(wt *v1alpha1.WeChatToken) {

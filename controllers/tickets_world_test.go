@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -105,7 +105,7 @@ func TestTicketsNeverRunOut(t *testing.T) {
 				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
 
 				// Both types are polled in the same slots.
-				every := (ticket{value: "x", life: tc.life}).every()
+				every := (tc.life / 12).Truncate(time.Second)
 				lives := int(tc.run / tc.life)
 				tokens := w.weChat.Counts("").Stable.Rotations + w.weChat.Counts("").Classic.Rotations
 				if got, want := w.polls(), 2*int(tc.run/every); got > want+2 || got < want*9/10 {
@@ -152,7 +152,7 @@ func TestTicketCostsOneWrite(t *testing.T) {
 			t.Fatalf("status %+v", status.Tickets)
 		}
 		got := status.Tickets[0]
-		if got.Type != v1alpha1.TicketJSAPI || got.Fingerprint != fingerprint(value) || got.LastError != nil ||
+		if got.Type != v1alpha1.TicketJSAPI || got.Fingerprint != record.Fingerprint(value) || got.LastError != nil ||
 			got.ExpirationTime.UTC().Format(time.RFC3339) != w.ticket("shop", "jsapi_ticket_expires_at") || time.Since(got.LastRefreshTime.Time) > 2*time.Hour {
 			t.Errorf("status %+v", got)
 		}
@@ -256,7 +256,7 @@ func TestTicketsComeToALiveSecret(t *testing.T) {
 		if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at", "wx_card_ticket", "wx_card_ticket_expires_at"}, slices.Sorted(maps.Keys(w.secret("shop").Data))); diff != "" {
 			t.Errorf("keys (-want +got):\n%s", diff)
 		}
-		if w.secret("shop").Annotations[ticketKinds[0].annotation] != "" || len(w.get("shop").Status.Tickets) != 1 {
+		if strings.Contains(w.secret("shop").Annotations[record.Annotation], "JSAPI") || len(w.get("shop").Status.Tickets) != 1 {
 			t.Error("something of the jsapi_ticket is left")
 		}
 		w.change(wanting())
@@ -454,13 +454,13 @@ func TestTicketsAreTheAppIDs(t *testing.T) {
 		w.weChat.SetSecret(testAppID, wrongSecret)
 		w.edit("shop-app", setAppSecret(wrongSecret))
 		w.run(time.Minute)
-		if w.ticket("shop", "jsapi_ticket") != value || w.polls() != polls || tokenIn(w.secret("shop")).account != accountOf(wechat.Credentials{AppID: testAppID, AppSecret: wrongSecret}, v1alpha1.ModeStable) {
+		if w.ticket("shop", "jsapi_ticket") != value || w.polls() != polls || !record.Read(w.secret("shop"), record.NewKey(wrongSecret)).Verified {
 			t.Errorf("%d calls for the ticket that was there, which is there: %t", w.polls()-polls, w.ticket("shop", "jsapi_ticket") == value)
 		}
 
 		w.weChat.AddAccount("wxfedcba9876543210", wrongSecret)
 		hang := w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Endpoint: wechattest.Ticket})
-		w.change(ofAppID("wxfedcba9876543210"))
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" })
 		w.run(time.Minute)
 		if w.ticket("shop", "jsapi_ticket") != "" {
 			t.Error("the ticket of the old appid stands beside the token of the new one")
@@ -476,11 +476,11 @@ func TestTicketsAreTheAppIDs(t *testing.T) {
 // People damage Secrets: the ticket comes back without a call.
 func TestDamagedTicketIsRepaired(t *testing.T) {
 	cases := map[string]func(*corev1.Secret){
-		"Deleted":     func(s *corev1.Secret) { delete(s.Data, "jsapi_ticket") },
-		"Edited":      func(s *corev1.Secret) { s.Data["jsapi_ticket"] = []byte("x") },
-		"EndEdited":   func(s *corev1.Secret) { s.Data["jsapi_ticket_expires_at"] = []byte("2100-01-01T00:00:00Z") },
-		"RecordGone":  func(s *corev1.Secret) { delete(s.Annotations, ticketKinds[0].annotation) },
-		"SealOfToken": func(s *corev1.Secret) { s.Annotations[annotationSeal] = "x" },
+		"Deleted":    func(s *corev1.Secret) { delete(s.Data, "jsapi_ticket") },
+		"Edited":     func(s *corev1.Secret) { s.Data["jsapi_ticket"] = []byte("x") },
+		"EndEdited":  func(s *corev1.Secret) { s.Data["jsapi_ticket_expires_at"] = []byte("2100-01-01T00:00:00Z") },
+		"RecordGone": func(s *corev1.Secret) { delete(s.Annotations, record.Annotation) },
+		"Unproven":   unproven,
 	}
 	for name, damage := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -491,7 +491,7 @@ func TestDamagedTicketIsRepaired(t *testing.T) {
 				w.edit("shop", damage)
 				w.run(time.Second)
 				after := w.secret("shop")
-				if diff := cmp.Diff(before.Data, after.Data); diff != "" || w.polls() != 1 || w.calls() != 1 || after.Annotations[annotationSeal] == "x" {
+				if diff := cmp.Diff(before.Data, after.Data); diff != "" || w.polls() != 1 || w.calls() != 1 || after.Annotations[record.Annotation] != before.Annotations[record.Annotation] {
 					t.Errorf("%d and %d calls, data (-before +after):\n%s", w.calls(), w.polls(), diff)
 				}
 

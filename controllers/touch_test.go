@@ -16,40 +16,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 func runningPod(name string, spec corev1.PodSpec) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec, Status: corev1.PodStatus{Phase: corev1.PodRunning}}
-}
-
-func TestWhichPodsAreTouched(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		change func(*corev1.Pod)
-		want   bool
-	}{
-		"Running":     {"It waits for the kubelet.", func(*corev1.Pod) {}, true},
-		"ForTheLast":  {"That was another token.", func(p *corev1.Pod) { p.Annotations = map[string]string{v1alpha1.AnnotationTouchedFor: "old"} }, true},
-		"Touched":     {"It was done already.", func(p *corev1.Pod) { p.Annotations = map[string]string{v1alpha1.AnnotationTouchedFor: "new"} }, false},
-		"NotStarted":  {"It gets the new token when it starts.", func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, false},
-		"Ended":       {"It needs no token.", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, false},
-		"Ending":      {"It is about to end.", func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Now()) }, false},
-		"Env":         {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asEnv("shop")) }, false},
-		"SubPath":     {"Nothing would change.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath) }, false},
-		"BothMounts":  {"One of them follows.", func(p *corev1.Pod) { p.Spec = podOf(asSubPath, asFile("shop")) }, true},
-		"Projected":   {"It follows, too.", func(p *corev1.Pod) { p.Spec = podOf(projected("shop")) }, true},
-		"OtherSecret": {"It is somebody else's.", func(p *corev1.Pod) { p.Spec = podOf(asFile("another")) }, false},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			pod := runningPod("a", podOf(asFile("shop")))
-			tc.change(pod)
-			if got := wantsTouch(pod, "shop", "new"); got != tc.want {
-				t.Errorf("%s got %t", tc.reason, got)
-			}
-		})
-	}
 }
 
 // createPods creates running pods, several at a time.
@@ -81,7 +53,7 @@ func (n *namespace) untouched() int {
 	if err := n.List(n.t.Context(), &pods); err != nil {
 		n.t.Fatal(err)
 	}
-	held, count := fingerprint(string(n.secret("shop").Data["access_token"])), 0
+	held, count := record.Fingerprint(string(n.secret("shop").Data["access_token"])), 0
 	for i := range pods.Items {
 		if pods.Items[i].Annotations[v1alpha1.AnnotationTouchedFor] != held {
 			count++
@@ -94,7 +66,7 @@ func (n *namespace) untouched() int {
 // for that: P11.
 func TestAThousandPodsAreTouched(t *testing.T) {
 	const count = 1000
-	n, tap := newNamespace(t), &wire{}
+	n, tap := newNamespace(t), &requestLog{}
 	fake, url := fakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	n.createPods(count, podOf(asFile("shop")))
 	n.create(appSecret(testAppSecret), weChatToken(touchingPods))
@@ -121,7 +93,7 @@ func TestAThousandPodsAreTouched(t *testing.T) {
 	n.operate(url, watchingConsumers, tap.tap, func(o *operation) { o.workers = 2 })
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 	eventually(t, "the touches begin", func() error {
-		if got := inFlight.Load(); got != touchesInFlight {
+		if got := inFlight.Load(); got != 10 {
 			return fmt.Errorf("%d are in flight", got)
 		}
 		return nil
@@ -140,10 +112,10 @@ func TestAThousandPodsAreTouched(t *testing.T) {
 		}
 		return nil
 	})
-	if got := most.Load(); got > touchesInFlight {
-		t.Errorf("%d in flight at once, want %d at most", got, touchesInFlight)
+	if got := most.Load(); got > 10 {
+		t.Errorf("%d in flight at once, want %d at most", got, 10)
 	}
-	if got := len(tap.seen("PATCH pods/")); got > count+2*touchesInFlight {
+	if got := len(tap.seen("PATCH pods/")); got > count+2*10 {
 		t.Errorf("%d touches for %d pods: the older token's went on", got, count)
 	}
 	if got := fake.Counts("").Stable.Rotations; got != 3 {
@@ -182,7 +154,7 @@ func TestATicketIsTouchedForAndRestartsNothing(t *testing.T) {
 			if err := n.Get(t.Context(), client.ObjectKeyFromObject(pods[0]), pods[0]); err != nil {
 				return err
 			}
-			if got := pods[0].Annotations[v1alpha1.AnnotationTouchedFor]; got == last || got != tokenIn(n.secret("shop")).contents() {
+			if got := pods[0].Annotations[v1alpha1.AnnotationTouchedFor]; got == last || got != record.Read(n.secret("shop"), nil).Contents() {
 				return fmt.Errorf("touched for %q", got)
 			}
 			return nil
@@ -213,7 +185,7 @@ func TestRefusedTouchesAreTold(t *testing.T) {
 	fake.AddAccount(testAppID, testAppSecret)
 	n.createPods(30, podOf(asFile("shop")))
 	n.create(appSecret(testAppSecret), weChatToken(touchingPods))
-	tap := &wire{}
+	tap := &requestLog{}
 	var refusing atomic.Bool
 	refusing.Store(true)
 	tap.answer = func(req *http.Request) *http.Response {
@@ -226,7 +198,7 @@ func TestRefusedTouchesAreTold(t *testing.T) {
 	if got := n.isCurrent(metav1.ConditionFalse, v1alpha1.ReasonTouchRefused); !strings.Contains(got, "the policy of the house") {
 		t.Errorf("message %s", got)
 	}
-	if got := len(tap.seen("PATCH pods/")); got > 2*touchesInFlight {
+	if got := len(tap.seen("PATCH pods/")); got > 2*10 {
 		t.Errorf("%d pods were tried though all were refused", got)
 	}
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
@@ -249,7 +221,7 @@ func TestRefusedTouchesAreTold(t *testing.T) {
 // A refused restart is told, tried again, and done when it is allowed.
 func TestRefusedRestartsAreTold(t *testing.T) {
 	t.Parallel()
-	n, tap := newNamespace(t), &wire{}
+	n, tap := newNamespace(t), &requestLog{}
 	fake, url := fakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	shop := deploymentOf("shop", podOf(asEnv("shop")))

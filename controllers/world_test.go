@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path"
 	"regexp"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +36,9 @@ import (
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/account"
+	"wechattoken.io/operator/controllers/secretcache"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -42,23 +48,29 @@ import (
 // It stands in for the queue: an object is reconciled when it was changed
 // through the world, when a call ends, and when a reconcile asked for it.
 type world struct {
-	t      *testing.T
-	client client.Client
-	r      *WeChatTokenReconciler
-	weChat *wechattest.Server
-	window time.Duration
+	t       *testing.T
+	client  client.Client
+	r       *WeChatTokenReconciler
+	secrets *secretcache.Cache
+	weChat  *wechattest.Server
+	window  time.Duration
 
 	mu    sync.Mutex
 	queue map[types.NamespacedName]time.Time // when to reconcile
+	woken chan struct{}                      // has one while run has not seen the last change of queue
+	stop  context.CancelFunc                 // of the operator
 
+	callsUnderWay              int // to WeChat
 	secretWrites, statusWrites int
 	reconciles                 int
 	events                     []string
 	log                        bytes.Buffer // all that the operator logs
 	issued                     []string     // all tokens and tickets that WeChat sent
 
-	// refuse makes the API server fail a write of a Secret.
-	refuse func() error
+	// refuse makes the API server fail a write of a Secret, refuseRead a read.
+	refuse, refuseRead func() error
+	// gateway is what the operator calls instead of WeChat; nil for WeChat.
+	gateway http.RoundTripper
 
 	// effects are what the operator has done to the world so far, each before
 	// and after. At the one with the number crashAt, counted from 1, it dies.
@@ -72,7 +84,7 @@ type world struct {
 func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, weChat: wechattest.New(cfg), window: testWindow, queue: map[types.NamespacedName]time.Time{}}
+		w := &world{t: t, weChat: wechattest.New(cfg), window: testWindow, queue: map[types.NamespacedName]time.Time{}, woken: make(chan struct{}, 1)}
 		if cfg.Window != 0 {
 			w.window = cfg.Window
 		}
@@ -83,7 +95,6 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithIndex(&v1alpha1.WeChatToken{}, indexTarget, targetOf).
 			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
-			WithIndex(&v1alpha1.WeChatToken{}, indexRestart, kindsRestartedBy).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 					if w.refuse != nil {
@@ -105,8 +116,11 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 				},
 				SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 					return w.effect("write of the status", func() error {
-						w.statusWrites++
-						return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+						err := c.SubResource(sub).Patch(ctx, obj, p, opts...)
+						if err == nil {
+							w.statusWrites++
+						}
+						return err
 					})
 				},
 			}).Build()
@@ -118,20 +132,23 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 // restart replaces the operator by one that remembers nothing, as after a
 // SIGKILL.
 func (w *world) restart() {
-	if w.r != nil {
-		w.r.wake = func(types.NamespacedName, priority) {} // the dead wake nobody
+	if w.stop != nil {
+		w.stop()
 	}
-	w.r = &WeChatTokenReconciler{
-		Client:       client.WithFieldOwner(w.client, managedBy),
-		Secrets:      w.client,
-		Events:       w,
-		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, w, w),
+	ctx, stop := context.WithCancel(w.t.Context())
+	w.stop = stop
+	w.secrets = secretcache.New(liveReader{w}, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind).GroupKind())
+	w.r = New(client.WithFieldOwner(w.client, record.ManagedBy), w.secrets, w, Options{
+		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, wire{w}, wire{w}),
 		StableWindow: w.window,
-		calls:        w.t.Context(),
+	})
+	w.r.wake = func(key types.NamespacedName, _ bool) {
+		if ctx.Err() == nil { // one that has ended wakes nobody
+			w.wake(key)
+		}
 	}
-	w.r.metrics = newMetrics(w.r)
-	w.r.wake = func(key types.NamespacedName, _ priority) { w.wake(key) }
-	w.r.secrets.replace("", nil, "1")
+	go func(a *account.Accounts) { _ = a.Start(ctx) }(w.r.Accounts)
+	w.secrets.Replace("", nil, "1")
 	var secrets corev1.SecretList
 	if err := w.client.List(w.t.Context(), &secrets); err != nil {
 		w.t.Fatal(err)
@@ -183,13 +200,51 @@ func (w *world) Eventf(_, _ runtime.Object, kind, reason, _, note string, args .
 
 func (w *world) wake(key types.NamespacedName) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.queue[key] = time.Now()
+	w.mu.Unlock()
+	select {
+	case w.woken <- struct{}{}:
+	default:
+	}
+}
+
+// wire is what the operator calls.
+type wire struct{ w *world }
+
+func (t wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.w.gateway != nil {
+		return t.w.gateway.RoundTrip(req)
+	}
+	return t.w.RoundTrip(req)
+}
+
+// liveReader reads Secrets as the operator does.
+type liveReader struct{ w *world }
+
+func (r liveReader) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if r.w.refuseRead != nil {
+		if err := r.w.refuseRead(); err != nil {
+			return err
+		}
+	}
+	return r.w.client.Get(ctx, key, obj, opts...)
+}
+
+func (r liveReader) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	return r.w.client.List(ctx, list, opts...)
 }
 
 // RoundTrip makes the world the wire between the operator and WeChat, and notes
 // the tokens and tickets that go over it.
 func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	w.callsUnderWay++
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		w.callsUnderWay--
+		w.mu.Unlock()
+	}()
 	var resp *http.Response
 	err := w.effect("call of "+path.Base(req.URL.Path), func() (err error) {
 		resp, err = w.weChat.Transport().RoundTrip(req)
@@ -277,23 +332,11 @@ func (w *world) run(d time.Duration) {
 		if at.IsZero() || at.After(end) {
 			at = end
 		}
-		wait := time.Until(at)
-		if w.callUnderWay() {
-			wait = min(wait, 20*time.Millisecond) // it may end, and want something sooner
-		}
-		time.Sleep(wait)
-	}
-}
-
-func (w *world) callUnderWay() bool {
-	w.r.accounts.mu.Lock()
-	defer w.r.accounts.mu.Unlock()
-	for _, acc := range w.r.accounts.byID {
-		if acc.calling {
-			return true
+		select {
+		case <-time.After(time.Until(at)):
+		case <-w.woken:
 		}
 	}
-	return false
 }
 
 func (w *world) reconcile(key types.NamespacedName) {
@@ -339,10 +382,10 @@ func (w *world) watched(name string) {
 	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: name}}
 	if s := w.secret(name); s != nil {
 		m.ObjectMeta = s.ObjectMeta
-		w.r.secrets.note(m)
+		w.secrets.Observe(m)
 	} else {
 		m.ResourceVersion = "later"
-		w.r.secrets.gone("", m)
+		w.secrets.Gone("", m)
 	}
 }
 
@@ -355,7 +398,9 @@ func (w *world) seen(obj client.Object) {
 	if _, ok := obj.(*v1alpha1.WeChatToken); ok {
 		requests = append(w.r.rivalsOf(w.t.Context(), obj), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
 	} else {
-		requests = w.r.usersOf(obj)
+		for _, key := range w.secrets.UsersOf(obj) {
+			requests = append(requests, ctrl.Request{NamespacedName: key})
+		}
 	}
 	for _, request := range requests {
 		w.wake(request.NamespacedName)
@@ -490,4 +535,49 @@ func (w *world) calls() int {
 
 func specEqual(a, b *v1alpha1.WeChatToken) bool {
 	return equality.Semantic.DeepEqual(a.Spec, b.Spec)
+}
+
+// metrics are those of the operator, as Prometheus would scrape them.
+func (w *world) metrics() []*dto.MetricFamily {
+	w.t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(w.r.Metrics); err != nil {
+		w.t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return families
+}
+
+// lastIssued is the token or ticket that WeChat has sent last.
+func (w *world) lastIssued() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.issued[len(w.issued)-1]
+}
+
+// recordOf is what the Secret of the given name remembers; nil if there is none.
+func (w *world) recordOf(name string) *record.Record {
+	w.t.Helper()
+	return record.Read(w.secret(name), record.NewKey(testAppSecret))
+}
+
+// store makes the Secret "shop" remember r, as the operator would have written it.
+func (w *world) store(r record.Record, mods ...func(*corev1.Secret)) {
+	w.t.Helper()
+	w.edit("shop", func(s *corev1.Secret) {
+		want := record.Render(w.get("shop"), r, record.NewKey(testAppSecret))
+		maps.Copy(s.Annotations, want.Annotations)
+		maps.Copy(s.Data, want.Data)
+		for _, mod := range mods {
+			mod(s)
+		}
+	})
+}
+
+// unproven spoils the MAC of the record, as any edit of it does.
+func unproven(s *corev1.Secret) {
+	s.Annotations[record.Annotation] = strings.Replace(s.Annotations[record.Annotation], `"mac":"`, `"mac":"0`, 1)
 }

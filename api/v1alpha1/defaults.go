@@ -49,3 +49,11 @@ func (s *WeChatTokenSpec) RefreshBeforeOrDefault() time.Duration {
 	}
 	return s.RefreshBefore.Duration
 }
+
+// CheckIntervalOrDefault is the time between two checks of the token; 0 for none.
+func (s *WeChatTokenSpec) CheckIntervalOrDefault() time.Duration {
+	if s.CheckInterval == nil {
+		return 0
+	}
+	return s.CheckInterval.Duration
+}

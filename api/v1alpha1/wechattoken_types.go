@@ -75,11 +75,16 @@ type WeChatTokenSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('1m') && duration(self) <= duration('60m')",message="refreshBefore must be a duration from 1m to 60m, such as 10m"
 	RefreshBefore *metav1.Duration `json:"refreshBefore,omitempty"`
 
-	// probe makes the operator ask WeChat from time to time whether the token
-	// lives. One that somebody else has ended is then replaced before anybody
-	// reports it.
+	// checkInterval is how often the operator asks WeChat whether the token is
+	// valid (get_api_domain_ip), 30s to 1h; never when left out. A token that
+	// somebody else has ended is then replaced before anybody reports it. For
+	// WeChatTokens that share a token the shortest interval counts. It grows while
+	// WeChat does not answer.
 	// +optional
-	Probe Probe `json:"probe,omitzero"`
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('30s') && duration(self) <= duration('1h')",message="checkInterval must be a duration from 30s to 1h, such as 5m"
+	CheckInterval *metav1.Duration `json:"checkInterval,omitempty"`
 
 	// propagation is how pods that mount the Secret as a volume come by a new
 	// token; Watch when left out.
@@ -200,18 +205,6 @@ type AppSecretReference struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",message="key must be a valid Secret key: letters, digits, -, _ and ."
 	Key string `json:"key,omitempty"`
-}
-
-// Probe says how often to ask WeChat whether the token lives
-// (get_api_domain_ip).
-type Probe struct {
-	// intervalSeconds is the time between two questions, 30 to 3600, the same
-	// for all WeChatTokens that share the token: the shortest counts. It grows
-	// while WeChat does not answer.
-	// +required
-	// +kubebuilder:validation:Minimum=30
-	// +kubebuilder:validation:Maximum=3600
-	IntervalSeconds int32 `json:"intervalSeconds,omitempty"`
 }
 
 // TokenSecret says how the Secret that holds the token looks.

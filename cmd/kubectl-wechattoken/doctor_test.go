@@ -223,7 +223,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			level: fail, check: "allow-list", text: "WeChat saw the address 127.0.0.1",
 			end: func() {
 				w.fake.Allow(appID)
-				w.patch(shop(), `{"spec":{"probe":{"intervalSeconds":3600}}}`) // a change of the spec ends the wait
+				w.patch(shop(), `{"spec":{"checkInterval":"1h"}}`) // a change of the spec ends the wait
 			},
 		},
 		{

@@ -126,6 +126,7 @@ func TestALeakTakesItsRefreshes(t *testing.T) {
 // The operator asks the same function. The plugin had rules of its own, which
 // took every annotation of Reloader for a restart.
 func TestReloaderRestartsWhatTheOperatorSays(t *testing.T) {
+	t.Parallel()
 	const (
 		auto    = "reloader.stakater.com/auto"
 		search  = "reloader.stakater.com/search"

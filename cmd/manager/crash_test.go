@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -458,12 +458,11 @@ func (tr *trial) budget(t *testing.T, a app) (forced, classic int) {
 	if err := tr.ns.Get(t.Context(), client.ObjectKey{Name: a.name}, &s); err != nil {
 		t.Fatal(err)
 	}
-	if list := s.Annotations["wechattoken.io/forced-calls"]; list != "" {
-		forced = len(strings.Split(list, ","))
+	r := record.Read(&s, nil)
+	if r == nil {
+		t.Fatalf("%s: Secret %s has no record", tr, a.name)
 	}
-	_, count, _ := strings.Cut(s.Annotations["wechattoken.io/classic-calls"], " ")
-	classic, _ = strconv.Atoi(count) // none is 0
-	return forced, classic
+	return len(r.Spent.Forced), r.Spent.Classic.Calls
 }
 
 // report logs what each crash cost.

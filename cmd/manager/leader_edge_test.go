@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -18,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -322,14 +321,14 @@ func (f frozen) checkCalls(t *testing.T, calls int) {
 	if err := f.ns.Get(t.Context(), client.ObjectKey{Name: "shop"}, &s); err != nil {
 		t.Fatal(err)
 	}
-	day, count, _ := strings.Cut(s.Annotations["wechattoken.io/classic-calls"], " ")
-	counted, err := strconv.Atoi(count)
-	if err != nil {
-		t.Fatal(err)
+	r := record.Read(&s, nil)
+	if r == nil {
+		t.Fatal("the Secret has no record")
 	}
-	t.Logf("WeChat has had %d calls, the Secret counts %d", had, counted)
-	if (counted != had && counted != had-1) && day == today() {
-		t.Errorf("the Secret counts %d calls, want %d or 1 less", counted, had)
+	counted := r.Spent.Classic
+	t.Logf("WeChat has had %d calls, the Secret counts %d", had, counted.Calls)
+	if (counted.Calls != had && counted.Calls != had-1) && counted.Day == today() {
+		t.Errorf("the Secret counts %d calls, want %d or 1 less", counted.Calls, had)
 	}
 }
 

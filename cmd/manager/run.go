@@ -29,6 +29,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers"
+	"wechattoken.io/operator/controllers/consumers"
 	"wechattoken.io/operator/controllers/metrics"
 	"wechattoken.io/operator/internal/build"
 	"wechattoken.io/operator/internal/wechat"
@@ -79,24 +80,22 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	r := &controllers.WeChatTokenReconciler{
-		Client:       mgr.GetClient(),
-		Secrets:      mgr.GetAPIReader(),
-		Events:       mgr.GetEventRecorder(name),
-		WeChat:       wechat.NewClient(o.weChatURL, o.requestTimeout),
-		StableWindow: o.stableWindow,
-		Consumers:    o.consumers,
-		Pods:         mgr.GetAPIReader(),
-		Metrics:      ctrlmetrics.Registry,
-	}
 	b := build.This()
 	if err := ctrlmetrics.Registry.Register(metrics.BuildInfo(b.Version, b.Revision)); err != nil {
 		return err
 	}
-	if err := r.SetupWithManager(ctx, mgr, o.watched(), o.workers); err != nil {
-		return fmt.Errorf("set up the controller: %w", err)
+	secretsListed, err := controllers.Setup(ctx, mgr, controllers.Options{
+		WeChat:       wechat.NewClient(o.weChatURL, o.requestTimeout),
+		StableWindow: o.stableWindow,
+		Namespaces:   o.watched(),
+		Workers:      o.workers,
+		Consumers:    o.consumers,
+		Metrics:      ctrlmetrics.Registry,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("secrets", secretsKnown(r)); err != nil {
+	if err := mgr.AddReadyzCheck("secrets", func(*http.Request) error { return secretsListed() }); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -148,9 +147,9 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 				// What is for others is not even held in memory.
 				&v1alpha1.WeChatToken{}: {Label: o.selector},
 
-				&appsv1.Deployment{}:  {Transform: controllers.StripWorkload},
-				&appsv1.StatefulSet{}: {Transform: controllers.StripWorkload},
-				&appsv1.DaemonSet{}:   {Transform: controllers.StripWorkload},
+				&appsv1.Deployment{}:  {Transform: consumers.StripWorkload},
+				&appsv1.StatefulSet{}: {Transform: consumers.StripWorkload},
+				&appsv1.DaemonSet{}:   {Transform: consumers.StripWorkload},
 			},
 		},
 		Client: client.Options{FieldOwner: name},
@@ -175,15 +174,6 @@ func cachesSynced(c cache.Cache) healthz.Checker {
 		defer cancel()
 		if !c.WaitForCacheSync(ctx) {
 			return errors.New("the caches are not filled yet")
-		}
-		return nil
-	}
-}
-
-func secretsKnown(r *controllers.WeChatTokenReconciler) healthz.Checker {
-	return func(*http.Request) error {
-		if !r.SecretsKnown() {
-			return errors.New("the Secrets are not listed yet")
 		}
 		return nil
 	}

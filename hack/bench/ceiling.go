@@ -3,18 +3,15 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
-	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 )
 
 // operator is the field manager whose writes the ceiling makes.
@@ -25,41 +22,15 @@ func made() string {
 	return "98_" + (rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text() + rand.Text())[:133]
 }
 
-// digest has the form of the hashes on a Secret.
-func digest(of string, digits int) string {
-	sum := sha256.Sum256([]byte(of))
-	return hex.EncodeToString(sum[:])[:digits]
-}
+// key signs the records that the ceiling writes.
+var key = record.NewKey("of the ceiling")
 
-// applySecret makes the write by which the operator puts a token into a Secret:
-// all fields are there and have the length of the operator's.
+// applySecret makes the write by which the operator puts a token into a Secret.
 func (w *world) applySecret(ctx context.Context, wt *v1alpha1.WeChatToken, token string) error {
-	obtained := time.Now().UTC().Format(time.RFC3339)
-	expires := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
-	return w.cluster.Apply(ctx, corev1ac.Secret(wt.Name, wt.Namespace).
-		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "wechat-token-operator"}).
-		WithAnnotations(map[string]string{
-			"wechattoken.io/account":            digest(wt.Spec.AppID, 32),
-			"wechattoken.io/appid":              wt.Spec.AppID,
-			"wechattoken.io/mode":               "Stable",
-			"wechattoken.io/obtained-at":        obtained,
-			"wechattoken.io/expires-at":         expires,
-			"wechattoken.io/token-fingerprint":  digest(token, 16),
-			"wechattoken.io/handled-refresh-at": "",
-			"wechattoken.io/handled-dead-token": "",
-			"wechattoken.io/forced-calls":       "",
-			"wechattoken.io/classic-calls":      "",
-			"wechattoken.io/layout":             digest("layout", 16),
-			"wechattoken.io/seal":               digest(token+expires, 16),
-		}).
-		WithOwnerReferences(metav1ac.OwnerReference().
-			WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("WeChatToken").
-			WithName(wt.Name).WithUID(wt.UID).WithController(true)).
-		WithType(corev1.SecretTypeOpaque).
-		WithData(map[string][]byte{
-			"access_token": []byte(token), "expires_at": []byte(expires),
-			"obtained_at": []byte(obtained), "appid": []byte(wt.Spec.AppID),
-		}), operator, client.ForceOwnership)
+	now := time.Now().UTC().Truncate(time.Second)
+	return w.cluster.Apply(ctx, record.Render(wt, record.Record{Token: record.Token{
+		Value: token, AppID: wt.Spec.AppID, Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour),
+	}}, key), operator, client.ForceOwnership)
 }
 
 // patchStatus makes the write by which the operator tells of a token.
@@ -75,7 +46,7 @@ func (w *world) patchStatus(ctx context.Context, wt *v1alpha1.WeChatToken, token
 	wt.Status.ExpirationTime = new(metav1.NewTime(now.Add(2 * time.Hour)))
 	wt.Status.RefreshTime = new(metav1.NewTime(now.Add(115 * time.Minute)))
 	wt.Status.LastRefreshTime = &now
-	wt.Status.TokenFingerprint = digest(token, 16)
+	wt.Status.TokenFingerprint = record.Fingerprint(token)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	return w.cluster.Status().Patch(ctx, wt, patch, operator)
 }

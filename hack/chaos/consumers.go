@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"wechattoken.io/operator/internal/record"
 )
 
 // consumers stand for the pods: one for each target reads its Secret once a
@@ -170,9 +172,11 @@ func (r *run) look(byKey map[string]target, s *corev1.Secret, gone bool) {
 	}
 	seen := sighting{at: time.Now()}
 	if token := string(s.Data["access_token"]); !gone && token != "" {
-		seen.token, seen.handled = fingerprint(token), s.Annotations[annotationHandled]
-		seen.obtained, _ = time.Parse(time.RFC3339, s.Annotations[annotationObtainedAt]) // zero if somebody has edited it
-		seen.whole = metav1.GetControllerOf(s) != nil && s.Annotations[annotationFingerprint] == seen.token && s.Annotations[annotationExpiresAt] != forEver
+		seen.token = fingerprint(token)
+		if rec := record.Read(s, nil); rec != nil { // nil if somebody has edited it
+			seen.handled, seen.obtained = rec.HandledRefresh, rec.Token.ObtainedAt
+			seen.whole = metav1.GetControllerOf(s) != nil && rec.Token.Fingerprint() == seen.token
+		}
 	}
 	r.ledger.saw(t.index, seen)
 }

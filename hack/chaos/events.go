@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -285,7 +287,7 @@ func (r *run) damage(ctx context.Context, t target, e event) error {
 		wrong := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "98_edited_by_chaos_%020d", from.UnixNano()))
 		err = r.merge(ctx, secret, map[string]any{"data": map[string]any{"access_token": wrong}})
 	case editMemory:
-		err = r.merge(ctx, secret, annotations(map[string]any{annotationExpiresAt: forEver}))
+		err = r.editRecord(ctx, secret)
 	default:
 		err = r.merge(ctx, secret, map[string]any{"metadata": map[string]any{"ownerReferences": nil}})
 		sleep(ctx, e.For)
@@ -298,15 +300,19 @@ func (r *run) damage(ctx context.Context, t target, e event) error {
 	return err
 }
 
-// What of the operator's annotations the run edits and reads.
-const (
-	annotationObtainedAt  = "wechattoken.io/obtained-at"
-	annotationExpiresAt   = "wechattoken.io/expires-at"
-	annotationFingerprint = "wechattoken.io/token-fingerprint"
-	annotationHandled     = "wechattoken.io/handled-refresh-at"
+// editRecord makes the record on a Secret say that its token ends much later.
+func (r *run) editRecord(ctx context.Context, secret *corev1.Secret) error {
+	err := written(ctx, func(ctx context.Context) error {
+		return client.IgnoreNotFound(r.cluster.Get(ctx, client.ObjectKeyFromObject(secret), secret))
+	})
+	if err != nil || secret.UID == "" {
+		return err
+	}
+	edited := expiresAt.ReplaceAllString(secret.Annotations[record.Annotation], `"expiresAt":"2099-01-01T00:00:00Z"`)
+	return r.merge(ctx, secret, annotations(map[string]any{record.Annotation: edited}))
+}
 
-	forEver = "2099-01-01T00:00:00Z"
-)
+var expiresAt = regexp.MustCompile(`"expiresAt":"[^"]*"`)
 
 // endOutside ends the token in the Secret of t, as somebody does who uses the
 // same appid, and reports it a while later.

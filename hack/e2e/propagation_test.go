@@ -20,6 +20,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/hack/e2e/report"
+	"wechattoken.io/operator/internal/record"
 )
 
 var (
@@ -157,7 +158,7 @@ func (c *cluster) writes(t *testing.T, namespace string) func() []write {
 		t.Fatal(err)
 	}
 	for _, s := range list.Items {
-		held[s.Name] = s.Annotations["wechattoken.io/token-fingerprint"]
+		held[s.Name] = fingerprintIn(&s)
 	}
 	changes, err := c.clients.CoreV1().Secrets(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 	if err != nil {
@@ -169,7 +170,7 @@ func (c *cluster) writes(t *testing.T, namespace string) func() []write {
 			if !ok || e.Type != watch.Modified {
 				continue
 			}
-			if f := s.Annotations["wechattoken.io/token-fingerprint"]; f != "" && f != held[s.Name] {
+			if f := fingerprintIn(s); f != "" && f != held[s.Name] {
 				mu.Lock()
 				held[s.Name] = f
 				all = append(all, write{s.Name, f, time.Now()})
@@ -182,4 +183,14 @@ func (c *cluster) writes(t *testing.T, namespace string) func() []write {
 		defer mu.Unlock()
 		return slices.Clone(all)
 	}
+}
+
+// fingerprintIn is that of the token in a Secret; empty if the operator did not
+// write it.
+func fingerprintIn(s *corev1.Secret) string {
+	rec := record.Read(s, nil)
+	if rec == nil {
+		return ""
+	}
+	return rec.Token.Fingerprint()
 }

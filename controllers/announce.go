@@ -1,0 +1,54 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// announce logs and tells by an event what has changed: the status or the reason
+// of Ready, TicketsReady or ConsumersCurrent, or a refresh request that was handled.
+// No two events of one version of the object have the same reason and action:
+// client-go would count the second one onto the first by a patch, for which the
+// operator has no permission, and its message would be lost.
+func announce(ctx context.Context, recorder events.EventRecorder, before, after *v1alpha1.WeChatToken) {
+	for _, of := range []struct{ condition, action string }{
+		{v1alpha1.ConditionReady, "Refresh"},
+		{v1alpha1.ConditionTicketsReady, "FetchTickets"},
+		{v1alpha1.ConditionConsumersCurrent, "Follow"},
+	} {
+		is := changed(before, after, of.condition)
+		if is == nil {
+			continue
+		}
+		kind := corev1.EventTypeWarning
+		if slices.Contains(normalReasons, is.Reason) {
+			kind = corev1.EventTypeNormal
+		}
+		ctrl.LoggerFrom(ctx).Info(is.Message, strings.ToLower(of.condition[:1])+of.condition[1:], is.Status, "reason", is.Reason)
+		recorder.Eventf(after, nil, kind, is.Reason, of.action, "%s", short(is.Message))
+	}
+	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
+		recorder.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", short(fmt.Sprintf("The refresh requested as %q is done", h)))
+	}
+}
+
+// changed is a condition whose status or reason has changed; nil if they have
+// not.
+func changed(before, after *v1alpha1.WeChatToken, kind string) *metav1.Condition {
+	was := meta.FindStatusCondition(before.Status.Conditions, kind)
+	is := meta.FindStatusCondition(after.Status.Conditions, kind)
+	if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+		return nil
+	}
+	return is
+}

@@ -1,0 +1,194 @@
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/account"
+	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/console"
+)
+
+// finding is what the conditions say beside the token. Two equal situations have
+// equal findings: no clock reading, no counter, no request id is in one.
+type finding struct {
+	reason  string
+	message string
+	ends    end
+	err     *v1alpha1.WeChatError
+}
+
+// end is what ends a situation that is not well.
+type end int
+
+const (
+	well end = iota
+	byItself
+	byPerson
+)
+
+// normalReasons are those of which nobody needs to be warned by an event.
+var normalReasons = []string{
+	v1alpha1.ReasonTokenLive, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefreshDeferred,
+	v1alpha1.ReasonTicketsLive, v1alpha1.ReasonTicketPending,
+}
+
+var valid = finding{reason: v1alpha1.ReasonTokenLive, message: "The Secret holds a valid token"}
+
+// findingOf is what there is to say of a WeChatToken. pending says that there is
+// nothing new: the first answer for this account has not come yet.
+func findingOf(o *observation, out outcome, now time.Time) (f finding, pending bool) {
+	switch {
+	case o.conflict != "":
+		return finding{
+			reason:  v1alpha1.ReasonSecretConflict,
+			message: fmt.Sprintf("Secret %q %s. Set spec.secret.name to another name, or remove that Secret", o.wt.TokenSecretName(), o.conflict),
+			ends:    byPerson,
+		}, false
+	case out.refused != "":
+		return finding{reason: v1alpha1.ReasonSecretRefused, message: "The API server refused the Secret: " + out.refused, ends: byPerson}, false
+	case o.wt.Spec.Suspend:
+		return finding{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}, false
+	case o.account == nil:
+		return finding{reason: v1alpha1.ReasonAppSecretMissing, message: o.missing, ends: byPerson}, false
+	}
+	next := o.account.Next(now)
+	if next.Cause.Kind != account.NoCause {
+		return ofCause(next.Cause, o.wt.Spec.ModeOrDefault(), out.holds != nil && now.Before(o.endOf(&out.holds.Token))), false
+	}
+	if next.NoToken || out.holds == nil {
+		return finding{}, true
+	}
+	if at := out.holds.Token.PredecessorInvalidAt; !at.IsZero() {
+		return finding{
+			reason:  v1alpha1.ReasonTokenDiedEarly,
+			message: fmt.Sprintf("The Secret holds a valid token. WeChat called the one before it invalid at %s, before its end. %s", record.Time(at), whoElse(o.wt.Spec.ModeOrDefault())),
+		}, false
+	}
+	return valid, false
+}
+
+// ofCause says what keeps a WeChatToken from what it wants. stillValid says that
+// the token in the Secret works all the same.
+func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
+	f := finding{ends: byItself}
+	switch c.Kind {
+	case account.CallFailed:
+		f = ofError(c.Err)
+	case account.SameTokenReturned:
+		f.reason = v1alpha1.ReasonRefreshRefused
+		f.message = "WeChat returned the same token on a forced refresh; somebody else may have used up the forced refreshes of this account. The operator tries again later"
+	case account.ForceDeferred:
+		f.reason = v1alpha1.ReasonRefreshDeferred
+		f.message = fmt.Sprintf("The forced refresh waits until %s: there must be %s between two of them", roundedUp(c.Next), budget.ForcedSpacing)
+		return f
+	case account.ForceBudgetExhausted:
+		limit := fmt.Sprintf("WeChat allows %d in 24 hours", budget.ForcedPerDay)
+		if mode == v1alpha1.ModeClassic {
+			limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", budget.ClassicReserve, budget.ClassicPerDay)
+		}
+		f.reason = v1alpha1.ReasonRefreshBudgetExhausted
+		f.message = fmt.Sprintf("The forced refreshes are used up: %s; the next is possible at %s. The token is refreshed in its time all the same", limit, roundedUp(c.Next))
+		return f
+	case account.DayBudgetExhausted:
+		f.reason = v1alpha1.ReasonDayQuotaExceeded
+		f.message = fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", budget.ClassicPerDay)
+		return f
+	case account.InvalidEarly:
+		f.reason = v1alpha1.ReasonTokenDiedEarly
+		f.message = "WeChat says that the token in the Secret is invalid before its end; a new one is being fetched. " + whoElse(mode)
+		return f
+	case account.CheckFailed:
+		f = ofError(c.Err)
+		f.reason, f.ends = v1alpha1.ReasonCheckFailed, well
+		f.message = "WeChat was asked whether the token is valid, and did not tell. " + f.message
+		if c.Reported {
+			f.ends = byItself // a consumer waits for the answer
+		}
+		return f
+	case account.NoCause:
+	}
+	if stillValid {
+		f.message += ". The token in the Secret still works"
+	}
+	return f
+}
+
+// ofError says what a failed call means, and what somebody has to do.
+func ofError(err *wechat.Error) finding {
+	f := finding{reason: err.Meaning().Reason, ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message}}
+	what := "WeChat gave no token: " + err.Message
+	if err.Code != 0 {
+		f.err.Code = &err.Code
+		what = fmt.Sprintf("WeChat answered %d (%s)", err.Code, err.Message)
+	}
+	if err.CallerIP.IsValid() {
+		f.err.CallerIP = err.CallerIP.String()
+	}
+	if class := err.Class(); class != wechat.WrongRequest && class != wechat.Refused {
+		f.ends = byItself
+	}
+	f.message = what + ". " + err.Remedy()
+	return f
+}
+
+// whoElse says where to look for who has ended a token.
+func whoElse(mode v1alpha1.Mode) string {
+	if mode == v1alpha1.ModeClassic {
+		return "It looks as if somebody outside calls /cgi-bin/token for this appid, which ends our token: find them, or use mode Stable"
+	}
+	return "It looks as if somebody outside calls stable_token with force_refresh for this appid: find them"
+}
+
+// roundedUp is a time that is not earlier than t, in whole seconds.
+func roundedUp(t time.Time) string { return record.Time(t.Add(time.Second)) }
+
+// ticketFinding says how things are with one ticket. message is empty if all is
+// well.
+type ticketFinding struct {
+	trusted         bool
+	reason, message string
+	err             *v1alpha1.WeChatError
+}
+
+const ticketExpired = "No poll has confirmed the ticket in time. The Secret still holds it"
+
+// ofTicket says how things are with the ticket t in the Secret. failure is that of
+// the last call for it; nil if it did not fail.
+func ofTicket(t record.Ticket, failure *account.Failure, now time.Time) ticketFinding {
+	f := ticketFinding{trusted: t.Trusted(now)}
+	switch {
+	case failure != nil:
+		f = ofTicketError(failure.Err, f.trusted)
+	case f.trusted:
+		f.reason = v1alpha1.ReasonTicketsLive
+	case t.Value != "":
+		f.reason, f.message = v1alpha1.ReasonTicketExpired, ticketExpired
+	default:
+		f.reason, f.message = v1alpha1.ReasonTicketPending, "The ticket is fetched as soon as there is a valid token"
+	}
+	return f
+}
+
+func ofTicketError(err *wechat.Error, trusted bool) ticketFinding {
+	token := ofError(err)
+	f := ticketFinding{trusted: trusted, reason: token.reason, message: token.message, err: token.err}
+	what := fmt.Sprintf("WeChat answered %d (%s)", err.Code, err.Message)
+	switch {
+	case err.Code == 0:
+		f.message = fmt.Sprintf("WeChat gave no ticket: %s. The operator tries again", err.Message)
+	case err.Meaning().Ungranted:
+		f.reason = v1alpha1.ReasonTicketUnauthorized
+		f.message = what + ". WeChat gives this account no such ticket: have it verified (认证), or the interface granted, at " + console.Interfaces + "; or take the type out of spec.tickets"
+	case err.InvalidToken():
+		f.reason = v1alpha1.ReasonTicketPending
+		f.message = what + ". It takes the access_token for invalid: the operator asks it whether that is so, and then for the ticket again"
+	}
+	if trusted {
+		f.message += ". The ticket in the Secret is still trusted"
+	}
+	return f
+}
