@@ -60,8 +60,7 @@ func (s Spent) Force(mode v1alpha1.Mode, now time.Time) Spent {
 		s.Forced = []time.Time{now}
 		return s
 	}
-	s.Forced = slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool { return now.Sub(t) >= day })
-	s.Forced = append(s.Forced, now)
+	s.Forced = newest(append(s.forcedOn(now), now))
 	return s
 }
 
@@ -71,12 +70,9 @@ func (s Spent) CallClassic(now time.Time) Spent {
 	return s
 }
 
-// Merge is what two sources know together. Stored times have whole seconds, so two
-// within one second are one call: calls keep 30 s between them.
+// Merge is what two sources know together.
 func (s Spent) Merge(other Spent) Spent {
-	all := slices.Concat(s.Forced, other.Forced)
-	slices.SortFunc(all, time.Time.Compare)
-	s.Forced = slices.CompactFunc(all, func(a, b time.Time) bool { return a.Unix() == b.Unix() })
+	s.Forced = newest(slices.Concat(s.Forced, other.Forced))
 	if other.Classic.Day > s.Classic.Day || (other.Classic.Day == s.Classic.Day && other.Classic.Calls > s.Classic.Calls) {
 		s.Classic = other.Classic
 	}
@@ -88,10 +84,7 @@ func (s Spent) Merge(other Spent) Spent {
 // what counts of a budget that somebody may have edited.
 func (s Spent) Bounded(now time.Time) Spent {
 	s.Forced = s.forcedOn(now)
-	if more := len(s.Forced) - ForcedPerDay; more > 0 {
-		s.Forced = s.Forced[more:]
-	}
-	if s.Classic.Calls = min(max(s.Classic.on(now), 0), ClassicPerDay); s.Classic.Calls == 0 {
+	if s.Classic.Calls = s.Classic.on(now); s.Classic.Calls == 0 {
 		s.Classic = Calls{}
 	}
 	return s
@@ -116,9 +109,18 @@ func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exha
 // forcedOn are the forced calls that count now. One in the future was stored by a
 // clock that was wrong.
 func (s Spent) forcedOn(now time.Time) []time.Time {
-	return slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool {
+	return newest(slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool {
 		return now.Sub(t) >= day || t.After(now.Add(clockSlack))
-	})
+	}))
+}
+
+// newest are the last ForcedPerDay of all, oldest first: earlier ones set no limit,
+// so no list needs them. Stored times have whole seconds, and calls keep 30 s
+// between them, so two within one second are one call. It changes all.
+func newest(all []time.Time) []time.Time {
+	slices.SortFunc(all, time.Time.Compare)
+	all = slices.CompactFunc(all, func(a, b time.Time) bool { return a.Unix() == b.Unix() })
+	return all[max(len(all)-ForcedPerDay, 0):]
 }
 
 // ForcedLeft is how many forced calls are left: in mode Classic, of the day.
@@ -142,10 +144,11 @@ func NextDay(now time.Time) time.Time {
 
 func dayOf(t time.Time) string { return t.In(beijing).Format(time.DateOnly) }
 
-// on is how many calls of the day of now are counted.
+// on is how many calls of the day of now are counted. A stored count may have been
+// edited.
 func (c Calls) on(now time.Time) int {
 	if c.Day != dayOf(now) {
 		return 0
 	}
-	return c.Calls
+	return min(max(c.Calls, 0), ClassicPerDay)
 }

@@ -1,10 +1,14 @@
 package budget
 
 import (
+	"bytes"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
@@ -44,6 +48,10 @@ func TestNextForced(t *testing.T) {
 		"OverFull":    {"More than 20, as after a merge: still 20 in any 24 hours.", v1alpha1.ModeStable, Spent{Forced: append(ago(23*time.Hour+time.Minute), fullDay()...)}, time.Hour, true, 0},
 		"FullClassic": {"Mode Classic has no such limit.", v1alpha1.ModeClassic, Spent{Forced: fullDay()}, -22*time.Hour - 11*time.Minute, false, 1800},
 		"ClassicDay":  {"But one of its own, until midnight in Beijing.", v1alpha1.ModeClassic, Spent{Classic: Calls{"2026-01-02", 1800}}, 4 * time.Hour, true, 0},
+		"Unsorted":    {"The last call counts, wherever it is stored.", v1alpha1.ModeStable, Spent{Forced: ago(10*time.Second, time.Hour)}, 22 * time.Second, false, 18},
+		"Twice":       {"One call counts once.", v1alpha1.ModeStable, Spent{Forced: slices.Repeat(ago(time.Hour), 20)}, 0, false, 19},
+		"SlightlyFar": {"The clock of another replica may be a bit ahead.", v1alpha1.ModeStable, Spent{Forced: ago(-30 * time.Second)}, 62 * time.Second, false, 19},
+		"ClassicEdit": {"Calls do not come back.", v1alpha1.ModeClassic, Spent{Classic: Calls{"2026-01-02", -5}}, 0, false, 1800},
 		"ClassicPast": {"Another day's count is past.", v1alpha1.ModeClassic, Spent{Classic: Calls{"2026-01-01", 2000}}, 0, false, 1800},
 	}
 	for name, tc := range cases {
@@ -72,6 +80,8 @@ func TestBounded(t *testing.T) {
 		"Future":     {"Nobody can have made these.", Spent{Forced: ago(-time.Hour), Classic: Calls{"2030-01-01", 2000}}, Spent{Forced: []time.Time{}}},
 		"TooOften":   {"WeChat allows 2,000.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", 1 << 30}}, Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", 2000}}},
 		"Negative":   {"Calls do not come back.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", -5}}, Spent{Forced: []time.Time{}}},
+		"Unsorted":   {"The last 20 stay.", Spent{Forced: append(fullDay(), ago(23*time.Hour+time.Minute)...)}, Spent{Forced: fullDay()}},
+		"Twice":      {"One call counts once.", Spent{Forced: slices.Repeat(ago(time.Hour), 1000)}, Spent{Forced: ago(time.Hour)}},
 		"ForeignDay": {"Only today counts.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-01", 5}}, Spent{Forced: []time.Time{}}},
 	}
 	for name, tc := range cases {
@@ -97,4 +107,104 @@ func TestSpendingIsNotForgotten(t *testing.T) {
 	if got := fewer.Merge(fewer); len(got.Forced) != 1 {
 		t.Errorf("one call counts as %d", len(got.Forced))
 	}
+	if got := more.Merge(Spent{Classic: Calls{"2026-01-01", 2000}}); got.Classic != more.Classic {
+		t.Errorf("merged to %+v, want the later day", got)
+	}
+}
+
+// Mode Classic has no limit of 20, so its calls must not use up that of Stable.
+func TestClassicKeepsTheLastForcedCall(t *testing.T) {
+	t.Parallel()
+	spent := Spent{Forced: ago(time.Hour)}.Force(v1alpha1.ModeClassic, noon).CallClassic(noon)
+	if diff := cmp.Diff(Spent{Forced: ago(0), Classic: Calls{"2026-01-02", 1}}, spent); diff != "" {
+		t.Errorf("spent (-want +got):\n%s", diff)
+	}
+	if got := (Spent{Classic: Calls{"2026-01-02", math.MaxInt}}).CallClassic(noon).ClassicLeft(noon); got != 0 {
+		t.Errorf("%d calls are left of a day with too many", got)
+	}
+}
+
+// What is remembered stays small, whatever it is merged with: it is written to each
+// Secret of the account.
+func TestSpentStaysSmall(t *testing.T) {
+	t.Parallel()
+	var spent Spent
+	for i := range 1000 {
+		now := noon.Add(time.Duration(i) * time.Minute)
+		spent = spent.Merge(Spent{Forced: []time.Time{now, now.Add(time.Second)}}).Force(v1alpha1.ModeStable, now.Add(30*time.Second))
+		if len(spent.Forced) > ForcedPerDay {
+			t.Fatalf("%d forced calls are kept after %d rounds", len(spent.Forced), i+1)
+		}
+	}
+	// A clock that was wrong does not use up the budget of later days.
+	if got := (Spent{Forced: ago(-48 * time.Hour)}).Force(v1alpha1.ModeStable, noon).Forced; !slices.Equal(got, ago(0)) {
+		t.Errorf("%v are kept, want only the call of now", got)
+	}
+}
+
+func TestNextDayBeginsInBeijing(t *testing.T) {
+	t.Parallel()
+	for now, want := range map[string]string{
+		"2026-01-02T15:59:59Z": "2026-01-02T16:00:00Z",
+		"2026-01-02T16:00:00Z": "2026-01-03T16:00:00Z",
+		"2026-12-31T17:00:00Z": "2027-01-01T16:00:00Z",
+	} {
+		at, err := time.Parse(time.RFC3339, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := NextDay(at).UTC().Format(time.RFC3339); got != want {
+			t.Errorf("after %s: got %s, want %s", now, got, want)
+		}
+	}
+}
+
+// Whatever is stored, the budget that counts is bounded.
+func FuzzSpent(f *testing.F) {
+	f.Add([]byte{}, int16(0), 0, false)
+	f.Add([]byte("\x00\x00\x00\x07\xff\xff\x7f\xff\x80\x00"), int16(0), 1800, true)
+	f.Add(bytes.Repeat([]byte("ab"), 30), int16(-1), -1, false)
+	f.Fuzz(func(t *testing.T, stored []byte, days int16, calls int, isClassic bool) {
+		mode := v1alpha1.ModeStable
+		if isClassic {
+			mode = v1alpha1.ModeClassic
+		}
+		raw := Spent{Classic: Calls{Day: dayOf(noon.AddDate(0, 0, int(days))), Calls: calls}}
+		for i := 1; i < len(stored); i += 2 { // from 36 hours before noon to 36 hours after
+			raw.Forced = append(raw.Forced, noon.Add(time.Duration(int16(stored[i-1])<<8|int16(stored[i]))*4*time.Second))
+		}
+		before := slices.Clone(raw.Forced)
+		got := raw.Bounded(noon)
+		if len(got.Forced) > ForcedPerDay || !slices.IsSortedFunc(got.Forced, time.Time.Compare) || got.Classic.Calls < 0 || got.Classic.Calls > ClassicPerDay {
+			t.Errorf("%+v is not bounded", got)
+		}
+		for _, at := range got.Forced {
+			if noon.Sub(at) >= day || at.After(noon.Add(clockSlack)) {
+				t.Errorf("%s counts at %s", at, noon)
+			}
+		}
+		equal := cmpopts.EquateEmpty()
+		for name, other := range map[string]Spent{"again": got.Bounded(noon), "merged": got.Merge(got), "merged with nothing": got.Merge(Spent{})} {
+			if diff := cmp.Diff(got, other, equal); diff != "" {
+				t.Errorf("%s, a bounded budget changes (-before +after):\n%s", name, diff)
+			}
+		}
+		if a, b := raw.Merge(got), got.Merge(raw); !cmp.Equal(a.Forced, b.Forced, equal) || a.Classic != b.Classic {
+			t.Errorf("merged to %+v one way, and to %+v the other", a, b)
+		}
+		if raw.ForcedLeft(mode, noon) != got.ForcedLeft(mode, noon) || raw.ClassicLeft(noon) != got.ClassicLeft(noon) {
+			t.Errorf("less or more is left of %+v than of %+v", raw, got)
+		}
+		at, exhausted := got.NextForced(mode, noon)
+		if rawAt, rawExhausted := raw.NextForced(mode, noon); !rawAt.Equal(at) || rawExhausted != exhausted {
+			t.Errorf("the next forced call is at %s, and at %s of the bounded budget", rawAt, at)
+		}
+		after := got.Force(mode, noon)
+		if next, _ := after.NextForced(mode, noon); next.Before(noon.Add(ForcedSpacing)) {
+			t.Errorf("after a forced call at %s the next is at %s", noon, next)
+		}
+		if !slices.Equal(before, raw.Forced) {
+			t.Error("the budget that was asked has changed")
+		}
+	})
 }
