@@ -93,17 +93,22 @@ func (s Spent) Bounded(now time.Time) Spent {
 // NextForced is the earliest time of the next forced call, and whether a daily
 // limit sets it.
 func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exhausted bool) {
-	if mode == v1alpha1.ModeClassic && s.Classic.on(now) >= ClassicPerDay-ClassicReserve {
-		return NextDay(now), true
-	}
+	at = now
 	spent := s.forcedOn(now)
-	if len(spent) == 0 {
-		return now, false
+	if len(spent) > 0 {
+		at = spent[len(spent)-1].Add(ForcedSpacing + forcedSlack)
 	}
-	if mode == v1alpha1.ModeStable && len(spent) >= ForcedPerDay {
-		return spent[len(spent)-ForcedPerDay].Add(day), true
+	limit := at
+	switch {
+	case mode == v1alpha1.ModeClassic && s.Classic.on(now) >= ClassicPerDay-ClassicReserve:
+		limit = NextDay(now)
+	case mode == v1alpha1.ModeStable && len(spent) == ForcedPerDay:
+		limit = spent[0].Add(day)
 	}
-	return spent[len(spent)-1].Add(ForcedSpacing + forcedSlack), false
+	if limit.After(at) {
+		return limit, true
+	}
+	return at, false
 }
 
 // forcedOn are the forced calls that count now. One in the future was stored by a

@@ -48,6 +48,7 @@ func TestNextForced(t *testing.T) {
 		"OverFull":    {"More than 20, as after a merge: still 20 in any 24 hours.", v1alpha1.ModeStable, Spent{Forced: append(ago(23*time.Hour+time.Minute), fullDay()...)}, time.Hour, true, 0},
 		"FullClassic": {"Mode Classic has no such limit.", v1alpha1.ModeClassic, Spent{Forced: fullDay()}, -22*time.Hour - 11*time.Minute, false, 1800},
 		"ClassicDay":  {"But one of its own, until midnight in Beijing.", v1alpha1.ModeClassic, Spent{Classic: Calls{"2026-01-02", 1800}}, 4 * time.Hour, true, 0},
+		"Both":        {"A place is free in a second, and the pause is longer.", v1alpha1.ModeStable, Spent{Forced: append(ago(day-time.Second), append(fullDay()[2:], ago(10*time.Second)...)...)}, 22 * time.Second, false, 0},
 		"Unsorted":    {"The last call counts, wherever it is stored.", v1alpha1.ModeStable, Spent{Forced: ago(10*time.Second, time.Hour)}, 22 * time.Second, false, 18},
 		"Twice":       {"One call counts once.", v1alpha1.ModeStable, Spent{Forced: slices.Repeat(ago(time.Hour), 20)}, 0, false, 19},
 		"SlightlyFar": {"The clock of another replica may be a bit ahead.", v1alpha1.ModeStable, Spent{Forced: ago(-30 * time.Second)}, 62 * time.Second, false, 19},
@@ -159,7 +160,8 @@ func TestNextDayBeginsInBeijing(t *testing.T) {
 	}
 }
 
-// Whatever is stored, the budget that counts is bounded.
+// Whatever is stored, the budget that counts is bounded, and a call is possible at
+// the time that NextForced says.
 func FuzzSpent(f *testing.F) {
 	f.Add([]byte{}, int16(0), 0, false)
 	f.Add([]byte("\x00\x00\x00\x07\xff\xff\x7f\xff\x80\x00"), int16(0), 1800, true)
@@ -198,6 +200,12 @@ func FuzzSpent(f *testing.F) {
 		at, exhausted := got.NextForced(mode, noon)
 		if rawAt, rawExhausted := raw.NextForced(mode, noon); !rawAt.Equal(at) || rawExhausted != exhausted {
 			t.Errorf("the next forced call is at %s, and at %s of the bounded budget", rawAt, at)
+		}
+		if at.Before(noon) {
+			at = noon
+		}
+		if then, _ := got.NextForced(mode, at); then.After(at) {
+			t.Errorf("at %s, which was the time of the next forced call, that is %s", at, then)
 		}
 		after := got.Force(mode, noon)
 		if next, _ := after.NextForced(mode, noon); next.Before(noon.Add(ForcedSpacing)) {
