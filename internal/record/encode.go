@@ -107,14 +107,21 @@ func (r *Record) encode(key Key) string {
 	if err != nil {
 		panic(err) // strings and numbers can always be written
 	}
-	all, err := json.Marshal(envelope{Version: version, Record: text, MAC: key.mac(text)})
+	return key.annotation(text)
+}
+
+// annotation is that of a record with this text.
+func (k Key) annotation(text []byte) string {
+	all, err := json.Marshal(envelope{Version: version, Record: text, MAC: k.mac(text)})
 	if err != nil {
-		panic(err)
+		panic(err) // text is JSON
 	}
 	return string(all)
 }
 
-// decode reads an annotation. The result is nil if it is none of this version.
+// decode reads an annotation. The result is nil if it is none of this version. Only
+// the very bytes that the holder of the key writes are verified: JSON has many
+// spellings of one envelope.
 func decode(annotation string, key Key) (s *stored, verified bool) {
 	var e envelope
 	if err := json.Unmarshal([]byte(annotation), &e); err != nil || e.Version != version {
@@ -123,7 +130,7 @@ func decode(annotation string, key Key) (s *stored, verified bool) {
 	if err := json.Unmarshal(e.Record, &s); err != nil {
 		return nil, false
 	}
-	return s, s != nil && key != nil && hmac.Equal([]byte(key.mac(e.Record)), []byte(e.MAC))
+	return s, s != nil && len(key) > 0 && hmac.Equal([]byte(key.annotation(e.Record)), []byte(annotation))
 }
 
 // Read is the record of a Secret. It is nil if there is none, if it does not
