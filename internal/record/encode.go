@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -230,11 +231,16 @@ func optionalTime(t time.Time) string {
 	return Time(t)
 }
 
-// parser reads times, and keeps the first error.
+// parser reads what Time writes, and keeps the first error.
 type parser struct{ err error }
+
+var errTime = errors.New("not a time in UTC with whole seconds")
 
 func (p *parser) parse(s string) time.Time {
 	t, err := time.Parse(time.RFC3339, s)
+	if err == nil && Time(t) != s {
+		err = errTime
+	}
 	p.err = cmp.Or(p.err, err)
 	return t
 }

@@ -106,6 +106,8 @@ func TestReadChecks(t *testing.T) {
 		none     bool
 	}{
 		"AsWritten":       {reason: "All of it is read back.", want: func(*Record) {}},
+		"Fraction":        {reason: "Times have whole seconds.", edit: `"obtainedAt":"2026-11-22T12:00:00Z"`, to: `"obtainedAt":"2026-11-22T12:00:00.5Z"`, none: true},
+		"OtherZone":       {reason: "Times are in UTC.", edit: `"obtainedAt":"2026-11-22T12:00:00Z"`, to: `"obtainedAt":"2026-11-22T20:00:00+08:00"`, none: true},
 		"FarYear":         {reason: "No year has five digits.", edit: `"expiresAt":"2026-11-22T14:00:00Z","pre`, to: `"expiresAt":"10000-11-22T14:00:00Z","pre`, none: true},
 		"NoLife":          {reason: "A token ends after it was obtained.", edit: `"expiresAt":"2026-11-22T14:00:00Z","pre`, to: `"expiresAt":"2026-11-22T12:00:00Z","pre`, none: true},
 		"LongLife":        {reason: "30 days are too long by a second.", edit: `"expiresAt":"2026-11-22T14:00:00Z","pre`, to: `"expiresAt":"2026-12-22T12:00:01Z","pre`, none: true},
