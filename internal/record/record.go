@@ -115,7 +115,7 @@ func (r *Record) Secrets() []string {
 	return all
 }
 
-// Merge is what two records of one account tell together: the token that was
+// Merge is what two records of one account know together: the token that was
 // obtained last, of the tickets the newest, and all that was spent. Of two tokens
 // obtained in the same second r's counts. What a clock in the future has written
 // does not count.
@@ -129,6 +129,6 @@ func Merge(r, other Record, now time.Time) Record {
 			r.Tickets[i] = r.Tickets[i].Newer(t, now)
 		}
 	}
-	r.Spent = r.Spent.Merge(other.Spent)
+	r.Spent = r.Spent.Merge(other.Spent.Bounded(now))
 	return r
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
@@ -146,16 +145,6 @@ func TestUnusableTokensAreNotReadBack(t *testing.T) {
 	}
 }
 
-func TestLabelsAreValid(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"shop", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a.", 126) + "a", strings.Repeat("a", 53) + "-.-" + strings.Repeat("b", 100)} {
-		value := Render(weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Name = name }), full(), key).Labels[LabelName]
-		if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
-			t.Errorf("%q for %s: %v", value, name, errs)
-		}
-	}
-}
-
 // A Secret matches as long as it has all that is wanted; more is other people's.
 func TestWhatMatches(t *testing.T) {
 	t.Parallel()
@@ -209,6 +198,72 @@ func TestMerge(t *testing.T) {
 				t.Errorf("%s\ngot %s, want %s", tc.reason, got, tc.want)
 			}
 		})
+	}
+}
+
+// Tickets and budgets are merged by themselves: each source may know more of some.
+func TestMergeTakesTheBestOfEach(t *testing.T) {
+	t.Parallel()
+	known := full(func(r *Record) {
+		r.Tickets = Tickets{ticket("new", time.Second), ticket("card", time.Hour)}
+		r.Spent.Forced, r.Spent.Classic.Calls = []time.Time{noon.Add(-time.Hour)}, 7
+	})
+	read := full(func(r *Record) {
+		r.Token.Value, r.Token.ObtainedAt, r.HandledRefresh = "98_later", noon.Add(time.Second), "2"
+		r.Tickets = Tickets{ticket("old", 0), ticket("kept", 0)}
+		r.Spent = budget.Spent{
+			Forced:  []time.Time{noon.Add(-25 * time.Hour), noon.Add(-time.Minute), noon.Add(9 * time.Hour)},
+			Classic: budget.Calls{Day: "2026-11-23", Calls: 2000},
+		}
+	})
+	want := known
+	want.Token = read.Token
+	want.Tickets = Tickets{ticket("new", time.Second), ticket("kept", 0)} // the other is of a wrong clock
+	want.Spent.Forced = []time.Time{noon.Add(-time.Hour), noon.Add(-time.Minute)}
+	if diff := cmp.Diff(want, Merge(known, read, noon.Add(time.Second)), cmpopts.IgnoreUnexported(Record{})); diff != "" {
+		t.Errorf("merged (-want +got):\n%s", diff)
+	}
+}
+
+// Different contents have different fingerprints, and that of a token without
+// tickets is the one in the status.
+func TestContents(t *testing.T) {
+	t.Parallel()
+	if got := (*Record)(nil).Contents(); got != "" {
+		t.Errorf("nothing has the contents %s", got)
+	}
+	tickets := func(all ...string) Record {
+		return full(func(r *Record) { r.Tickets = Tickets{{Value: all[0]}, {Value: all[1]}} })
+	}
+	bare := tickets("", "")
+	if got := bare.Contents(); got != bare.Token.Fingerprint() || len(got) != 16 {
+		t.Errorf("got %s, want the fingerprint %s", got, bare.Token.Fingerprint())
+	}
+	seen := map[string]bool{}
+	for _, r := range []Record{bare, tickets("a", ""), tickets("", "a"), tickets("a", "a"), tickets("b", "a"), full(func(r *Record) { r.Token.Value = "98_other" })} {
+		if seen[r.Contents()] {
+			t.Errorf("%+v looks like another", r)
+		}
+		seen[r.Contents()] = true
+	}
+}
+
+func TestTokensOfNothing(t *testing.T) {
+	t.Parallel()
+	if got := (*Token)(nil).Fingerprint() + Fingerprint(""); got != "" {
+		t.Errorf("no token has the fingerprint %s", got)
+	}
+	if got := (*Record)(nil).Secrets(); len(got) != 0 {
+		t.Errorf("no record hides %v", got)
+	}
+	wt := weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wx0123456789abcdef" })
+	r := full()
+	if !r.Token.Serves(wt) {
+		t.Error("a token does not serve its own appid, in the default mode")
+	}
+	r.Token.Mode = v1alpha1.ModeClassic
+	if r.Token.Serves(wt) {
+		t.Error("a token serves another mode")
 	}
 }
 
