@@ -158,7 +158,7 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 	if secret == nil {
 		secret = &corev1.Secret{}
 	} else if !metav1.IsControlledBy(secret, wt) {
-		return time.Time{}, r.report(ctx, wt, nil, nil, known) // its token is another's
+		return time.Time{}, r.withdraw(ctx, wt, known) // its token is another's
 	}
 	now, stored := time.Now(), record.Read(secret, nil)
 	r.touchFor(ctx, wt, stored, known)
@@ -193,19 +193,31 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 	return all.wake, r.report(ctx, wt, listOf(found, wt.TokenSecretName()), condition, known)
 }
 
-// report writes the consumers and the condition, nil for none, if wt has others. The
-// time of the transition stays unless the status changes.
-func (r *Reconciler) report(ctx context.Context, wt *v1alpha1.WeChatToken, list []v1alpha1.Consumer, is *metav1.Condition, known *memory) error {
-	was := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent).DeepCopy()
-	ours := v1alpha1.WeChatTokenStatus{Consumers: list}
-	changed := was != nil
-	if is != nil {
-		changed = meta.SetStatusCondition(&wt.Status.Conditions, *is)
-		ours.Conditions = []metav1.Condition{*meta.FindStatusCondition(wt.Status.Conditions, is.Type)}
-	}
-	if !changed && equality.Semantic.DeepEqual(wt.Status.Consumers, list) {
+// withdraw takes the consumers and the condition out of the status. The API server
+// would refuse to apply a status without a condition of which somebody else owns a
+// part, as a manager without --consumers does.
+func (r *Reconciler) withdraw(ctx context.Context, wt *v1alpha1.WeChatToken, known *memory) error {
+	before := wt.DeepCopy()
+	if !meta.RemoveStatusCondition(&wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent) && wt.Status.Consumers == nil {
 		return nil
 	}
+	wt.Status.Consumers = nil
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, wt, patch, client.FieldOwner(fieldOwner)); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	known.version = wt.ResourceVersion
+	return nil
+}
+
+// report writes the consumers and the condition if wt has others. The time of the
+// transition stays unless the status changes.
+func (r *Reconciler) report(ctx context.Context, wt *v1alpha1.WeChatToken, list []v1alpha1.Consumer, is *metav1.Condition, known *memory) error {
+	was := meta.FindStatusCondition(wt.Status.Conditions, is.Type).DeepCopy()
+	if !meta.SetStatusCondition(&wt.Status.Conditions, *is) && equality.Semantic.DeepEqual(wt.Status.Consumers, list) {
+		return nil
+	}
+	ours := v1alpha1.WeChatTokenStatus{Consumers: list, Conditions: []metav1.Condition{*meta.FindStatusCondition(wt.Status.Conditions, is.Type)}}
 	status, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&ours)
 	if err != nil {
 		return err
@@ -214,12 +226,11 @@ func (r *Reconciler) report(ctx context.Context, wt *v1alpha1.WeChatToken, list 
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))
 	u.SetNamespace(wt.Namespace)
 	u.SetName(wt.Name)
-	u.SetUID(wt.UID) // another one of this name has consumers of its own
 	if err := r.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(fieldOwner), client.ForceOwnership); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	known.version = u.GetResourceVersion()
-	if is == nil || (was != nil && was.Status == is.Status && was.Reason == is.Reason) {
+	if was != nil && was.Status == is.Status && was.Reason == is.Reason {
 		return nil
 	}
 	kind := corev1.EventTypeWarning
@@ -228,7 +239,6 @@ func (r *Reconciler) report(ctx context.Context, wt *v1alpha1.WeChatToken, list 
 		kind = corev1.EventTypeNormal
 	}
 	ctrl.LoggerFrom(ctx).Info(is.Message, "consumersCurrent", is.Status, "reason", is.Reason)
-	wt.ResourceVersion = known.version // client-go counts events of one version and reason as one, by a patch
 	r.Events.Eventf(wt, nil, kind, is.Reason, "Follow", "%s", is.Message)
 	return nil
 }
