@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
@@ -118,5 +119,40 @@ func TestTheCacheKeepsLittleOfAWorkload(t *testing.T) {
 		if diff := cmp.Diff(workloadOf(obj), workloadOf(kept), cmp.AllowUnexported(workload{})); diff != "" {
 			t.Errorf("%s: what matters (-whole +kept):\n%s", kind, diff)
 		}
+	}
+}
+
+// P7: of a rollout only its beginning and its end wake somebody.
+func TestOnlyWhatMattersOfAWorkloadIsSeen(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(*appsv1.Deployment)
+		want   bool
+	}{
+		"Nothing":    {"A resync changes nothing.", func(*appsv1.Deployment) {}, false},
+		"OnePod":     {"The rollout goes on.", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 2 }, false},
+		"Done":       {"The rollout ends.", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas, d.Status.AvailableReplicas = 4, 4 }, true},
+		"Use":        {"It uses the Secret no longer.", func(d *appsv1.Deployment) { d.Spec.Template.Spec = podOf() }, true},
+		"Image":      {"The image matters to nobody here.", func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "b" }, false},
+		"Label":      {"A selector may match now.", func(d *appsv1.Deployment) { d.Labels["a"] = "b" }, true},
+		"Reloader":   {"Reloader restarts it now.", func(d *appsv1.Deployment) { d.Annotations = map[string]string{"reloader.stakater.com/auto": "true"} }, true},
+		"Annotation": {"It means nothing here.", func(d *appsv1.Deployment) { d.Annotations = map[string]string{"a": "b"} }, false},
+		"Restart": {"Somebody has restarted it.", func(d *appsv1.Deployment) {
+			d.Spec.Template.Annotations = map[string]string{restartAnnotation("shop"): "x"}
+		}, true},
+		"Pause": {"A restart would wait.", func(d *appsv1.Deployment) { d.Spec.Paused = true }, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := workloadFor(v1alpha1.KindDeployment, "app", podOf(asEnv("shop"))).(*appsv1.Deployment)
+			before.ResourceVersion, before.Generation = "1", 1
+			before.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 4, UpdatedReplicas: 1}
+			after := before.DeepCopy()
+			after.ResourceVersion = "2"
+			tc.change(after)
+			if got := workloadChanged.Update(event.UpdateEvent{ObjectOld: stripped(t, before), ObjectNew: stripped(t, after)}); got != tc.want {
+				t.Errorf("%s seen %t, want %t", tc.reason, got, tc.want)
+			}
+		})
 	}
 }
