@@ -93,7 +93,11 @@ func TestManyPodsAreTouched(t *testing.T) {
 		}
 		now := inFlight.Add(1)
 		defer inFlight.Add(-1)
-		for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+		for {
+			old := most.Load()
+			if now <= old || most.CompareAndSwap(old, now) {
+				break
+			}
 		}
 		select {
 		case <-held:
