@@ -1,6 +1,8 @@
 package account
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,137 +12,381 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 )
 
-// weChat answers each call with a token after a while, and notes how many calls
-// each appid has at once.
-type weChat struct {
-	takes func(appID string) time.Duration
-
-	mu       sync.Mutex
-	calls    map[string]int
-	underWay map[string]int
-	most     int
+// wire answers each call for a stable token of an appid with another token. An
+// appid that begins with "hang" never answers, one that begins with "slow" takes
+// 5 s.
+type wire struct {
+	mu               sync.Mutex
+	calls            map[string]int // by appid
+	under, mostUnder map[string]int // calls under way
 }
 
-func (w *weChat) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	var ask struct {
+		AppID string `json:"appid"`
+	}
+	if err := json.NewDecoder(req.Body).Decode(&ask); err != nil {
 		return nil, err
 	}
-	_, rest, _ := strings.Cut(string(body), `"appid":"`)
-	appID, _, _ := strings.Cut(rest, `"`)
 	w.mu.Lock()
-	w.calls[appID]++
-	w.underWay[appID]++
-	w.most = max(w.most, w.underWay[appID])
+	w.calls[ask.AppID]++
+	n := w.calls[ask.AppID]
+	w.under[ask.AppID]++
+	w.mostUnder[ask.AppID] = max(w.mostUnder[ask.AppID], w.under[ask.AppID])
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
-		w.underWay[appID]--
-		w.mu.Unlock()
+		defer w.mu.Unlock()
+		w.under[ask.AppID]--
 	}()
-	select {
-	case <-time.After(w.takes(appID)):
-	case <-req.Context().Done():
+	switch {
+	case strings.HasPrefix(ask.AppID, "hang"):
+		<-req.Context().Done()
 		return nil, req.Context().Err()
+	case strings.HasPrefix(ask.AppID, "slow"):
+		time.Sleep(5 * time.Second)
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: req,
-		Body: io.NopCloser(strings.NewReader(`{"access_token":"98_of_` + appID + `","expires_in":7200}`))}, nil
+	body := fmt.Sprintf(`{"access_token":"%s_%d","expires_in":7200}`, ask.AppID, n)
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
 }
 
-// inAccounts runs a test in a bubble, with accounts that call w.
-func inAccounts(t *testing.T, takes func(appID string) time.Duration, test func(*Accounts, *weChat)) {
+// office is Accounts at work in a bubble, with what is heard of them.
+type office struct {
+	*Accounts
+	wire *wire
+
+	mu    sync.Mutex
+	woken map[types.NamespacedName]int
+}
+
+// inOffice runs test with Accounts that call a fake WeChat.
+func inOffice(t *testing.T, test func(t *testing.T, o *office)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &weChat{takes: takes, calls: map[string]int{}, underWay: map[string]int{}}
-		a := New(Options{
-			WeChat: wechat.NewClientWithTransports("https://wechat", 10*time.Second, w, w),
+		o := &office{
+			wire:  &wire{calls: map[string]int{}, under: map[string]int{}, mostUnder: map[string]int{}},
+			woken: map[types.NamespacedName]int{},
+		}
+		o.Accounts = New(Options{
+			WeChat: wechat.NewClientWithTransports("https://wechat", 10*time.Second, o.wire, o.wire),
 			Window: 5 * time.Minute,
-			Wake:   func(types.NamespacedName, bool) {},
+			Wake: func(key types.NamespacedName, _ bool) {
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				o.woken[key]++
+			},
 			Called: func(Call, Answer, time.Duration) {},
 		})
-		go func() { _ = a.Start(t.Context()) }()
-		test(a, w)
-	})
-}
-
-// join makes a WeChatToken use the account of an appid.
-func join(a *Accounts, name, appID string) View {
-	return a.Join(types.NamespacedName{Namespace: "web", Name: name}, wechat.Credentials{AppID: appID, AppSecret: "s"}, v1alpha1.ModeStable, Wants{UID: types.UID(name)}, nil, time.Now())
-}
-
-// P4: an account has one call at a time, whoever joins or leaves meanwhile.
-func TestOneCallAtATime(t *testing.T) {
-	inAccounts(t, func(string) time.Duration { return 5 * time.Second }, func(a *Accounts, w *weChat) {
-		for i := range 20 {
-			join(a, fmt.Sprint("shop-", i), "wx0")
-		}
-		time.Sleep(time.Second)
-		for i := range 20 {
-			a.Leave(types.NamespacedName{Namespace: "web", Name: fmt.Sprint("shop-", i)})
-		}
-		join(a, "again", "wx0")
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if w.most != 1 {
-			t.Errorf("%d calls at once, want 1", w.most)
-		}
-		if w.calls["wx0"] != 1 {
-			t.Errorf("%d calls, want 1: the answer is the account's, though the WeChatToken that wanted it has left", w.calls["wx0"])
-		}
-		view := join(a, "again", "wx0")
-		if view.Token(time.Now()) == nil {
-			t.Error("there is no token")
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- o.Start(ctx) }()
+		test(t, o)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }
 
-// P11: 1,000 accounts that hang delay none of 100 that work.
-func TestAHangingAccountDelaysNoOther(t *testing.T) {
-	slow := func(appID string) time.Duration {
-		if strings.HasPrefix(appID, "hang") {
-			return time.Hour
-		}
-		return 50 * time.Millisecond
+func key(name string) types.NamespacedName { return types.NamespacedName{Namespace: "web", Name: name} }
+
+func credentials(appID string) wechat.Credentials {
+	return wechat.Credentials{AppID: appID, AppSecret: shop.AppSecret}
+}
+
+// join joins the WeChatToken, with what its Secret holds.
+func (o *office) join(name, appID string, found *record.Record, mods ...func(*Wants)) View {
+	w := Wants{UID: early, Generation: 1, Secret: found}
+	for _, mod := range mods {
+		mod(&w)
 	}
-	inAccounts(t, slow, func(a *Accounts, _ *weChat) {
-		for round := range 5 { // the hanging ones are tried again and again
-			for i := range 1000 {
-				join(a, fmt.Sprint("hang-", i), fmt.Sprint("hang", i))
+	return o.Join(key(name), credentials(appID), v1alpha1.ModeStable, w, found, time.Now())
+}
+
+func requesting(request string) func(*Wants) { return func(w *Wants) { w.Request = request } }
+
+func uid(id types.UID) func(*Wants) { return func(w *Wants) { w.UID = id } }
+
+// after lets time pass, and all that is due in it happen.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (o *office) calls(appID string) int {
+	o.wire.mu.Lock()
+	defer o.wire.mu.Unlock()
+	return o.wire.calls[appID]
+}
+
+func (o *office) wokenOf(name string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.woken[key(name)]
+}
+
+func (o *office) count() int {
+	o.Accounts.mu.Lock()
+	defer o.Accounts.mu.Unlock()
+	return len(o.byID)
+}
+
+func onSecret(value, appID string) *record.Record {
+	now := time.Now().UTC().Truncate(time.Second)
+	return &record.Record{Verified: true, Token: record.Token{
+		Value: value, AppID: appID, Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour),
+	}}
+}
+
+func wantToken(t *testing.T, v View, value string) {
+	t.Helper()
+	got := ""
+	if want := v.Want(time.Now()); want != nil {
+		got = want.Token.Value
+	}
+	if got != value {
+		t.Errorf("the Secret should hold %q, want %q", got, value)
+	}
+}
+
+func TestMembersShareOneToken(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		for _, name := range []string{"a", "b", "c"} {
+			o.join(name, "good", nil)
+		}
+		after(time.Second)
+		for _, name := range []string{"a", "b", "c"} {
+			wantToken(t, o.join(name, "good", nil), "good_1")
+			if o.wokenOf(name) == 0 {
+				t.Errorf("%s has not heard of the token", name)
 			}
-			for i := range 100 {
-				join(a, fmt.Sprint("good-", round, "-", i), fmt.Sprint("good", round, "x", i))
-			}
-			time.Sleep(time.Second)
-			for i := range 100 {
-				view := join(a, fmt.Sprint("good-", round, "-", i), fmt.Sprint("good", round, "x", i))
-				if view.Token(time.Now()) == nil {
-					t.Fatalf("round %d: account %d has no token after a second", round, i)
-				}
-			}
-			time.Sleep(17 * time.Second)
+		}
+		after(time.Hour)
+		if got := o.calls("good"); got != 1 {
+			t.Errorf("%d calls, want 1", got)
 		}
 	})
 }
 
-// A changed AppSecret leaves nothing of the old account behind.
-func TestLeftAccountIsForgotten(t *testing.T) {
-	inAccounts(t, func(string) time.Duration { return time.Millisecond }, func(a *Accounts, _ *weChat) {
-		join(a, "shop", "wx0")
-		join(a, "shop", "wx1")
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if n := len(a.byID); n != 1 {
-			t.Errorf("%d accounts are remembered, want 1", n)
+func TestNewsOnOneSecretWakesTheOthers(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		found := onSecret("found", "good")
+		o.join("a", "good", found)
+		o.join("b", "good", found)
+		after(time.Minute)
+		o.join("a", "good", onSecret("newer", "good"))
+		if o.wokenOf("a") != 0 || o.wokenOf("b") != 1 {
+			t.Errorf("a was woken %d times and b %d times, want 0 and 1", o.wokenOf("a"), o.wokenOf("b"))
 		}
-		a.Leave(types.NamespacedName{Namespace: "web", Name: "shop"})
-		if n := len(a.byID) + len(a.of); n != 0 {
-			t.Errorf("%d things are remembered of nobody", n)
+		wantToken(t, o.join("b", "good", found), "newer")
+	})
+}
+
+func TestSurveySparesTheCall(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		o.Survey(credentials("good"), v1alpha1.ModeStable, []*record.Record{nil, onSecret("found", "good")}, time.Now())
+		wantToken(t, o.join("a", "good", nil), "found")
+		after(time.Hour)
+		if got := o.calls("good"); got != 0 || !o.Surveyed(credentials("good"), v1alpha1.ModeStable) {
+			t.Errorf("%d calls, want none: another WeChatToken has a valid token", got)
+		}
+	})
+}
+
+// Of a record that is not verified only the budget counts.
+func TestUnverifiedRecordIsOnlyABudget(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		found := onSecret("edited", "good")
+		found.Verified = false
+		found.Spent.Forced = []time.Time{time.Now()}
+		wantToken(t, o.join("a", "good", found), "")
+		o.join("a", "good", &record.Record{Token: record.Token{AppID: "good"}}) // takes nothing back
+		if spent, known := o.Spent(key("a")); !known || len(spent.Forced) != 1 {
+			t.Errorf("%d forced calls are counted, want 1", len(spent.Forced))
+		}
+	})
+}
+
+func TestLeaveForgetsTheAccount(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		leave  func(o *office)
+		want   int
+	}{
+		"One":     {"The other uses it.", func(o *office) { o.Leave(key("a")) }, 1},
+		"All":     {"Nobody uses it.", func(o *office) { o.Leave(key("a")); o.Leave(key("b")) }, 0},
+		"Twice":   {"It is gone already.", func(o *office) { o.Leave(key("a")); o.Leave(key("a")) }, 1},
+		"Unknown": {"It never joined.", func(o *office) { o.Leave(key("x")) }, 1},
+		"Moved":   {"Both use another account now.", func(o *office) { o.join("a", "other", nil); o.join("b", "other", nil) }, 1},
+		"OneMove": {"Each uses its own.", func(o *office) { o.join("b", "other", nil) }, 2},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inOffice(t, func(t *testing.T, o *office) {
+				o.join("a", "good", nil)
+				o.join("b", "good", nil)
+				after(time.Second)
+				tc.leave(o)
+				if got := o.count(); got != tc.want {
+					t.Errorf("%s\n%d accounts are known, want %d", tc.reason, got, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A WeChatToken that was created again under its name is another one: no request
+// of the old one is handled for it.
+func TestCreatedAgainIsAnother(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		v := o.join("a", "good", nil, requesting("1"))
+		after(time.Second)
+		v = o.join("a", "good", v.Want(time.Now()), requesting("1"))
+		if got := v.Want(time.Now()).HandledRefresh; got != "1" {
+			t.Fatalf("the first token answers request %q, want 1", got)
+		}
+		v = o.join("a", "good", nil, uid("another"))
+		if got := v.Wants.handled; got != "" {
+			t.Errorf("request %q is handled, want none", got)
+		}
+	})
+}
+
+func TestOneCallAtATime(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		for i := range 100 {
+			o.join(fmt.Sprint("shop", i%10), "slow", nil, requesting(fmt.Sprint(i)))
+			after(100 * time.Millisecond)
+		}
+		after(time.Minute)
+		if got := o.wire.mostUnder["slow"]; got != 1 {
+			t.Errorf("%d calls at a time, want 1", got)
+		}
+	})
+}
+
+// A call answers what was requested before it began.
+func TestRequestDuringACallIsNotAnsweredByIt(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		o.join("before", "slow", nil, requesting("1"))
+		o.join("during", "slow", nil)
+		after(time.Second)
+		o.join("during", "slow", nil, requesting("2"))
+		after(4*time.Second + time.Millisecond)
+		before, during := o.join("before", "slow", nil, requesting("1")), o.join("during", "slow", nil, requesting("2"))
+		if diff := cmp.Diff([]string{"1", ""}, []string{before.Wants.handled, during.Wants.handled}); diff != "" {
+			t.Errorf("handled (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestHangingAccountsDelayNoOther(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		for i := range 1000 {
+			name := fmt.Sprint("hang", i)
+			o.join(name, name, nil)
+		}
+		synctest.Wait() // all of them hang
+		for i := range 100 {
+			name := fmt.Sprint("good", i)
+			o.join(name, name, nil)
+		}
+		after(time.Millisecond)
+		for i := range 100 {
+			name := fmt.Sprint("good", i)
+			wantToken(t, o.join(name, name, nil), name+"_1")
+		}
+	})
+}
+
+// Beyond maxCalls a call waits for a place, and those that fail stand behind.
+func TestFailingAccountsStandBehind(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		for i := range 2 * maxCalls {
+			name := fmt.Sprint("hang", i)
+			o.join(name, name, nil)
+		}
+		after(time.Minute) // each has failed
+		for i := range 100 {
+			name := fmt.Sprint("good", i)
+			o.join(name, name, nil)
+		}
+		after(10*time.Second + time.Millisecond)
+		for i := range 100 {
+			name := fmt.Sprint("good", i)
+			wantToken(t, o.join(name, name, nil), name+"_1")
+		}
+	})
+}
+
+func TestMemberLeavesDuringACall(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		o.join("leaves", "slow", nil)
+		after(time.Second)
+		o.Leave(key("leaves"))
+		after(10 * time.Second)
+		if o.count() != 0 || o.wokenOf("leaves") != 0 || o.calls("slow") != 1 {
+			t.Errorf("%d accounts, woken %d times, %d calls; want the answer to be dropped", o.count(), o.wokenOf("leaves"), o.calls("slow"))
+		}
+	})
+	inOffice(t, func(t *testing.T, o *office) {
+		o.join("leaves", "slow", nil)
+		o.join("stays", "slow", nil)
+		after(time.Second)
+		o.Leave(key("leaves"))
+		after(10 * time.Second)
+		wantToken(t, o.join("stays", "slow", nil), "slow_1")
+		if o.wokenOf("leaves") != 0 || o.wokenOf("stays") != 1 {
+			t.Errorf("woken %d and %d times, want 0 and 1", o.wokenOf("leaves"), o.wokenOf("stays"))
+		}
+	})
+	inOffice(t, func(t *testing.T, o *office) {
+		o.join("leaves", "slow", nil)
+		after(time.Second)
+		o.Leave(key("leaves"))
+		o.join("comes", "slow", nil)
+		after(10 * time.Second)
+		wantToken(t, o.join("comes", "slow", nil), "slow_1") // the answer is the account's
+		if got := o.wire.mostUnder["slow"]; got != 1 {
+			t.Errorf("%d calls at a time, want 1", got)
+		}
+	})
+}
+
+// The wait of a Secret for its token is told once.
+func TestWroteTellsSinceWhen(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(t *testing.T, o *office) {
+		o.join("a", "good", nil)
+		after(0)
+		began := time.Now()
+		after(3 * time.Second)
+		v := o.join("a", "good", nil)
+		if got := o.Wrote(key("a"), v.Want(time.Now())); !got.Equal(began) {
+			t.Errorf("the newest token since %s, want %s", got, began)
+		}
+		if got := o.Wrote(key("a"), v.Want(time.Now())); !got.IsZero() {
+			t.Errorf("told again, since %s", got)
 		}
 	})
 }
