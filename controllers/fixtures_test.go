@@ -88,13 +88,6 @@ func asFile(secret string) func(*corev1.PodSpec) {
 	}
 }
 
-// asSubPath mounts the token of the Secret "shop" alone.
-func asSubPath(pod *corev1.PodSpec) {
-	asFile("shop")(pod)
-	mount := &pod.Containers[0].VolumeMounts[len(pod.Containers[0].VolumeMounts)-1]
-	mount.SubPath, mount.MountPath = "access_token", "/token"
-}
-
 // workloadFor is a workload of two replicas whose pods have these labels and this
 // spec.
 func workloadFor(kind v1alpha1.WorkloadKind, name string, pod corev1.PodSpec) client.Object {

@@ -231,9 +231,8 @@ func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Sec
 // report writes the status if it changed, and tells what has changed by logs,
 // events and metrics.
 func (r *WeChatTokenReconciler) report(ctx context.Context, o *observation, out outcome, now time.Time) error {
-	before := o.wt.DeepCopy()
-	changed, err := r.writeStatus(ctx, o.wt, r.statusOf(o, out, now))
-	if err != nil || !changed {
+	before, err := r.writeStatus(ctx, o.wt, r.statusOf(o, out, now))
+	if before == nil {
 		return err
 	}
 	announce(ctx, r.Events, before, o.wt)
@@ -246,29 +245,28 @@ func (r *WeChatTokenReconciler) report(ctx context.Context, o *observation, out 
 // keepStatus brings the status up to date where the cluster failed us: a token may
 // have ended meanwhile.
 func (r *WeChatTokenReconciler) keepStatus(ctx context.Context, wt *v1alpha1.WeChatToken, now time.Time) error {
-	before := wt.DeepCopy()
 	status := *wt.Status.DeepCopy()
 	expire(&status, now)
-	changed, err := r.writeStatus(ctx, wt, status)
-	if changed {
+	before, err := r.writeStatus(ctx, wt, status)
+	if before != nil {
 		announce(ctx, r.Events, before, wt)
 	}
 	return err
 }
 
-// writeStatus reports whether it was another one. The write insists on the version
-// that it was made for: a status that was compared with an older one would not be
-// corrected, for our own writes wake nobody. A cache that lags behind our last
-// write costs a conflict, and nothing else.
-func (r *WeChatTokenReconciler) writeStatus(ctx context.Context, wt *v1alpha1.WeChatToken, status v1alpha1.WeChatTokenStatus) (changed bool, err error) {
+// writeStatus returns what wt was before it got another status; nil if it did not.
+// The write insists on the version that it was made for: a status that was compared
+// with an older one would not be corrected, for our own writes wake nobody. A cache
+// that lags behind our last write costs a conflict, and nothing else.
+func (r *WeChatTokenReconciler) writeStatus(ctx context.Context, wt *v1alpha1.WeChatToken, status v1alpha1.WeChatTokenStatus) (before *v1alpha1.WeChatToken, err error) {
 	if equality.Semantic.DeepEqual(wt.Status, status) {
-		return false, nil
+		return nil, nil
 	}
-	before := wt.DeepCopy()
+	before = wt.DeepCopy()
 	wt.Status = status
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, wt, patch); err != nil {
-		return false, client.IgnoreNotFound(err)
+		return nil, client.IgnoreNotFound(err)
 	}
-	return true, nil
+	return before, nil
 }

@@ -65,13 +65,16 @@ type office struct {
 
 	mu    sync.Mutex
 	woken map[types.NamespacedName]int
+
+	t *testing.T // of the bubble
 }
 
 // inOffice runs test with Accounts that call a fake WeChat.
-func inOffice(t *testing.T, test func(t *testing.T, o *office)) {
+func inOffice(t *testing.T, test func(*office)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := &office{
+			t:     t,
 			wire:  &wire{calls: map[string]int{}, under: map[string]int{}, mostUnder: map[string]int{}},
 			woken: map[types.NamespacedName]int{},
 		}
@@ -88,7 +91,7 @@ func inOffice(t *testing.T, test func(t *testing.T, o *office)) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- o.Start(ctx) }()
-		test(t, o)
+		test(o)
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -139,10 +142,11 @@ func (o *office) count() int {
 	return len(o.byID)
 }
 
-func onSecret(value, appID string) *record.Record {
+// onSecret is a record of the appid "good".
+func onSecret(value string) *record.Record {
 	now := time.Now().UTC().Truncate(time.Second)
 	return &record.Record{Verified: true, Token: record.Token{
-		Value: value, AppID: appID, Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour),
+		Value: value, AppID: "good", Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour),
 	}}
 }
 
@@ -159,7 +163,8 @@ func wantToken(t *testing.T, v View, value string) {
 
 func TestMembersShareOneToken(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		for _, name := range []string{"a", "b", "c"} {
 			o.join(name, "good", nil)
 		}
@@ -179,12 +184,13 @@ func TestMembersShareOneToken(t *testing.T) {
 
 func TestNewsOnOneSecretWakesTheOthers(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
-		found := onSecret("found", "good")
+	inOffice(t, func(o *office) {
+		t := o.t
+		found := onSecret("found")
 		o.join("a", "good", found)
 		o.join("b", "good", found)
 		after(time.Minute)
-		o.join("a", "good", onSecret("newer", "good"))
+		o.join("a", "good", onSecret("newer"))
 		if o.wokenOf("a") != 0 || o.wokenOf("b") != 1 {
 			t.Errorf("a was woken %d times and b %d times, want 0 and 1", o.wokenOf("a"), o.wokenOf("b"))
 		}
@@ -194,8 +200,9 @@ func TestNewsOnOneSecretWakesTheOthers(t *testing.T) {
 
 func TestSurveySparesTheCall(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
-		o.Survey(credentials("good"), v1alpha1.ModeStable, []*record.Record{nil, onSecret("found", "good")}, time.Now())
+	inOffice(t, func(o *office) {
+		t := o.t
+		o.Survey(credentials("good"), v1alpha1.ModeStable, []*record.Record{nil, onSecret("found")}, time.Now())
 		wantToken(t, o.join("a", "good", nil), "found")
 		after(time.Hour)
 		if got := o.calls("good"); got != 0 || !o.Surveyed(credentials("good"), v1alpha1.ModeStable) {
@@ -207,8 +214,9 @@ func TestSurveySparesTheCall(t *testing.T) {
 // Of a record that is not verified only the budget counts.
 func TestUnverifiedRecordIsOnlyABudget(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
-		found := onSecret("edited", "good")
+	inOffice(t, func(o *office) {
+		t := o.t
+		found := onSecret("edited")
 		found.Verified = false
 		found.Spent.Forced = []time.Time{time.Now()}
 		wantToken(t, o.join("a", "good", found), "")
@@ -236,7 +244,8 @@ func TestLeaveForgetsTheAccount(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inOffice(t, func(t *testing.T, o *office) {
+			inOffice(t, func(o *office) {
+				t := o.t
 				o.join("a", "good", nil)
 				o.join("b", "good", nil)
 				after(time.Second)
@@ -253,7 +262,8 @@ func TestLeaveForgetsTheAccount(t *testing.T) {
 // of the old one is handled for it.
 func TestCreatedAgainIsAnother(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		v := o.join("a", "good", nil, requesting("1"))
 		after(time.Second)
 		v = o.join("a", "good", v.Want(time.Now()), requesting("1"))
@@ -269,7 +279,8 @@ func TestCreatedAgainIsAnother(t *testing.T) {
 
 func TestOneCallAtATime(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		for i := range 100 {
 			o.join(fmt.Sprint("shop", i%10), "slow", nil, requesting(fmt.Sprint(i)))
 			after(100 * time.Millisecond)
@@ -284,7 +295,8 @@ func TestOneCallAtATime(t *testing.T) {
 // A call answers what was requested before it began.
 func TestRequestDuringACallIsNotAnsweredByIt(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		o.join("before", "slow", nil, requesting("1"))
 		o.join("during", "slow", nil)
 		after(time.Second)
@@ -299,7 +311,8 @@ func TestRequestDuringACallIsNotAnsweredByIt(t *testing.T) {
 
 func TestHangingAccountsDelayNoOther(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		for i := range 1000 {
 			name := fmt.Sprint("hang", i)
 			o.join(name, name, nil)
@@ -320,7 +333,8 @@ func TestHangingAccountsDelayNoOther(t *testing.T) {
 // Beyond maxCalls a call waits for a place, and those that fail stand behind.
 func TestFailingAccountsStandBehind(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		for i := range 2 * maxCalls {
 			name := fmt.Sprint("hang", i)
 			o.join(name, name, nil)
@@ -340,7 +354,8 @@ func TestFailingAccountsStandBehind(t *testing.T) {
 
 func TestMemberLeavesDuringACall(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		o.join("leaves", "slow", nil)
 		after(time.Second)
 		o.Leave(key("leaves"))
@@ -349,7 +364,8 @@ func TestMemberLeavesDuringACall(t *testing.T) {
 			t.Errorf("%d accounts, woken %d times, %d calls; want the answer to be dropped", o.count(), o.wokenOf("leaves"), o.calls("slow"))
 		}
 	})
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		o.join("leaves", "slow", nil)
 		o.join("stays", "slow", nil)
 		after(time.Second)
@@ -360,7 +376,8 @@ func TestMemberLeavesDuringACall(t *testing.T) {
 			t.Errorf("woken %d and %d times, want 0 and 1", o.wokenOf("leaves"), o.wokenOf("stays"))
 		}
 	})
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		o.join("leaves", "slow", nil)
 		after(time.Second)
 		o.Leave(key("leaves"))
@@ -376,7 +393,8 @@ func TestMemberLeavesDuringACall(t *testing.T) {
 // The wait of a Secret for its token is told once.
 func TestWroteTellsSinceWhen(t *testing.T) {
 	t.Parallel()
-	inOffice(t, func(t *testing.T, o *office) {
+	inOffice(t, func(o *office) {
+		t := o.t
 		o.join("a", "good", nil)
 		after(0)
 		began := time.Now()

@@ -215,7 +215,7 @@ func (s *State) check(w *Wants, t *record.Token, now time.Time) (candidate, bool
 // asked about it since. It is asked once for each token: an answer that is wrong
 // again and again is no reason to ask again and again.
 func (s *State) suspects(t *record.Token) bool {
-	return s.suspect == t.Fingerprint() && (!s.checked(t) || s.last[Check].at.Before(s.suspectAt))
+	return s.suspect != "" && s.suspect == t.Fingerprint() && (!s.checked(t) || s.last[Check].at.Before(s.suspectAt))
 }
 
 // probeAt is when the interval is over. Any call that told something of the token
@@ -232,7 +232,7 @@ func (s *State) probeAt(w *Wants) time.Time {
 // handledReport is the report of t that WeChat has contradicted: the present one,
 // or the one that the Secret remembers.
 func (s *State) handledReport(w *Wants, t *record.Token) string {
-	if w.Reported == t.Fingerprint() && s.checked(t) && !s.last[Check].at.Before(w.reportSince) {
+	if w.Report != "" && w.Reported == t.Fingerprint() && s.checked(t) && !s.last[Check].at.Before(w.reportSince) {
 		return w.Report
 	}
 	if w.holds(t) {

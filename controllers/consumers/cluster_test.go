@@ -214,8 +214,8 @@ func (n *namespace) token() *v1alpha1.WeChatToken {
 	return wt
 }
 
-func secretOf(name string) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}
+func secretShop() *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 }
 
 // store writes the Secret of the WeChatToken as the operator does.

@@ -117,7 +117,7 @@ func TestOnlyOurFieldsAreWritten(t *testing.T) {
 	n.operate()
 	n.reports(v1alpha1.ReasonConsumersStale) // False, too
 	isTheirs()
-	update(n, secretOf("shop"), func(s *corev1.Secret) { s.OwnerReferences = nil })
+	update(n, secretShop(), func(s *corev1.Secret) { s.OwnerReferences = nil })
 	eventually(t, "nothing is left", func() error {
 		if c, list := n.condition(), n.token().Status.Consumers; c.Type != "" || list != nil {
 			return fmt.Errorf("%+v %+v", c, list)

@@ -170,7 +170,7 @@ func TestARestartComesOncePerToken(t *testing.T) {
 			stop()
 			n.operate()
 			n.settle()
-			n.remove(secretOf("shop"))
+			n.remove(secretShop())
 			n.store("second", replacing, expiring) // as a repair does
 			n.settle()
 			n.remove(second...)

@@ -56,7 +56,7 @@ func isTouch(req *http.Request) bool {
 // isTouched waits until all pods were touched for what the Secret holds.
 func (n *namespace) isTouched() {
 	n.t.Helper()
-	secret := secretOf("shop")
+	secret := secretShop()
 	n.read(secret)
 	contents := record.Read(secret, nil).Contents()
 	eventually(n.t, "all pods are touched for "+contents, func() error {
@@ -138,7 +138,7 @@ func TestManyPodsAreTouched(t *testing.T) {
 	n.operate()
 	n.settle()
 	n.store("second", replacing, expiring)
-	n.remove(secretOf("shop"))
+	n.remove(secretShop())
 	n.store("second", replacing)
 	n.settle()
 	if got := n.requests.effects()[before:]; len(got) > 0 {

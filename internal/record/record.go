@@ -62,7 +62,8 @@ func Fingerprint(value string) string {
 	if value == "" {
 		return ""
 	}
-	return digest(value)[:16]
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:8])
 }
 
 func digest(value string) string {

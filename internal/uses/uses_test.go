@@ -20,12 +20,11 @@ func podOf(mods ...func(*corev1.PodSpec)) corev1.PodSpec {
 	return pod
 }
 
-func asEnv(secret string) func(*corev1.PodSpec) {
-	return func(pod *corev1.PodSpec) {
-		pod.Containers[0].Env = append(pod.Containers[0].Env, corev1.EnvVar{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{
-			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: secret}, Key: "access_token"},
-		}})
-	}
+// asEnv takes the token of the Secret "shop".
+func asEnv(pod *corev1.PodSpec) {
+	pod.Containers[0].Env = append(pod.Containers[0].Env, corev1.EnvVar{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{
+		SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "shop"}, Key: "access_token"},
+	}})
 }
 
 func asFile(secret string) func(*corev1.PodSpec) {
@@ -109,19 +108,19 @@ func TestUsesInAPod(t *testing.T) {
 		"ProjectedSubPath": {"Its parts do not follow either.", podOf(projected("shop"), func(pod *corev1.PodSpec) {
 			pod.Containers[0].VolumeMounts[0].SubPath = "access_token"
 		}), found{"shop": {subPath}}},
-		"Env":      {"An environment variable does not change.", podOf(asEnv("shop")), found{"shop": {env}}},
+		"Env":      {"An environment variable does not change.", podOf(asEnv), found{"shop": {env}}},
 		"EnvFrom":  {"Nor do all of them.", podOf(asEnvFrom("shop")), found{"shop": {env}}},
-		"EnvTwice": {"A use counts once.", podOf(asEnv("shop"), asEnv("shop"), asEnvFrom("shop")), found{"shop": {env}}},
+		"EnvTwice": {"A use counts once.", podOf(asEnv, asEnv, asEnvFrom("shop")), found{"shop": {env}}},
 		"EnvOfOthers": {"Other variables do not count.", podOf(func(pod *corev1.PodSpec) {
 			pod.Containers[0].Env = []corev1.EnvVar{{Name: "A", Value: "shop"}, {Name: "B", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "shop"}}}}
 			pod.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "shop"}}}}
 		}), nil},
-		"All":           {"The uses come in one order.", podOf(asEnv("shop"), asFile("shop"), projected("shop"), asEnvFrom("other")), found{"shop": {file, env}, "other": {env}}},
-		"Optional":      {"An optional reference is one.", podOf(asFile("shop"), asEnv("shop"), asEnvFrom("other"), optional), found{"shop": {file, env}, "other": {env}}},
-		"Sidecar":       {"A sidecar runs as long as the pod does.", podOf(asEnv("shop"), asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), found{"shop": {env}, "other": {file}}},
-		"InitContainer": {"A plain one ends before the token changes.", podOf(asEnv("shop"), asFile("shop"), initContainer(nil)), nil},
-		"InitOnFailure": {"Also one that is tried again.", podOf(asEnv("shop"), initContainer(new(corev1.ContainerRestartPolicyOnFailure))), nil},
-		"SecondContainer": {"Each container counts.", podOf(asEnv("shop"), func(pod *corev1.PodSpec) {
+		"All":           {"The uses come in one order.", podOf(asEnv, asFile("shop"), projected("shop"), asEnvFrom("other")), found{"shop": {file, env}, "other": {env}}},
+		"Optional":      {"An optional reference is one.", podOf(asFile("shop"), asEnv, asEnvFrom("other"), optional), found{"shop": {file, env}, "other": {env}}},
+		"Sidecar":       {"A sidecar runs as long as the pod does.", podOf(asEnv, asFile("other"), initContainer(new(corev1.ContainerRestartPolicyAlways))), found{"shop": {env}, "other": {file}}},
+		"InitContainer": {"A plain one ends before the token changes.", podOf(asEnv, asFile("shop"), initContainer(nil)), nil},
+		"InitOnFailure": {"Also one that is tried again.", podOf(asEnv, initContainer(new(corev1.ContainerRestartPolicyOnFailure))), nil},
+		"SecondContainer": {"Each container counts.", podOf(asEnv, func(pod *corev1.PodSpec) {
 			pod.Containers = append([]corev1.Container{{Name: "first"}}, pod.Containers...)
 		}), found{"shop": {env}}},
 		"ImagePullSecrets": {"They hold no token.", podOf(func(pod *corev1.PodSpec) { pod.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "shop"}} }), nil},
