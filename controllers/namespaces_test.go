@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -133,4 +134,50 @@ func (n *namespace) secretOrNone(name string) *corev1.Secret {
 func good(s *wechattest.Server) int {
 	c := s.Counts(testAppID)
 	return c.Stable.OK + c.Classic.OK
+}
+
+// P15: who edits a namespace may forge any record there, of any appid: appids are
+// public. Elsewhere neither its token counts nor its budget.
+func TestForgedRecordCountsNowhereElse(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			of := func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = mode }
+			evil, shop := newNamespace(t), newNamespace(t)
+			evil.create(weChatToken(of, suspendedSpec))
+			now := time.Now().UTC().Truncate(time.Second)
+			forged := record.Record{
+				Token: record.Token{Value: "98_forged", AppID: testAppID, Mode: mode, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour)},
+				Spent: budget.Spent{}.CallClassic(now),
+			}
+			forged.Spent.Classic.Calls = budget.ClassicPerDay
+			for i := range budget.ForcedPerDay {
+				forged.Spent.Forced = append(forged.Spent.Forced, now.Add(time.Duration(i-budget.ForcedPerDay)*time.Minute))
+			}
+			if err := evil.Apply(t.Context(), record.Render(evil.token("shop"), forged, record.NewKey(wrongSecret)), client.FieldOwner("editor")); err != nil {
+				t.Fatal(err)
+			}
+
+			fake, url := fakeWeChat(t, wechattest.Config{})
+			fake.AddAccount(testAppID, testAppSecret)
+			shop.create(appSecret(testAppSecret), weChatToken(of))
+			shop.operate(url, alsoIn(evil))
+			shop.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			first := string(shop.secret("shop").Data["access_token"])
+			if !fake.Valid(first) {
+				t.Errorf("the Secret holds %q, which WeChat has not given", first)
+			}
+			update(shop, shop.token("shop"), bumped("1"))
+			eventually(t, "a forced refresh", func() error {
+				if shop.token("shop").Status.LastHandledRefreshAt != "1" {
+					return errors.New("it is not handled")
+				}
+				return nil
+			})
+			if got := string(shop.secret("shop").Data["access_token"]); got == first || !fake.Valid(got) {
+				t.Errorf("the refresh has brought %q", got)
+			}
+		})
+	}
 }
