@@ -96,7 +96,10 @@ func (e *effects) start(t *testing.T, flags ...string) *manager {
 	return e.victim
 }
 
-var errStruck = errors.New("the manager is dead")
+var (
+	errStruck  = errors.New("the manager is dead")
+	errRefused = errors.New("the API server refused the write") // for a conflict: nothing has happened
+)
 
 // happen lets an effect happen, unless the manager is or gets struck before it.
 func (e *effects) happen(what string, do func() error) error {
@@ -109,7 +112,10 @@ func (e *effects) happen(what string, do func() error) error {
 	if !e.pass("before " + point) {
 		return errStruck
 	}
-	if err := do(); err != nil {
+	switch err := do(); {
+	case errors.Is(err, errRefused):
+		return nil
+	case err != nil:
 		return err
 	}
 	e.happened[what]++
@@ -125,7 +131,9 @@ func (e *effects) pass(point string) bool {
 	if e.struck {
 		return false
 	}
-	e.points = append(e.points, point)
+	if !slices.Contains(e.points, point) { // a write that was refused is tried again
+		e.points = append(e.points, point)
+	}
 	if point != e.strikeAt {
 		return true
 	}
@@ -197,6 +205,9 @@ func (e *effects) toAPIServer(transport http.RoundTripper, r *http.Request) (*ht
 		answer, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		resp.Body = io.NopCloser(bytes.NewReader(answer))
+		if err == nil && resp.StatusCode == http.StatusConflict {
+			return errRefused
+		}
 		return err
 	})
 	return resp, err
