@@ -58,7 +58,7 @@ controlplane: ## Build etcd, kube-apiserver and kubectl into bin/controlplane: 7
 
 ##@ Check
 
-# The programs of config/samples/report-dead-token, whatever language they are in.
+# The programs of config/samples/report-invalid-token, whatever language they are in.
 .PHONY: languages
 languages:
 	@hack/apt.sh node=nodejs python3=python3 curl=curl

@@ -37,8 +37,8 @@ func TestARefresherAsksAndWaits(t *testing.T) {
 	run("wait", shop, "--for=condition=Ready", "--timeout=60s")
 	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
 	run("wait", shop, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout=60s")
-	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"=tuesday", v1alpha1.AnnotationDeadToken+"="+goodReport, "--overwrite")
-	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"-", v1alpha1.AnnotationDeadToken+"-")
+	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"=tuesday", v1alpha1.AnnotationInvalidToken+"="+goodReport, "--overwrite")
+	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"-", v1alpha1.AnnotationInvalidToken+"-")
 }
 
 // change is one that an editor may make to precious, and a refresher may not.
@@ -63,7 +63,7 @@ var changes = map[string]change{
 	},
 	"SpecRemoved": {
 		reason: "A field that is gone has changed.",
-		patch:  merge(`{"metadata":{"annotations":{"wechattoken.io/dead-token":"` + goodReport + `"}},"spec":{"suspend":null}}`),
+		patch:  merge(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":"` + goodReport + `"}},"spec":{"suspend":null}}`),
 		want:   "not change its spec",
 	},
 	"SpecByJSONPatch": {
@@ -190,8 +190,8 @@ func TestARefresherChangesNothingElse(t *testing.T) {
 	}
 
 	free := map[string]change{
-		"Merge":   {reason: "As curl reports.", patch: merge(`{"metadata":{"annotations":{"wechattoken.io/dead-token":"` + goodReport + `"}}}`)},
-		"JSON":    {reason: "As some libraries patch.", patch: jsonPatch(`[{"op":"add","path":"/metadata/annotations/wechattoken.io~1dead-token","value":"` + goodReport + `"}]`)},
+		"Merge":   {reason: "As curl reports.", patch: merge(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":"` + goodReport + `"}}}`)},
+		"JSON":    {reason: "As some libraries patch.", patch: jsonPatch(`[{"op":"add","path":"/metadata/annotations/wechattoken.io~1invalid-token","value":"` + goodReport + `"}]`)},
 		"Apply":   {reason: "As client-go does best.", patch: apply("refresher", `{"metadata":{"annotations":{"wechattoken.io/refresh-requested-at":"1"}}}`)},
 		"Longest": {reason: "256 bytes count.", patch: merge(`{"metadata":{"annotations":{"wechattoken.io/refresh-requested-at":"` + strings.Repeat("x", 256) + `"}}}`)},
 		"Taken":   {reason: "The last to ask owns the annotation.", patch: apply("another", `{"metadata":{"annotations":{"wechattoken.io/refresh-requested-at":"2"}}}`), forced: true},
@@ -267,7 +267,7 @@ func TestTheRefresherRoleIsLeast(t *testing.T) {
 	refresher := clientFor(t, person(t, ns, "refresher", refresherRole))
 	create := newPrecious(ns)
 	create.SetName("new")
-	report := merge(`{"metadata":{"annotations":{"wechattoken.io/dead-token":"` + goodReport + `"}}}`)
+	report := merge(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":"` + goodReport + `"}}}`)
 
 	cases := map[string]struct {
 		reason string
@@ -380,7 +380,7 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 		}
 		born := newPrecious(ns)
 		born.SetName("born")
-		born.SetAnnotations(map[string]string{v1alpha1.AnnotationDeadToken: value})
+		born.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: value})
 		t.Run(name+"/Create", func(t *testing.T) {
 			refusesReport(t, everybody["Editor"].Create(t.Context(), born, client.DryRunAll), form, value)
 		})
@@ -399,7 +399,7 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 	}
 
 	// As a person meets it.
-	out, err := kubectlWith(kubeconfig(t, refresher), "annotate", "wxt/precious", "-n", ns, v1alpha1.AnnotationDeadToken+"="+bad["Token"]).CombinedOutput()
+	out, err := kubectlWith(kubeconfig(t, refresher), "annotate", "wxt/precious", "-n", ns, v1alpha1.AnnotationInvalidToken+"="+bad["Token"]).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), form) || strings.Contains(string(out), bad["Token"]) {
 		t.Errorf("kubectl: got %v and\n%s", err, out)
 	}
@@ -409,7 +409,7 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 func TestAnOldReportOfAnotherFormStandsInNobodysWay(t *testing.T) {
 	ns := newNamespace(t)
 	old := newPrecious(ns)
-	old.SetAnnotations(map[string]string{v1alpha1.AnnotationDeadToken: "what I tried first"})
+	old.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "what I tried first"})
 	admin := clientFor(t, cluster.Config)
 	install(t)
 	kubectl(t, "delete", "validatingadmissionpolicybinding/wechattoken-annotations")
@@ -426,7 +426,7 @@ func TestAnOldReportOfAnotherFormStandsInNobodysWay(t *testing.T) {
 		"an editor changes the spec":    patch(editor, merge(`{"spec":{"suspend":false}}`)),
 		"a refresher asks":              patch(refresher, merge(`{"metadata":{"annotations":{"wechattoken.io/refresh-requested-at":"1"}}}`)),
 		"a refresher reports":           patch(refresher, reportOf(t, goodReport)),
-		"a refresher takes it away":     patch(refresher, merge(`{"metadata":{"annotations":{"wechattoken.io/dead-token":null}}}`)),
+		"a refresher takes it away":     patch(refresher, merge(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":null}}}`)),
 		"an editor writes it once more": patch(editor, reportOf(t, "what I tried first")),
 	} {
 		if err != nil {
@@ -444,7 +444,7 @@ func enforce(t *testing.T) {
 	t.Helper()
 	install(t)
 	probe := newPrecious("default")
-	probe.SetAnnotations(map[string]string{v1alpha1.AnnotationDeadToken: "probe"})
+	probe.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "probe"})
 	admin := clientFor(t, cluster.Config)
 	eventually(t, "the policy binds", func() error {
 		if err := admin.Create(t.Context(), probe.DeepCopy(), client.DryRunAll); err == nil || !strings.Contains(err.Error(), refused) {
@@ -522,7 +522,7 @@ func (p applied) Data(to client.Object) ([]byte, error) {
 
 func reportOf(t *testing.T, value string) client.Patch {
 	t.Helper()
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.AnnotationDeadToken: value}}})
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.AnnotationInvalidToken: value}}})
 	if err != nil {
 		t.Fatal(err)
 	}

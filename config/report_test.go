@@ -28,24 +28,24 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 )
 
-const reportFolder = "samples/report-dead-token"
+const reportFolder = "samples/report-invalid-token"
 
-// deadToken is as long and looks as WeChat's.
-var deadToken = strings.Repeat("99_J", 34)
+// invalidToken is as long and looks as WeChat's.
+var invalidToken = strings.Repeat("99_J", 34)
 
-func TestEachLanguageReportsADeadToken(t *testing.T) {
+func TestEachLanguageReportsAnInvalidToken(t *testing.T) {
 	enforce(t)
 	ns := newShop(t)
 	server := accountFolder(t, ns, serviceAccount(t, ns, "shop-server"))
-	sum := sha256.Sum256([]byte(deadToken))
+	sum := sha256.Sum256([]byte(invalidToken))
 	for language, program := range reporters(t) {
 		t.Run(language, func(t *testing.T) {
-			kubectl(t, "annotate", "wxt/shop", "-n", ns, v1alpha1.AnnotationDeadToken+"-")
+			kubectl(t, "annotate", "wxt/shop", "-n", ns, v1alpha1.AnnotationInvalidToken+"-")
 			before := time.Now()
 			if said, err := report(t, program, server, "shop", cluster.Config.Host); err != nil || said != "" {
 				t.Errorf("got %v and %q, want silence", err, said)
 			}
-			got := deadTokenOf(t, ns)
+			got := invalidTokenOf(t, ns)
 			fingerprint, at, _ := strings.Cut(got, "@")
 			if fingerprint != hex.EncodeToString(sum[:8]) {
 				t.Errorf("got %q, want the fingerprint %x", got, sum[:8])
@@ -72,13 +72,13 @@ func TestTheReportGoesStraightToTheAPIServer(t *testing.T) {
 	server := accountFolder(t, ns, who)
 	for language, program := range reporters(t) {
 		t.Run(language, func(t *testing.T) {
-			kubectl(t, "annotate", "wxt/shop", "-n", ns, v1alpha1.AnnotationDeadToken+"-")
+			kubectl(t, "annotate", "wxt/shop", "-n", ns, v1alpha1.AnnotationInvalidToken+"-")
 			t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 			t.Setenv("https_proxy", "http://127.0.0.1:1")
 			if said, err := report(t, program, server, "shop", srv.URL); err != nil {
 				t.Errorf("got %v and %q", err, said)
 			}
-			if deadTokenOf(t, ns) == "" {
+			if invalidTokenOf(t, ns) == "" {
 				t.Error("nothing is reported")
 			}
 		})
@@ -146,7 +146,7 @@ func TestAReportThatFailsSaysWhy(t *testing.T) {
 			})
 		}
 	}
-	if got := deadTokenOf(t, ns); got != "" {
+	if got := invalidTokenOf(t, ns); got != "" {
 		t.Errorf("%s is reported", got)
 	}
 }
@@ -224,12 +224,12 @@ func newShop(t *testing.T) string {
 	return ns
 }
 
-func deadTokenOf(t *testing.T, namespace string) string {
+func invalidTokenOf(t *testing.T, namespace string) string {
 	t.Helper()
-	return kubectl(t, "get", "wxt/shop", "-n", namespace, "-o", `jsonpath={.metadata.annotations.wechattoken\.io/dead-token}`)
+	return kubectl(t, "get", "wxt/shop", "-n", namespace, "-o", `jsonpath={.metadata.annotations.wechattoken\.io/invalid-token}`)
 }
 
-// reporters are the commands that report a dead token.
+// reporters are the commands that report an invalid token.
 func reporters(t *testing.T) map[string][]string {
 	t.Helper()
 	script := func(name string) string { return filepath.Join(reportFolder, name) }
@@ -270,10 +270,10 @@ func report(t *testing.T, program []string, folder, weChatToken, address string)
 	cmd := exec.Command(program[0], append(slices.Clone(program[1:]), weChatToken)...)
 	cmd.Env = append(os.Environ(), "SERVICEACCOUNT_DIR="+folder,
 		"KUBERNETES_SERVICE_HOST="+api.Hostname(), "KUBERNETES_SERVICE_PORT="+api.Port())
-	cmd.Stdin = strings.NewReader(deadToken + "\n") // the file has no line feed, echo does
+	cmd.Stdin = strings.NewReader(invalidToken + "\n") // the file has no line feed, echo does
 	out, err := cmd.CombinedOutput()
 	credential, _ := os.ReadFile(filepath.Join(folder, "token")) // in one case there is none
-	for what, secret := range map[string]string{"token": deadToken, "credential": string(credential)} {
+	for what, secret := range map[string]string{"token": invalidToken, "credential": string(credential)} {
 		if secret != "" && strings.Contains(string(out), secret) {
 			t.Errorf("it prints the %s:\n%s", what, out)
 		}

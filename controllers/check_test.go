@@ -18,7 +18,7 @@ import (
 
 func reporting(value string) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) {
-		metav1.SetMetaDataAnnotation(&wt.ObjectMeta, v1alpha1.AnnotationDeadToken, value)
+		metav1.SetMetaDataAnnotation(&wt.ObjectMeta, v1alpha1.AnnotationInvalidToken, value)
 	}
 }
 
@@ -56,7 +56,7 @@ func forcedOutside(w *world) {
 func killed(w *world) { w.weChat.Revoke(w.token()) }
 
 // The third rule: a server that finds its token dead gets a new one.
-func TestReportedDeadTokenIsReplaced(t *testing.T) {
+func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 	cases := map[string]struct {
 		reason        string
 		mode          func(*v1alpha1.WeChatToken)
@@ -68,7 +68,7 @@ func TestReportedDeadTokenIsReplaced(t *testing.T) {
 			mode:   stableMode, dies: forcedOutside, plain: 1,
 		},
 		"StableKilled": {
-			reason: "The plain call gives the dead token back, so that one is forced.",
+			reason: "The plain call gives the invalid token back, so that one is forced.",
 			mode:   stableMode, dies: killed, plain: 1, forced: 1,
 		},
 		"ClassicFetchedOutside": {
@@ -99,7 +99,7 @@ func TestReportedDeadTokenIsReplaced(t *testing.T) {
 					t.Errorf("%s\n%d plain and %d forced calls after %d questions, want %d and %d after 1",
 						tc.reason, plain, forced, after.Business.Calls-before.Business.Calls, tc.plain, tc.forced)
 				}
-				if got := w.get("shop").Status.LastHandledDeadToken; got != report {
+				if got := w.get("shop").Status.LastHandledInvalidToken; got != report {
 					t.Errorf("echo %q, want %q", got, report)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
@@ -119,7 +119,7 @@ func TestReportedDeadTokenIsReplaced(t *testing.T) {
 }
 
 // The free call comes first also when the last one was a moment ago.
-func TestNewbornDeadTokenIsAskedForPlainly(t *testing.T) {
+func TestNewbornInvalidTokenIsAskedForPlainly(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(100 * time.Millisecond)
@@ -138,7 +138,7 @@ func TestNewbornDeadTokenIsAskedForPlainly(t *testing.T) {
 
 // The forced call has worked, and its answer is lost: a plain one brings what it
 // has made.
-func TestLostAnswerForADeadTokenIsAskedForPlainly(t *testing.T) {
+func TestLostAnswerForAnInvalidTokenIsAskedForPlainly(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		n := 0
 		wire := gateway{w, func(req *http.Request) bool {
@@ -181,7 +181,7 @@ func TestFalseReportCostsOneQuestion(t *testing.T) {
 				if got := w.weChat.Counts(testAppID).Business.Calls; got != 1 || w.secretWrites-writes != 1 {
 					t.Errorf("%d questions and %d writes, want one of each", got, w.secretWrites-writes)
 				}
-				if got := w.get("shop").Status.LastHandledDeadToken; got != report {
+				if got := w.get("shop").Status.LastHandledInvalidToken; got != report {
 					t.Errorf("echo %q, want %q", got, report)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
@@ -241,13 +241,13 @@ func TestReportOfAnotherTokenIsDone(t *testing.T) {
 		if diff := w.weChat.Counts(testAppID); diff.Business.Calls != before.Business.Calls || diff.Stable.Calls != before.Stable.Calls {
 			t.Error("WeChat was asked about a token that nobody has")
 		}
-		if got := w.get("shop").Status.LastHandledDeadToken; got != old {
+		if got := w.get("shop").Status.LastHandledInvalidToken; got != old {
 			t.Errorf("echo %q, want %q", got, old)
 		}
 	})
 }
 
-// However many report the same dead token, WeChat is asked once and calls once.
+// However many report the same invalid token, WeChat is asked once and calls once.
 func TestReportsOfOneAccountCoalesce(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestReportsOfOneAccountCoalesce(t *testing.T) {
 					if string(w.secret(name).Data["access_token"]) != w.token() || !w.weChat.Valid(w.token()) {
 						t.Errorf("%s does not share the live token", name)
 					}
-					if got := w.get(name).Status.LastHandledDeadToken; !strings.HasPrefix(got, report) {
+					if got := w.get(name).Status.LastHandledInvalidToken; !strings.HasPrefix(got, report) {
 						t.Errorf("%s: echo %q", name, got)
 					}
 				}
@@ -296,7 +296,7 @@ func TestMalformedReportIsIgnored(t *testing.T) {
 		for _, value := range []string{w.token(), record.Fingerprint(w.token()) + w.token()[:20], record.Fingerprint(w.token()) + "@" + w.token()} {
 			w.change(reporting(value))
 			w.run(time.Minute)
-			if got := w.get("shop").Status.LastHandledDeadToken; got != "" {
+			if got := w.get("shop").Status.LastHandledInvalidToken; got != "" {
 				t.Errorf("echo %q", got)
 			}
 		}
@@ -308,7 +308,7 @@ func TestMalformedReportIsIgnored(t *testing.T) {
 	})
 }
 
-// Until the dead token has a successor Ready is False, and its end is the time
+// Until the invalid token has a successor Ready is False, and its end is the time
 // at which it was found dead.
 func TestReadyIsFalseWhileTheTokenIsDead(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -319,8 +319,8 @@ func TestReadyIsFalseWhileTheTokenIsDead(t *testing.T) {
 		w.change(reporting(w.report()))
 		w.run(10 * time.Second)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
-		if wt := w.get("shop"); wt.Status.ExpirationTime.After(time.Now()) || wt.Status.LastHandledDeadToken != "" {
-			t.Errorf("the token ends at %s, echo %q", wt.Status.ExpirationTime, wt.Status.LastHandledDeadToken)
+		if wt := w.get("shop"); wt.Status.ExpirationTime.After(time.Now()) || wt.Status.LastHandledInvalidToken != "" {
+			t.Errorf("the token ends at %s, echo %q", wt.Status.ExpirationTime, wt.Status.LastHandledInvalidToken)
 		}
 		if w.token() == "" {
 			t.Error("the Secret was emptied")
@@ -351,7 +351,7 @@ func TestReportOutlivesAFailedQuestion(t *testing.T) {
 		w.weChat.ClearFaults(fault)
 		w.run(90 * time.Second)
 		if w.token() == dead {
-			t.Error("the dead token is still there")
+			t.Error("the invalid token is still there")
 		}
 	})
 }
@@ -417,8 +417,8 @@ func TestDeathsAreBudgeted(t *testing.T) {
 	})
 }
 
-// The probe finds a dead token without a report.
-func TestProbeReplacesADeadToken(t *testing.T) {
+// The probe finds an invalid token without a report.
+func TestProbeReplacesAnInvalidToken(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {

@@ -12,7 +12,7 @@ import (
 // TestCrashBetweenAnyTwoEffects stops the operator at every point between two effects, one after the
 // other, of each way in which a token is replaced. Whatever the point:
 //
-//   - P1: no consumer finds a dead token, but where it was dead to begin with.
+//   - P1: no consumer finds an invalid token, but where it was dead to begin with.
 //   - P4: all Secrets of the account hold the same live token in the end, and
 //     the same tickets.
 //   - P5: what was asked for is echoed.
@@ -133,7 +133,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						forced = after.Forced - before.Forced
 
 						if dead > 0 && !tc.wasDead {
-							t.Errorf("%d reads found a dead token", dead)
+							t.Errorf("%d reads found an invalid token", dead)
 						}
 						for _, name := range tc.wantAlike {
 							s := w.secret(name)
@@ -151,8 +151,8 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 								}
 							}
 						}
-						if got := w.get("shop").Status; got.LastHandledRefreshAt != tc.wantEcho || got.LastHandledDeadToken != w.get("shop").Annotations[v1alpha1.AnnotationDeadToken] {
-							t.Errorf("echoes %q and %q", got.LastHandledRefreshAt, got.LastHandledDeadToken)
+						if got := w.get("shop").Status; got.LastHandledRefreshAt != tc.wantEcho || got.LastHandledInvalidToken != w.get("shop").Annotations[v1alpha1.AnnotationInvalidToken] {
+							t.Errorf("echoes %q and %q", got.LastHandledRefreshAt, got.LastHandledInvalidToken)
 						}
 
 						before, writes := w.weChat.Counts(testAppID), w.secretWrites+w.statusWrites

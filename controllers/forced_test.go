@@ -129,7 +129,7 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 		// Natural refreshes go on meanwhile, and the last of them is the new
 		// token that was asked for.
 		if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d reads found a dead token", dead)
+			t.Errorf("%d reads found an invalid token", dead)
 		}
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 24" {
@@ -371,7 +371,7 @@ func TestRefusedForceDoesNotDelayTheRefresh(t *testing.T) {
 				}
 				w.change(bumped("2"))
 				if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
-					t.Errorf("%d of 1440 reads found a dead token", dead)
+					t.Errorf("%d of 1440 reads found an invalid token", dead)
 				}
 			})
 		})
@@ -499,7 +499,7 @@ func TestGatewayTimeoutCountsAsLost(t *testing.T) {
 		w.run(time.Hour)
 		w.change(bumped("1"))
 		if dead := w.consume(time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d of 360 reads found a dead token", dead)
+			t.Errorf("%d of 360 reads found an invalid token", dead)
 		}
 		if got, c := len(w.recordOf("shop").Spent.Forced), w.weChat.Counts(testAppID).Forced; got != c {
 			t.Errorf("the Secret counts %d forced calls of %d", got, c)

@@ -15,7 +15,7 @@ import (
 )
 
 // P1, P7: a day of refreshes, each with one call and two writes, and never a
-// dead token in the Secret.
+// invalid token in the Secret.
 func TestTokenNeverRunsOut(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -54,7 +54,7 @@ func TestTokenNeverRunsOut(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(tc.mod))
 				w.run(time.Second)
 				if dead := w.consume(tc.run, tc.pause); dead > 0 {
-					t.Errorf("%s\n%d reads found a dead token", tc.reason, dead)
+					t.Errorf("%s\n%d reads found an invalid token", tc.reason, dead)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
 
@@ -85,7 +85,7 @@ func TestOutageIsNotFelt(t *testing.T) {
 				w.run(time.Until(due) - time.Minute)
 				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 4 * time.Minute})
 				if dead := w.consume(3*time.Minute, time.Second); dead > 0 {
-					t.Errorf("%d reads found a dead token", dead)
+					t.Errorf("%d reads found an invalid token", dead)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
 				if got := w.other(); got != v1alpha1.ConditionReconciling {
@@ -108,7 +108,7 @@ func TestOutageIsNotFelt(t *testing.T) {
 }
 
 // P1, P12: Ready turns False in the second in which the token dies, and True
-// again without help; and the dead token is still there (P2).
+// again without help; and the invalid token is still there (P2).
 func TestReadyFollowsTheToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
@@ -145,7 +145,7 @@ func TestReadyFollowsTheTokenDuringACall(t *testing.T) {
 			t.Fatal("no call is under way")
 		}
 		if got := w.ready(); got.Status != metav1.ConditionFalse {
-			t.Errorf("Ready = %s with a dead token", got.Status)
+			t.Errorf("Ready = %s with an invalid token", got.Status)
 		}
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
@@ -180,7 +180,7 @@ func TestSameTokenIsNoWrite(t *testing.T) {
 		w.restart()
 		w.create(appSecret(testAppSecret), weChatToken())
 		if dead := w.consume(6*time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d reads found a dead token", dead)
+			t.Errorf("%d reads found an invalid token", dead)
 		}
 		c := w.weChat.Counts("").Stable
 		if w.secretWrites != c.Rotations || w.statusWrites != c.Rotations {
@@ -228,7 +228,7 @@ func TestLostAnswerIsAskedAgain(t *testing.T) {
 		w.run(time.Second)
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 3})
 		if dead := w.consume(3*time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d reads found a dead token", dead)
+			t.Errorf("%d reads found an invalid token", dead)
 		}
 	})
 }
@@ -311,7 +311,7 @@ func TestTokenOfAWrongClockIsNotBelieved(t *testing.T) {
 		w.restart()
 		w.run(time.Minute)
 		if dead := w.consume(6*time.Hour, time.Minute); dead > 0 {
-			t.Errorf("%d of 360 reads found a dead token", dead)
+			t.Errorf("%d of 360 reads found an invalid token", dead)
 		}
 	})
 }
@@ -378,7 +378,7 @@ func TestRetriesFitIntoAShortLife(t *testing.T) {
 		w.run(time.Until(w.get("shop").Status.RefreshTime.Time))
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 7 * time.Second})
 		if dead := w.consume(20*time.Second, 100*time.Millisecond); dead > 0 {
-			t.Errorf("%d reads found a dead token", dead)
+			t.Errorf("%d reads found an invalid token", dead)
 		}
 	})
 }
@@ -397,7 +397,7 @@ func TestRefusedWriteIsTriedBeforeTheEnd(t *testing.T) {
 			return nil
 		}
 		if dead := w.consume(time.Minute, 500*time.Millisecond); dead > 0 {
-			t.Errorf("%d reads found a dead token", dead)
+			t.Errorf("%d reads found an invalid token", dead)
 		}
 	})
 }

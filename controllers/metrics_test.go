@@ -211,7 +211,7 @@ func TestReportsAreCountedOnce(t *testing.T) {
 				reports := func() map[string]float64 {
 					var got map[string]float64
 					for key, v := range w.series() {
-						if verdict, ok := strings.CutPrefix(key, "dead_token_reports_total "); ok {
+						if verdict, ok := strings.CutPrefix(key, "invalid_token_reports_total "); ok {
 							if got == nil {
 								got = map[string]float64{}
 							}
@@ -244,7 +244,7 @@ func TestLateReportIsOutdated(t *testing.T) {
 		w.run(time.Minute)
 		w.changeOf("other", reporting(report))
 		w.run(time.Minute)
-		w.wantSeries(map[string]float64{"dead_token_reports_total invalid": 1, "dead_token_reports_total outdated": 1})
+		w.wantSeries(map[string]float64{"invalid_token_reports_total invalid": 1, "invalid_token_reports_total outdated": 1})
 	})
 }
 

@@ -261,7 +261,7 @@ var reportForm = regexp.MustCompile(`^([0-9a-f]{16})(@[0-9A-Za-z:.+_-]{1,40})?$`
 // reportOn is the report of an invalid token on wt, and the fingerprint that it
 // names; both are empty if there is none.
 func reportOn(wt *v1alpha1.WeChatToken) (report, fingerprint string) {
-	m := reportForm.FindStringSubmatch(wt.Annotations[v1alpha1.AnnotationDeadToken])
+	m := reportForm.FindStringSubmatch(wt.Annotations[v1alpha1.AnnotationInvalidToken])
 	if m == nil {
 		return "", ""
 	}

@@ -222,7 +222,7 @@ var asksForSomething = predicate.Or[client.Object](
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			before, after := e.ObjectOld.GetAnnotations(), e.ObjectNew.GetAnnotations()
 			return before[v1alpha1.AnnotationRefreshRequestedAt] != after[v1alpha1.AnnotationRefreshRequestedAt] ||
-				before[v1alpha1.AnnotationDeadToken] != after[v1alpha1.AnnotationDeadToken]
+				before[v1alpha1.AnnotationInvalidToken] != after[v1alpha1.AnnotationInvalidToken]
 		},
 	},
 )

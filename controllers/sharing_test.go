@@ -65,7 +65,7 @@ func TestAllSecretsFollowAfterACrash(t *testing.T) {
 				w.run(10 * time.Minute)
 				for _, s := range []string{"shop", "other"} {
 					if !w.weChat.Valid(string(w.secret(s).Data["access_token"])) {
-						t.Errorf("Secret %s holds a dead token 10 minutes after", s)
+						t.Errorf("Secret %s holds an invalid token 10 minutes after", s)
 					}
 				}
 			})
@@ -87,7 +87,7 @@ func TestResumedTakesTheNewestToken(t *testing.T) {
 		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
 		w.run(time.Minute)
 		if !w.weChat.Valid(w.token()) {
-			t.Errorf("dead token, Ready = %s", w.ready().Status)
+			t.Errorf("invalid token, Ready = %s", w.ready().Status)
 		}
 	})
 }
@@ -355,7 +355,7 @@ func TestLostAnswerOutlivesItsRequest(t *testing.T) {
 				w.run(500 * time.Millisecond)
 				w.change(func(wt *v1alpha1.WeChatToken) { wt.Annotations = nil }) // "kubectl annotate wxt/shop refresh-requested-at-"
 				if dead := w.consume(30*time.Minute, 10*time.Second); dead > 0 {
-					t.Errorf("%d of 180 reads found a dead token", dead)
+					t.Errorf("%d of 180 reads found an invalid token", dead)
 				}
 			})
 		})
@@ -383,7 +383,7 @@ func TestOneCallAtATimeAcrossRecreation(t *testing.T) {
 		w.run(10 * time.Second)
 		w.remove("shop")
 		if dead := w.consume(30*time.Minute, 10*time.Second); dead > 0 {
-			t.Errorf("%d of 180 reads found a dead token", dead)
+			t.Errorf("%d of 180 reads found an invalid token", dead)
 		}
 	})
 }

@@ -86,7 +86,7 @@ func describeToken(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.
 	s.RefreshTime = new(metav1.NewTime(due.Truncate(time.Second)))
 	s.LastHandledRefreshAt = holds.HandledRefresh
 	if report, _ := reportOn(o.wt); reportHandled(o.wt, holds) {
-		s.LastHandledDeadToken = report
+		s.LastHandledInvalidToken = report
 	}
 	return now.Before(ends)
 }

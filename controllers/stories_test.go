@@ -150,7 +150,7 @@ func (s *story) consume(secret string, reports bool) *consumer {
 				c.note(token, err)
 			}
 			if _, refused := errors.AsType[*wechat.Error](err); refused && reports {
-				patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationDeadToken, record.Fingerprint(token))
+				patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationInvalidToken, record.Fingerprint(token))
 				if err := s.Patch(ctx, weChatToken(named(secret)), client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil && ctx.Err() == nil {
 					s.t.Error(err)
 				}

@@ -486,9 +486,9 @@ func TestOldTargetStaysWhileTheWriteFails(t *testing.T) {
 	})
 }
 
-// A dead token is not put back: a deleted Secret stays away until there is a
+// An invalid token is not put back: a deleted Secret stays away until there is a
 // live one.
-func TestDeadTokenIsNotPutBack(t *testing.T) {
+func TestInvalidTokenIsNotPutBack(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
@@ -497,7 +497,7 @@ func TestDeadTokenIsNotPutBack(t *testing.T) {
 		w.remove("shop")
 		w.run(time.Minute)
 		if w.secret("shop") != nil {
-			t.Error("the Secret is back with a dead token")
+			t.Error("the Secret is back with an invalid token")
 		}
 	})
 }

@@ -418,7 +418,7 @@ func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 
 // A call for a ticket that finds the token dead is as good as a report: WeChat is
 // asked, the token replaced, and the ticket fetched with the next one.
-func TestTicketCallFindsADeadToken(t *testing.T) {
+func TestTicketCallFindsAnInvalidToken(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -428,7 +428,7 @@ func TestTicketCallFindsADeadToken(t *testing.T) {
 				dead := w.token()
 				w.run(11 * time.Minute)
 				if w.token() == dead || !w.weChat.Valid(w.token()) {
-					t.Fatal("the dead token is still there")
+					t.Fatal("the invalid token is still there")
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
 				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
@@ -436,7 +436,7 @@ func TestTicketCallFindsADeadToken(t *testing.T) {
 				if c.Business.Calls != 1 || c.Ticket.Errcodes[40001] != 1 || c.Ticket.OK != 4 {
 					t.Errorf("calls %+v", c)
 				}
-				if w.get("shop").Status.LastHandledDeadToken != "" {
+				if w.get("shop").Status.LastHandledInvalidToken != "" {
 					t.Error("a report is echoed that nobody made")
 				}
 			})

@@ -7,7 +7,7 @@ package v1alpha1
 // 256.
 const AnnotationRefreshRequestedAt = "wechattoken.io/refresh-requested-at"
 
-// AnnotationDeadToken reports that a business call found the token dead: errcode
+// AnnotationInvalidToken reports that a business call found the token dead: errcode
 // 40001, 40014 or 42001. Its value is the fingerprint of that token, the first
 // 16 hex digits of its SHA-256, and optionally an @ and up to 40 letters,
 // digits, and : . + - _ that make the report a new one, such as the time of day:
@@ -16,10 +16,10 @@ const AnnotationRefreshRequestedAt = "wechattoken.io/refresh-requested-at"
 //
 // A report of a token that is not the current one has nothing to do. Otherwise
 // WeChat is asked whether the token lives (get_api_domain_ip), and it is replaced
-// if not. status.lastHandledDeadToken echoes the value when the report has been
+// if not. status.lastHandledInvalidToken echoes the value when the report has been
 // dealt with. A value of another form is ignored, and never echoed: it may be a
 // token.
-const AnnotationDeadToken = "wechattoken.io/dead-token"
+const AnnotationInvalidToken = "wechattoken.io/invalid-token"
 
 // AnnotationTouchedFor is on pods that mount the Secret of a WeChatToken with
 // propagation Touch: a fingerprint of what the Secret holds. The operator

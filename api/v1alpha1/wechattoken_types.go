@@ -349,13 +349,13 @@ type WeChatTokenStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	LastHandledRefreshAt string `json:"lastHandledRefreshAt,omitempty"`
 
-	// lastHandledDeadToken is the value of the annotation
-	// wechattoken.io/dead-token that was handled last: WeChat says that the token
+	// lastHandledInvalidToken is the value of the annotation
+	// wechattoken.io/invalid-token that was handled last: WeChat says that the token
 	// lives, or it is not the current one any more.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	LastHandledDeadToken string `json:"lastHandledDeadToken,omitempty"`
+	LastHandledInvalidToken string `json:"lastHandledInvalidToken,omitempty"`
 
 	// consumers are the Deployments, StatefulSets and DaemonSets that use the
 	// Secret or that spec.restart names, the first 64 by kind and name. The
@@ -486,7 +486,7 @@ type WeChatError struct {
 // named in status.secretName holds a live token: it is replaced before it dies,
 // when its AppSecret changes, when somebody damages the Secret, and at once when
 // the annotation wechattoken.io/refresh-requested-at gets a new value, or when
-// wechattoken.io/dead-token names it and WeChat agrees that it is dead.
+// wechattoken.io/invalid-token names it and WeChat agrees that it is dead.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

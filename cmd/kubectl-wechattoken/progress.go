@@ -12,7 +12,7 @@ import (
 
 // asked is what was asked of the operator, and what the object was like then.
 type asked struct {
-	request     string // the value of the refresh annotation; empty if a dead token was reported
+	request     string // the value of the refresh annotation; empty if an invalid token was reported
 	report      string // the value of the report; empty if a refresh was asked for
 	fingerprint string // of the token then
 	ready       metav1.Condition
@@ -42,10 +42,10 @@ func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
 			return progress{done: true}
 		}
 	} else {
-		if value := wt.Annotations[v1alpha1.AnnotationDeadToken]; value != "" {
+		if value := wt.Annotations[v1alpha1.AnnotationInvalidToken]; value != "" {
 			a.report = value
 		}
-		if wt.Status.LastHandledDeadToken == a.report {
+		if wt.Status.LastHandledInvalidToken == a.report {
 			return progress{done: true}
 		}
 	}
@@ -87,7 +87,7 @@ func (a *asked) late(wt *v1alpha1.WeChatToken, timeout time.Duration) error {
 	return exitf(exitTimeout, "It is not done within %s, and the request stays. %s: %s", timeout, ready.Reason, ready.Message)
 }
 
-// verdict says what became of the report of a dead token.
+// verdict says what became of the report of an invalid token.
 func (a *asked) verdict(wt *v1alpha1.WeChatToken) string {
 	if wt.Status.TokenFingerprint == a.fingerprint {
 		return fmt.Sprintf("WeChat says that the token %s lives. Nothing was replaced.", a.fingerprint)

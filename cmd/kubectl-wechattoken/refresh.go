@@ -87,7 +87,7 @@ func (o *refreshOptions) reportDead(ctx context.Context, c *cluster, wt *v1alpha
 	}
 	a := ask(wt)
 	a.report = a.fingerprint + "@" + newValue()
-	if err := c.annotate(ctx, wt, v1alpha1.AnnotationDeadToken, a.report); err != nil {
+	if err := c.annotate(ctx, wt, v1alpha1.AnnotationInvalidToken, a.report); err != nil {
 		return err
 	}
 	wt, err := o.follow(ctx, c, wt, a, o.timeout)

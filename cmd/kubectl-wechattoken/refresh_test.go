@@ -60,7 +60,7 @@ func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
 	}
 	w.run("refresh", "killed", "--if-dead").wants(t, 0, "was dead, and has been replaced")
 	if now := w.token("killed"); now == old || !w.fake.Valid(now) {
-		t.Error("the dead token was not replaced by a live one")
+		t.Error("the invalid token was not replaced by a live one")
 	}
 }
 

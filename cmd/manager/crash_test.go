@@ -71,7 +71,7 @@ func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests coun
 			forced:     1,
 			plainFirst: true,
 		},
-		"DeadToken": {
+		"InvalidToken": {
 			reason: "A token that died before its time is replaced by a forced refresh. In stable mode a plain call comes before that.",
 			living: true,
 			cause:  endAndReport,
@@ -116,10 +116,10 @@ func endAndReport(t *testing.T, tr *trial, fake *wechattest.Server) {
 	if !fake.Revoke(tr.before) {
 		t.Fatalf("%s: the token was dead already", tr)
 	}
-	tr.ns.annotateShop(v1alpha1.AnnotationDeadToken, fingerprint(tr.before)+"@now")
+	tr.ns.annotateShop(v1alpha1.AnnotationInvalidToken, fingerprint(tr.before)+"@now")
 }
 
-// fingerprint is the one of v1alpha1.AnnotationDeadToken.
+// fingerprint is the one of v1alpha1.AnnotationInvalidToken.
 func fingerprint(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:8])
@@ -404,7 +404,7 @@ func (tr *trial) checkAlive(t *testing.T, fake *wechattest.Server, when string) 
 	}
 	for secret, token := range tokens {
 		if !fake.Valid(token) {
-			t.Errorf("%s: Secret %s holds a dead token %s", tr, secret, when)
+			t.Errorf("%s: Secret %s holds an invalid token %s", tr, secret, when)
 		}
 	}
 }
@@ -445,7 +445,7 @@ func (s crash) done(tr *trial, wt v1alpha1.WeChatToken, token string) error {
 	if asked := wt.Annotations[v1alpha1.AnnotationRefreshRequestedAt]; wt.Status.LastHandledRefreshAt != asked {
 		return errors.New("the refresh that was asked for is not echoed")
 	}
-	if report := wt.Annotations[v1alpha1.AnnotationDeadToken]; wt.Status.LastHandledDeadToken != report {
+	if report := wt.Annotations[v1alpha1.AnnotationInvalidToken]; wt.Status.LastHandledInvalidToken != report {
 		return errors.New("the report is not echoed")
 	}
 	return s.settled(tr, wt, token)

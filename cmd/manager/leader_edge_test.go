@@ -336,7 +336,7 @@ func (f frozen) checkCalls(t *testing.T, calls int) {
 type consumer struct {
 	stop chan struct{}
 	done sync.WaitGroup
-	dead []string // when it read a dead token
+	dead []string // when it read an invalid token
 	seen []string // the tokens it has read
 }
 
@@ -390,7 +390,7 @@ func answerLate(t *testing.T) {
 		t.Error("the old leader has replaced the newer token")
 	}
 	if _, dead := f.watch.end(); len(dead) > 0 {
-		t.Errorf("a consumer has read a dead token at %v", dead)
+		t.Errorf("a consumer has read an invalid token at %v", dead)
 	}
 	f.checkCalls(t, 2) // only WeChat and the old leader know of its call
 }
@@ -418,7 +418,7 @@ func successorSlow(t *testing.T) {
 	tokens, dead := f.watch.end()
 	t.Logf("%d tokens were in the Secret", tokens)
 	if len(dead) > 0 {
-		t.Errorf("a consumer has read a dead token at %v", dead)
+		t.Errorf("a consumer has read an invalid token at %v", dead)
 	}
 	f.checkCalls(t, 2)
 }
@@ -434,7 +434,7 @@ func processedLate(t *testing.T) {
 	f.standby.checkTookOver(t, f.runsOut)
 	token := f.awaitNewToken(t)
 	if _, dead := f.watch.end(); len(dead) > 0 {
-		t.Errorf("a consumer has read a dead token at %v", dead)
+		t.Errorf("a consumer has read an invalid token at %v", dead)
 	}
 	close(there.open)
 	back.await(t)
@@ -451,7 +451,7 @@ func processedLate(t *testing.T) {
 		}
 		return nil
 	})
-	f.ns.annotateShop(v1alpha1.AnnotationDeadToken, fingerprint(token))
+	f.ns.annotateShop(v1alpha1.AnnotationInvalidToken, fingerprint(token))
 	eventually(t, "a live token after the report", func() error {
 		if !f.fake.Valid(f.token(t)) {
 			return errors.New("a dead one")

@@ -382,7 +382,7 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 		t.Errorf("the other shard has learnt of it by itself (-before +now):\n%s", diff)
 	}
 
-	ns.note(there, "annotations", v1alpha1.AnnotationDeadToken, fingerprint(old))
+	ns.note(there, "annotations", v1alpha1.AnnotationInvalidToken, fingerprint(old))
 	ns.awaitReason(there, v1alpha1.ReasonTokenDiedEarly)
 	eventually(t, "it has the token of the first", func() error {
 		if token(there) != token(here) {

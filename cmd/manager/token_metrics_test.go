@@ -109,7 +109,7 @@ const (
 	leads     = `leader_election_master_status{name="` + name + `"}`
 	succeeded = `wechattoken_refreshes_total{errcode="",result="success"}`
 	notOnList = `wechattoken_refreshes_total{errcode="40164",result="failure"}`
-	reported  = `wechattoken_dead_token_reports_total{verdict="invalid"}`
+	reported  = `wechattoken_invalid_token_reports_total{verdict="invalid"}`
 	rotations = `wechattoken_rotation_duration_seconds_count`
 	skew      = `wechattoken_clock_skew_seconds`
 )
@@ -178,7 +178,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 
 	// A token that dies early, which a consumer reports.
 	fake.Revoke(string(ns.secret(dying.name).Data["access_token"]))
-	ns.kubectl("annotate", "wxt", dying.name, v1alpha1.AnnotationDeadToken+"="+ns.weChatTokens()[dying.name].Status.TokenFingerprint)
+	ns.kubectl("annotate", "wxt", dying.name, v1alpha1.AnnotationInvalidToken+"="+ns.weChatTokens()[dying.name].Status.TokenFingerprint)
 	leader.awaitTold("a report", func() map[string]float64 {
 		want := ns.statusAs(dying, v1alpha1.ReasonTokenDiedEarly)
 		want[reported], want[succeeded], want[ns.of(dying, "forced_refreshes_remaining")] = 1, 5, 19

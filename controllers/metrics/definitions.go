@@ -101,8 +101,8 @@ var (
 		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}
 	defReports = Definition{
-		Name: "wechattoken_dead_token_reports_total", Type: counter, Labels: []string{"verdict"},
-		Help:   "Reports of an invalid token (wechattoken.io/dead-token), by outcome: invalid (it was replaced), valid (WeChat accepts it) or outdated (it had been replaced before). A report counts as unanswered while WeChat does not answer, and once more when it does.",
+		Name: "wechattoken_invalid_token_reports_total", Type: counter, Labels: []string{"verdict"},
+		Help:   "Reports of an invalid token (wechattoken.io/invalid-token), by outcome: invalid (it was replaced), valid (WeChat accepts it) or outdated (it had been replaced before). A report counts as unanswered while WeChat does not answer, and once more when it does.",
 		Series: "4",
 	}
 	defRotations = Definition{

@@ -146,7 +146,7 @@ func (m *Metrics) Reported(before, after *v1alpha1.WeChatToken, outcome string) 
 	if m == nil || outcome == "" {
 		return
 	}
-	shown := before.Status.LastHandledDeadToken != after.Status.LastHandledDeadToken
+	shown := before.Status.LastHandledInvalidToken != after.Status.LastHandledInvalidToken
 	if outcome == reportUnanswered {
 		shown = readyChanged(before, after)
 	}

@@ -90,7 +90,7 @@ func ready(status metav1.ConditionStatus, reason string) func(*v1alpha1.WeChatTo
 }
 
 func handled(report string) func(*v1alpha1.WeChatToken) {
-	return func(wt *v1alpha1.WeChatToken) { wt.Status.LastHandledDeadToken = report }
+	return func(wt *v1alpha1.WeChatToken) { wt.Status.LastHandledInvalidToken = report }
 }
 
 func unknown(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, false }
@@ -294,9 +294,9 @@ func TestCountersBeginWithZero(t *testing.T) {
 		there[family.GetName()] = len(family.GetMetric())
 	}
 	want := map[string]int{
-		"wechattoken_refreshes_total":           2 + 2 + len(wechat.Codes()),
-		"wechattoken_dead_token_reports_total":  4,
-		"wechattoken_rotation_duration_seconds": 1,
+		"wechattoken_refreshes_total":             2 + 2 + len(wechat.Codes()),
+		"wechattoken_invalid_token_reports_total": 4,
+		"wechattoken_rotation_duration_seconds":   1,
 	}
 	if diff := cmp.Diff(want, there); diff != "" {
 		t.Errorf("series (-want +got):\n%s", diff)
@@ -314,13 +314,13 @@ func TestReportsAreCountedOnce(t *testing.T) {
 		outcome       string
 		want          map[string]float64
 	}{
-		"Invalid":     {"The token was replaced.", weChatToken(), weChatToken(handled(report)), "invalid", map[string]float64{"dead_token_reports_total invalid": 1}},
-		"Valid":       {"The reporter was wrong.", weChatToken(), weChatToken(handled(report)), "valid", map[string]float64{"dead_token_reports_total valid": 1}},
-		"Outdated":    {"The reporter has an older token.", weChatToken(handled("other")), weChatToken(handled(report)), "outdated", map[string]float64{"dead_token_reports_total outdated": 1}},
+		"Invalid":     {"The token was replaced.", weChatToken(), weChatToken(handled(report)), "invalid", map[string]float64{"invalid_token_reports_total invalid": 1}},
+		"Valid":       {"The reporter was wrong.", weChatToken(), weChatToken(handled(report)), "valid", map[string]float64{"invalid_token_reports_total valid": 1}},
+		"Outdated":    {"The reporter has an older token.", weChatToken(handled("other")), weChatToken(handled(report)), "outdated", map[string]float64{"invalid_token_reports_total outdated": 1}},
 		"Again":       {"The status has shown the outcome before.", weChatToken(handled(report)), weChatToken(handled(report), failing), "invalid", map[string]float64{}},
 		"None":        {"The outcome is not known yet.", weChatToken(), weChatToken(handled(report)), "", map[string]float64{}},
-		"Unanswered":  {"The reason of Ready shows that WeChat did not answer.", weChatToken(), weChatToken(failing), "unanswered", map[string]float64{"dead_token_reports_total unanswered": 1}},
-		"Reason":      {"Another reason counts as well as another status.", weChatToken(ready(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)), weChatToken(failing), "unanswered", map[string]float64{"dead_token_reports_total unanswered": 1}},
+		"Unanswered":  {"The reason of Ready shows that WeChat did not answer.", weChatToken(), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
+		"Reason":      {"Another reason counts as well as another status.", weChatToken(ready(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
 		"StillSilent": {"It counts once, however often WeChat is asked.", weChatToken(failing), weChatToken(failing), "unanswered", map[string]float64{}},
 		"NoCondition": {"The status shows nothing.", weChatToken(failing), weChatToken(), "unanswered", map[string]float64{}},
 	}

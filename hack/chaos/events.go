@@ -234,7 +234,7 @@ func (r *run) bump(ctx context.Context, t target) error {
 // report says that a token is dead.
 func (r *run) report(ctx context.Context, t target, fingerprint string) error {
 	value := fingerprint + "@" + time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
-	return r.merge(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, annotations(map[string]any{v1alpha1.AnnotationDeadToken: value}))
+	return r.merge(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, annotations(map[string]any{v1alpha1.AnnotationInvalidToken: value}))
 }
 
 // breakWeChat lets WeChat fail for a while. Where the operator then waits for a

@@ -10,7 +10,7 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// A consumer that calls WeChat with a dead token is the operator's fault, unless
+// A consumer that calls WeChat with an invalid token is the operator's fault, unless
 // it could not do better. From some moment on it could know that the token had to
 // be replaced:
 //

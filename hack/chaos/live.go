@@ -63,7 +63,7 @@ func (r *run) progress(ctx context.Context, screen io.Writer) {
 		r.mu.Unlock()
 		c := r.weChat.Counts("")
 		r.ledger.locked(func() {
-			fmt.Fprintf(screen, "%4.0f s: %d events, leader %s (%d processes so far), %d stable and %d classic calls, %d forced, %d calls of consumers, %d with a dead token\n",
+			fmt.Fprintf(screen, "%4.0f s: %d events, leader %s (%d processes so far), %d stable and %d classic calls, %d forced, %d calls of consumers, %d with an invalid token\n",
 				time.Since(begun).Seconds(), events, leader, len(r.ledger.processes), c.Stable.Calls, c.Classic.Calls, c.Forced, r.ledger.uses, len(r.ledger.dead))
 		})
 	}
@@ -119,7 +119,7 @@ func (r *run) ill(ctx context.Context) ([]string, error) {
 		case !ready[t.key()]:
 			ill = append(ill, fmt.Sprintf("%s is not Ready: %s", t.key(), why[t.key()]))
 		case !r.weChat.Valid(token.value):
-			ill = append(ill, t.key()+" is Ready with a dead token")
+			ill = append(ill, t.key()+" is Ready with an invalid token")
 		}
 	}
 	return ill, nil

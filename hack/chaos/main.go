@@ -1,7 +1,7 @@
 // Command chaos lets the operator live while everything around it breaks: real
 // processes of etcd, kube-apiserver and two managers, and a fake WeChat whose
 // tokens live 2 minutes instead of 2 hours. Whatever happens follows from a
-// seed. In the end it accounts for every call with a dead token, and for every
+// seed. In the end it accounts for every call with an invalid token, and for every
 // call to WeChat. It runs in the root of the repository.
 package main
 
@@ -40,7 +40,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "how long things break, 1m or more; half a minute of calm follows")
 	flag.IntVar(&o.tokens, "tokens", 200, "how many WeChatTokens there are, 8 or more")
 	flag.Uint64Var(&o.seed, "seed", 0, "what all that happens follows from; 0 draws one, which is printed")
-	flag.DurationVar(&o.life, "life", 2*time.Minute, "how long a token lives; below 2m the quarter of it in which it is replaced is hardly longer than a leader's lease, whose end then costs dead tokens")
+	flag.DurationVar(&o.life, "life", 2*time.Minute, "how long a token lives; below 2m the quarter of it in which it is replaced is hardly longer than a leader's lease, whose end then costs invalid tokens")
 	flag.BoolVar(&o.plan, "plan", false, "print what would happen, and do nothing")
 	flag.StringVar(&o.bin, "bin", "bin", "`folder` with the program manager")
 	flag.StringVar(&o.json, "json", "", "write the report to this `file` too")

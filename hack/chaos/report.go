@@ -147,7 +147,7 @@ func (out *report) consumers(l *ledger) {
 		if !failed[d.target.key()+d.token] {
 			since := cmp.Or(j.since, d.at)
 			out.failf(l, d.target.account.appID, since.Add(-15*time.Second), d.at.Add(time.Second),
-				"dead token %s in %s (%s), read at %s, errcode %d at %s; it had to be replaced since %s, and nothing was in the way from %s to %s:",
+				"invalid token %s in %s (%s), read at %s, errcode %d at %s; it had to be replaced since %s, and nothing was in the way from %s to %s:",
 				d.token, d.target.key(), d.target.account, l.stamp(d.read), d.errcode, l.stamp(d.at), l.stamp(since), l.stamp(j.clear.from), l.stamp(j.clear.to))
 		}
 		failed[d.target.key()+d.token] = true
@@ -313,7 +313,7 @@ func (out *report) print(w io.Writer) {
 	row(out.Managers, fmt.Sprintf("processes of managers, %d of them led", out.Leaders))
 	row(out.Consumer.Calls, fmt.Sprintf("calls of the consumers of %d Secrets", out.Tokens))
 	row(out.Consumer.Faulty, "  that a fault of WeChat took")
-	row(out.Consumer.Dead, "  with a dead token")
+	row(out.Consumer.Dead, "  with an invalid token")
 	for _, why := range slices.Sorted(maps.Keys(out.Consumer.Excused)) {
 		row(out.Consumer.Excused[why], "    excused: "+why)
 	}

@@ -128,7 +128,7 @@ token once more, "X" a call that WeChat refused because the token was dead.`)
 	d.print("\n")
 	seen := d.consumer.seen()
 	d.checkf(seen.tokens == 3, "%d tokens, one after the other, with nobody doing anything", seen.tokens)
-	d.checkf(seen.dead == 0, "%d of %d calls were made with a dead token", seen.dead, seen.calls)
+	d.checkf(seen.dead == 0, "%d of %d calls were made with an invalid token", seen.dead, seen.calls)
 	calls, rotations := d.counts()
 	d.checkf(rotations == 3, "WeChat made %d tokens and was asked %s", rotations, times(calls))
 	return d.show(ctx, "kubectl get wxt")
@@ -267,14 +267,14 @@ func (d *demo) sumUp(ctx context.Context) error {
 		{"tokens that WeChat made", c.Stable.Rotations},
 		{"tokens that the consumer found", seen.tokens},
 		{"calls of the consumer", seen.calls},
-		{"  with a dead token", seen.dead},
+		{"  with an invalid token", seen.dead},
 	} {
 		fmt.Fprintf(table, "%s\t%d\n", row.what, row.count)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	d.checkf(seen.dead == 0 && c.InvalidTokens == 0, "no call was ever made with a dead token")
+	d.checkf(seen.dead == 0 && c.InvalidTokens == 0, "no call was ever made with an invalid token")
 	d.checkf(seen.tokens == c.Stable.Rotations, "every token that WeChat made reached the consumer")
 	if len(d.wrong) > 0 {
 		return fmt.Errorf("not as it should be: %s", strings.Join(d.wrong, "; "))

@@ -26,7 +26,7 @@ const rotations = 5
 
 // The operator as it is installed, and pods that call WeChat all the time with
 // the token they have, from a file and from the environment. Whatever happens
-// meanwhile, none of their calls has a dead token.
+// meanwhile, none of their calls has an invalid token.
 func TestOperatorInACluster(t *testing.T) {
 	c := connect(t)
 	c.install(t)
@@ -42,7 +42,7 @@ func TestOperatorInACluster(t *testing.T) {
 		{"UpgradeCostsNoCall", s.upgradeCostsNoCall},
 		{"SecretGoesWithItsToken", c.secretGoesWithItsToken},
 		{"NamespaceGoes", c.namespaceGoes},
-		{"NoDeadToken", s.noDeadToken},
+		{"NoInvalidToken", s.noInvalidToken},
 	} {
 		if !t.Run(step.name, step.run) {
 			return // the next would only say it again
@@ -277,9 +277,9 @@ func (c *cluster) namespaceGoes(t *testing.T) {
 	c.gone(t, ns)
 }
 
-// noDeadToken waits until the shop has seen enough rotations, and looks what its
+// noInvalidToken waits until the shop has seen enough rotations, and looks what its
 // pods and WeChat have to say.
-func (s *shop) noDeadToken(t *testing.T) {
+func (s *shop) noInvalidToken(t *testing.T) {
 	for last := ""; len(s.tokens()) <= rotations; {
 		last = s.nextToken(t, shopNamespace, "shop", last)
 	}

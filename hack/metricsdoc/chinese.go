@@ -42,8 +42,8 @@ var chinese = map[string]struct{ help, series string }{
 		"调用微信的耗时，endpoint 是路径的最后一段：stable_token、token、get_api_domain_ip（询问 token 是否有效）、getticket。result 是 success 或 failure。",
 		"最多 8 个直方图",
 	},
-	"wechattoken_dead_token_reports_total": {
-		"收到的“token 已失效”报告（wechattoken.io/dead-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
+	"wechattoken_invalid_token_reports_total": {
+		"收到的“token 已失效”报告（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
 		"4 条",
 	},
 	"wechattoken_rotation_duration_seconds": {

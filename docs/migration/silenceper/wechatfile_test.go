@@ -84,7 +84,7 @@ func TestSDKFollowsTheFile(t *testing.T) {
 	}
 	weChat.Revoke(first)
 	if _, err := account.GetBasic().GetAPIDomainIP(); err == nil || !strings.Contains(err.Error(), "40001") {
-		t.Errorf("with a dead token: got %v, want 40001", err)
+		t.Errorf("with an invalid token: got %v, want 40001", err)
 	}
 	if after := weChat.Counts(""); after.Stable.Calls != before.Stable.Calls || after.Classic.Calls != 0 || after.Ticket.Calls != before.Ticket.Calls+1 {
 		t.Errorf("the SDK has called for a token or a ticket: %+v", after)

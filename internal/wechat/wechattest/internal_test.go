@@ -28,7 +28,7 @@ func TestJournalKeepsTheLastCalls(t *testing.T) {
 	}
 }
 
-func TestDeadTokensAreForgotten(t *testing.T) {
+func TestInvalidTokensAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Config{})
 		s.AddAccount("a", "x")

@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Command report-dead-token shows how a server in Go reports that WeChat refused
+// Command report-invalid-token shows how a server in Go reports that WeChat refused
 // its token:
 //
 //	go run report.go NAME-OF-THE-WECHATTOKEN <FILE-WITH-THE-TOKEN
@@ -37,11 +37,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return reportDeadToken(ctx, os.Args[1], strings.TrimSpace(string(token)))
+	return reportInvalidToken(ctx, os.Args[1], strings.TrimSpace(string(token)))
 }
 
-// reportDeadToken reports to the WeChatToken called name that WeChat refused token.
-func reportDeadToken(ctx context.Context, name, token string) error {
+// reportInvalidToken reports to the WeChatToken called name that WeChat refused token.
+func reportInvalidToken(ctx context.Context, name, token string) error {
 	dir := cmp.Or(os.Getenv("SERVICEACCOUNT_DIR"), "/var/run/secrets/kubernetes.io/serviceaccount")
 	namespace, err1 := os.ReadFile(dir + "/namespace")
 	credential, err2 := os.ReadFile(dir + "/token") // each time: Kubernetes replaces it
@@ -50,7 +50,7 @@ func reportDeadToken(ctx context.Context, name, token string) error {
 		return err
 	}
 	fingerprint := sha256.Sum256([]byte(token))
-	report := fmt.Sprintf(`{"metadata":{"annotations":{"wechattoken.io/dead-token":"%x@%s"}}}`,
+	report := fmt.Sprintf(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":"%x@%s"}}}`,
 		fingerprint[:8], time.Now().UTC().Format(time.RFC3339))
 	url := "https://" + net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")) +
 		"/apis/wechattoken.io/v1alpha1/namespaces/" + string(namespace) + "/wechattokens/" + name

@@ -12,7 +12,7 @@ report=$(tr -d '\n' | sha256sum | cut -c1-16)@$(date -u +%Y-%m-%dT%H:%M:%SZ)
 answer=$(printf 'header = "Authorization: Bearer %s"\n' "$(cat "$dir/token")" |
   curl -sS --http1.1 --fail-with-body --max-time 10 --noproxy '*' --config - --cacert "$dir/ca.crt" \
     -X PATCH "https://$host:$KUBERNETES_SERVICE_PORT$path" -H 'Content-Type: application/merge-patch+json' \
-    -d '{"metadata":{"annotations":{"wechattoken.io/dead-token":"'"$report"'"}}}') || {
+    -d '{"metadata":{"annotations":{"wechattoken.io/invalid-token":"'"$report"'"}}}') || {
   echo "The report failed: $answer" >&2
   exit 1
 }
