@@ -183,17 +183,17 @@ func TestFluxWaitsForTheToken(t *testing.T) {
 	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
 	seen.await(t, status.InProgressStatus, v1alpha1.ReasonWeChatUnavailable)
 	weChat.ClearFaults()
-	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenLive)
+	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenValid)
 	if token := kubectl(t, "get", "-n", ns, "secret/shop-token", "-o", "jsonpath={.data.access_token}"); token == "" {
 		t.Error("there is no token in the Secret")
 	}
 	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"mode":"Classic"}}`)
-	seen.await(t, status.InProgressStatus, v1alpha1.ReasonTokenLive) // which speaks of the mode before
-	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenLive)
+	seen.await(t, status.InProgressStatus, v1alpha1.ReasonTokenValid) // which speaks of the mode before
+	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenValid)
 	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
 	seen.await(t, status.FailedStatus, v1alpha1.ReasonAppSecretMissing)
 	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"shop-app"}}}`)
-	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenLive)
+	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenValid)
 }
 
 // verdicts are what kstatus has said so far, and the reason of Ready then.

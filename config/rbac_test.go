@@ -150,7 +150,7 @@ func exercise(t *testing.T, own, ns, more string, flags ...string) {
 	kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout=60s", "wxt/"+shop)
 	awaitFollowed(t, ns, shop, more, pods, workloads)
 	eventually(t, "events tell of it", func() error {
-		return contains(kubectl(t, "get", "events", "-n", ns), v1alpha1.ReasonTokenLive, "Refreshed")
+		return contains(kubectl(t, "get", "events", "-n", ns), v1alpha1.ReasonTokenValid, "Refreshed")
 	})
 	eventually(t, "the metrics are read", func() error {
 		status, err := scrape(t.Context(), addr, prometheus(t, ns))

@@ -99,7 +99,7 @@ func TestTheWholeWay(t *testing.T) {
 			fake.AddAccount(testAppID, testAppSecret)
 			n.operate(url)
 			n.create(appSecret(testAppSecret), weChatToken())
-			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 			s, wt := n.secret("shop"), n.token("shop")
 			value := string(s.Data["access_token"])
@@ -121,7 +121,7 @@ func TestTheWholeWay(t *testing.T) {
 			}
 
 			columns := strings.Fields(strings.Split(n.kubectl("get", "wxt", "shop", "-o", "wide"), "\n")[1])
-			want := []string{"shop", "True", "TokenLive", string(s.Data["expires_at"]), wt.Status.RefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop"}
+			want := []string{"shop", "True", "TokenValid", string(s.Data["expires_at"]), wt.Status.RefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop"}
 			if diff := cmp.Diff(want, columns); diff != "" {
 				t.Errorf("kubectl get wxt -o wide (-want +got):\n%s", diff)
 			}
@@ -186,7 +186,7 @@ func TestWatchesSeeEverything(t *testing.T) {
 	n.create(appSecret(wrongSecret))
 	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
 	update(n, n.secret("shop-app"), setAppSecret(testAppSecret))
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	good := n.secret("shop")
 
 	same := func(what string) {
@@ -216,7 +216,7 @@ func TestWatchesSeeEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	same("the Secret that was given away is made anew")
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	if got := fake.Counts("").Stable.Rotations; got != 1 {
 		t.Errorf("%d tokens were issued for all this, want 1", got)
 	}
@@ -236,7 +236,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 			Annotations: map[string]v1alpha1.AnnotationValue{"example.com/note": "x"},
 		}
 	}))
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	s := n.secret("shop")
 	if s.Labels["team"] != "shop" || s.Annotations["example.com/note"] != "x" || len(s.Data["WECHAT_TOKEN"]) == 0 {
 		t.Fatalf("labels %v, annotations %v, keys %v", s.Labels, s.Annotations, sortedKeys(s.Data))
@@ -246,7 +246,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 	n.kubectl("patch", "secret/shop", "--type=merge", "-p", `{"data":{"note":"`+base64.StdEncoding.EncodeToString([]byte("x"))+`"}}`)
 
 	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	eventually(t, "the Secret follows the spec", func() error {
 		s := n.secret("shop")
 		want := []string{"access_token", "appid", "expires_at", "note", "obtained_at"}
@@ -263,7 +263,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 	})
 
 	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: "moved"} })
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	eventually(t, "the Secret moves", func() error {
 		if err := n.Get(t.Context(), client.ObjectKey{Name: "shop"}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("the old Secret: %w", err)
@@ -284,17 +284,17 @@ func TestOneTargetHasOneOwner(t *testing.T) {
 	_, url := fakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(named("a"), writing("one")))
-	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	time.Sleep(1100 * time.Millisecond) // creation times have whole seconds
 	n.create(weChatToken(named("b"), writing("one"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" }))
 	n.isReady("b", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
 
 	// b has a target of its own; the older a comes and takes it.
 	update(n, n.token("b"), writing("two"))
-	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	update(n, n.token("a"), writing("two"))
 	n.isReady("b", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	s := n.secret("two")
 	if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != "a" || string(s.Data["appid"]) != testAppID {
 		t.Errorf("owners %v, appid %s; want a's", s.OwnerReferences, s.Data["appid"])
@@ -308,7 +308,7 @@ func TestOneTargetHasOneOwner(t *testing.T) {
 	if err := n.Delete(t.Context(), n.secret("two")); err != nil {
 		t.Fatal(err)
 	}
-	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 }
 
 // What admission refuses is told: here a Secret that somebody made immutable.
@@ -318,7 +318,7 @@ func TestImmutableSecretIsTold(t *testing.T) {
 	fake.AddAccount(testAppID, testAppSecret)
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken())
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	update(n, n.secret("shop"), func(s *corev1.Secret) { s.Immutable = new(true) })
 	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now")
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonSecretRefused)
@@ -326,7 +326,7 @@ func TestImmutableSecretIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 }
 
 // Events tell changes, each once, and never more than there is to tell.
@@ -338,11 +338,11 @@ func TestEventsTellChanges(t *testing.T) {
 	n.create(appSecret(wrongSecret), weChatToken())
 	n.isReady("shop", metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
 	update(n, n.secret("shop-app"), setAppSecret(testAppSecret))
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now")
 	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
 
-	want := map[string]int{"Warning AppSecretInvalid": 1, "Normal TokenLive": 1, "Normal Refreshed": 1}
+	want := map[string]int{"Warning AppSecretInvalid": 1, "Normal TokenValid": 1, "Normal Refreshed": 1}
 	eventually(t, "three events", func() error {
 		var list eventsv1.EventList
 		if err := n.List(context.Background(), &list); err != nil {

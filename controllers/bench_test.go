@@ -107,7 +107,7 @@ func newSettled(b *testing.B) *settled {
 	}
 	n.create(appSecret(testAppSecret), weChatToken(of(appID)))
 	stop := n.operate(url)
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	stop()
 
 	c, err := cache.New(n.Config, cache.Options{Scheme: n.Scheme(), DefaultTransform: cache.TransformStripManagedFields()})

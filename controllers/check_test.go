@@ -102,16 +102,16 @@ func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 				if got := w.get("shop").Status.LastHandledInvalidToken; got != report {
 					t.Errorf("echo %q, want %q", got, report)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 
 				w.restart()
 				w.run(time.Minute)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 				if got := w.weChat.Counts(testAppID); got.Business.Calls != after.Business.Calls || w.calls() != after.Stable.Calls+after.Classic.Calls {
 					t.Error("the restart cost a call")
 				}
 				w.run(2 * time.Hour)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				w.wantNoSecrets()
 			})
 		})
@@ -184,7 +184,7 @@ func TestFalseReportCostsOneQuestion(t *testing.T) {
 				if got := w.get("shop").Status.LastHandledInvalidToken; got != report {
 					t.Errorf("echo %q, want %q", got, report)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 				killed(w)
 				w.change(reporting(w.report()))
@@ -327,7 +327,7 @@ func TestReadyIsFalseWhileTheTokenIsDead(t *testing.T) {
 		}
 		w.weChat.ClearFaults()
 		w.run(2 * time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 	})
 }
 
@@ -432,7 +432,7 @@ func TestProbeReplacesAnInvalidToken(t *testing.T) {
 				if !w.weChat.Valid(w.token()) {
 					t.Error("the token is dead after a probe's time")
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 			})
 		})
 	}
@@ -476,7 +476,7 @@ func TestProbeBacksOff(t *testing.T) {
 				}
 				w.weChat.ClearFaults()
 				w.run(2 * time.Hour)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 			})
 		})
 	}

@@ -256,7 +256,7 @@ func shopOf(t *testing.T, mods ...func(*v1alpha1.WeChatToken)) (*namespace, *req
 	fake.AddAccount(testAppID, testAppSecret)
 	n.create(appSecret(testAppSecret), weChatToken(mods...))
 	n.operate(url, watchingConsumers, tap.tap)
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	return n, tap
 }
 
@@ -283,7 +283,7 @@ func TestWithoutTheFlagNobodyAsksForPods(t *testing.T) {
 	n.run(shop)
 	n.create(appSecret(testAppSecret), weChatToken())
 	n.operate(url, tap.tap)
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	if wt := n.token("shop"); n.current().Type != "" || wt.Status.Consumers != nil {
 		t.Errorf("told of consumers: %+v", wt.Status)
 	}
@@ -294,7 +294,7 @@ func TestWithoutTheFlagNobodyAsksForPods(t *testing.T) {
 		t.Errorf("the message has no remedy: %s", got)
 	}
 	n.rotate()
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation, wt.Spec.Restart = "", v1alpha1.Restart{} })
 	eventually(t, "the condition goes", func() error {
 		if c := n.current(); c.Type != "" {
@@ -315,7 +315,7 @@ func TestWhatARotationWithARestartCosts(t *testing.T) {
 	n, tap := shopOf(t, restarting(theDeployment("shop")), touchingPods)
 	shop := deploymentOf("shop", podOf(asEnv("shop"), asFile("shop")))
 	old := n.run(shop)
-	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersUpToDate)
 	tap.settle(t)
 	before := len(tap.seen(""))
 	n.rotate()
@@ -324,7 +324,7 @@ func TestWhatARotationWithARestartCosts(t *testing.T) {
 	n.pods(shop, "b")
 	n.removePods(old)
 	n.rollTo(shop, finished)
-	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersFollow)
+	n.isCurrent(metav1.ConditionTrue, v1alpha1.ReasonConsumersUpToDate)
 	tap.settle(t)
 	got := map[string]int{}
 	for _, request := range tap.seen("")[before:] {

@@ -128,7 +128,7 @@ func TestFailures(t *testing.T) {
 
 					w.weChat.ClearFaults()
 					w.run(tc.waits[len(tc.waits)-1]*11/10 + 11*time.Second)
-					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 					w.wantNoSecrets()
 				})
 			})
@@ -221,7 +221,7 @@ func TestWrongAppSecretKeepsTheToken(t *testing.T) {
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
 		w.edit("shop-app", setAppSecret(testAppSecret))
 		w.run(time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 
@@ -240,7 +240,7 @@ func TestMissingAppSecretIsTold(t *testing.T) {
 		}
 		w.edit("shop-app", setAppSecret(testAppSecret))
 		w.run(time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 		// Without its AppSecret the token lives out its life.
 		w.remove("shop-app")
@@ -281,7 +281,7 @@ func TestWaitsStartAnewWithAnotherFailure(t *testing.T) {
 		w.run(2 * time.Minute)
 		w.weChat.ClearFaults()
 		w.run(6 * time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 
@@ -291,7 +291,7 @@ func TestOutageLeavesNoTrace(t *testing.T) {
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, Count: 5})
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(5 * time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		events := len(w.events)
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultSlow, Delay: 3 * time.Second})
 		w.run(7 * time.Hour)

@@ -33,7 +33,7 @@ func TestBumpBringsANewToken(t *testing.T) {
 				if got := w.get("shop").Status.LastHandledRefreshAt; got != "2026-11-22T10:00:00Z" {
 					t.Errorf("echo %q", got)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				if w.calls()-calls != 1 || w.secretWrites-secrets != 1 || w.statusWrites-statuses != 1 {
 					t.Errorf("%d calls and %d + %d writes, want one each", w.calls()-calls, w.secretWrites-secrets, w.statusWrites-statuses)
 				}
@@ -77,7 +77,7 @@ func TestBumpsCoalesce(t *testing.T) {
 				if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 19" {
 					t.Errorf("echo %q, want the last bump", got)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 			})
 		})
 	}
@@ -131,7 +131,7 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 		if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
 			t.Errorf("%d reads found an invalid token", dead)
 		}
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 24" {
 			t.Errorf("echo %q, want the last bump", got)
 		}
@@ -273,7 +273,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonDayQuotaExceeded)
 			untilMidnight(w)
 			w.run(time.Minute)
-			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		})
 	})
 	t.Run("Forced", func(t *testing.T) {
@@ -295,7 +295,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			}
 			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
 			w.run(2 * time.Hour)
-			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		})
 	})
 }

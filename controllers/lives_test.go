@@ -56,7 +56,7 @@ func TestTokenNeverRunsOut(t *testing.T) {
 				if dead := w.consume(tc.run, tc.pause); dead > 0 {
 					t.Errorf("%s\n%d reads found an invalid token", tc.reason, dead)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 				tokens := w.weChat.Counts("").Stable.Rotations + w.weChat.Counts("").Classic.Rotations
 				if least, most := int(tc.run/tc.life), int(tc.run/tc.life)*11/10+2; tokens < least || tokens > most {
@@ -95,7 +95,7 @@ func TestOutageIsNotFelt(t *testing.T) {
 					t.Error("status has no lastError")
 				}
 				w.run(3 * time.Minute)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				if got := w.get("shop").Status; got.LastError != nil || w.other() != "" {
 					t.Errorf("after the outage: lastError %v, condition %q; want none", got.LastError, w.other())
 				}
@@ -125,7 +125,7 @@ func TestReadyFollowsTheToken(t *testing.T) {
 			t.Error("the last token is gone")
 		}
 		w.run(2 * time.Hour)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 
@@ -148,7 +148,7 @@ func TestReadyFollowsTheTokenDuringACall(t *testing.T) {
 			t.Errorf("Ready = %s with an invalid token", got.Status)
 		}
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 
@@ -159,7 +159,7 @@ func TestSuspendedIsLeftAlone(t *testing.T) {
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
 		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
 		w.run(time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 		calls, writes := w.calls(), w.secretWrites
 		w.change(suspendedSpec, bumped("1"))
@@ -189,7 +189,7 @@ func TestSameTokenIsNoWrite(t *testing.T) {
 		if asked := c.Calls - c.Rotations; asked < 3*6 || asked > 3*11 {
 			t.Errorf("asked %d times in vain for 3 tokens, want 100 s in steps of 10 to 15 s for each", asked)
 		}
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 
@@ -246,7 +246,7 @@ func TestWriteIsTriedAgainNotTheCall(t *testing.T) {
 				}
 				w.refuse = nil
 				w.run(2 * time.Second)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				if got := w.calls(); got != 1 {
 					t.Errorf("%d calls, want 1", got)
 				}
@@ -273,7 +273,7 @@ func TestRefusedSecretIsTold(t *testing.T) {
 		}
 		w.refuse = nil
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 

@@ -80,7 +80,7 @@ func TestMetricsFollowTheToken(t *testing.T) {
 		status := w.get("shop").Status
 		w.wantSeries(map[string]float64{
 			"ready web shop":                          1,
-			"ready_reason web shop TokenLive":         1,
+			"ready_reason web shop TokenValid":        1,
 			"ready_reason web shop AppSecretMissing":  -1,
 			"expiration_timestamp_seconds web shop":   float64(status.ExpirationTime.Unix()),
 			"refresh_timestamp_seconds web shop":      float64(status.RefreshTime.Unix()),
@@ -94,10 +94,10 @@ func TestMetricsFollowTheToken(t *testing.T) {
 
 		// While nobody works, the status says what was.
 		time.Sleep(2 * time.Hour)
-		w.wantSeries(map[string]float64{"ready web shop": 0, "ready_reason web shop TokenExpired": 1, "ready_reason web shop TokenLive": -1})
+		w.wantSeries(map[string]float64{"ready web shop": 0, "ready_reason web shop TokenExpired": 1, "ready_reason web shop TokenValid": -1})
 
 		w.run(time.Second)
-		w.wantSeries(map[string]float64{"ready web shop": 1, "ready_reason web shop TokenLive": 1})
+		w.wantSeries(map[string]float64{"ready web shop": 1, "ready_reason web shop TokenValid": 1})
 		if err := w.client.Delete(t.Context(), w.get("shop")); err != nil {
 			t.Fatal(err)
 		}

@@ -163,7 +163,7 @@ func TestForgedRecordCountsNowhereElse(t *testing.T) {
 			fake.AddAccount(testAppID, testAppSecret)
 			shop.create(appSecret(testAppSecret), weChatToken(of))
 			shop.operate(url, alsoIn(evil))
-			shop.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+			shop.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 			first := string(shop.secret("shop").Data["access_token"])
 			if !fake.Valid(first) {
 				t.Errorf("the Secret holds %q, which WeChat has not given", first)

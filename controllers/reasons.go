@@ -32,11 +32,11 @@ const (
 
 // normalReasons are those of which nobody needs to be warned by an event.
 var normalReasons = []string{
-	v1alpha1.ReasonTokenLive, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefreshDeferred,
-	v1alpha1.ReasonTicketsLive, v1alpha1.ReasonTicketPending,
+	v1alpha1.ReasonTokenValid, v1alpha1.ReasonSuspended, v1alpha1.ReasonRefreshDeferred,
+	v1alpha1.ReasonTicketsValid, v1alpha1.ReasonTicketPending,
 }
 
-var valid = finding{reason: v1alpha1.ReasonTokenLive, message: "The Secret holds a valid token"}
+var valid = finding{reason: v1alpha1.ReasonTokenValid, message: "The Secret holds a valid token"}
 
 // findingOf is what there is to say of a WeChatToken. pending says that there is
 // nothing new: the first answer for this account has not come yet.
@@ -64,7 +64,7 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 	}
 	if at := out.holds.Token.PredecessorInvalidAt; !at.IsZero() {
 		return finding{
-			reason:  v1alpha1.ReasonTokenDiedEarly,
+			reason:  v1alpha1.ReasonTokenRevoked,
 			message: fmt.Sprintf("The Secret holds a valid token. WeChat called the one before it invalid at %s, before its end. %s", record.Time(at), whoElse(o.wt.Spec.ModeOrDefault())),
 		}, false
 	}
@@ -97,8 +97,8 @@ func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 		f.reason = v1alpha1.ReasonDayQuotaExceeded
 		f.message = fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", budget.ClassicPerDay)
 		return f
-	case account.InvalidEarly:
-		f.reason = v1alpha1.ReasonTokenDiedEarly
+	case account.Revoked:
+		f.reason = v1alpha1.ReasonTokenRevoked
 		f.message = "WeChat says that the token in the Secret is invalid before its end; a new one is being fetched. " + whoElse(mode)
 		return f
 	case account.CheckFailed:
@@ -164,7 +164,7 @@ func ofTicket(t record.Ticket, failure *account.Failure, now time.Time) ticketFi
 	case failure != nil:
 		f = ofTicketError(failure.Err, f.trusted)
 	case f.trusted:
-		f.reason = v1alpha1.ReasonTicketsLive
+		f.reason = v1alpha1.ReasonTicketsValid
 	case t.Value != "":
 		f.reason, f.message = v1alpha1.ReasonTicketExpired, ticketExpired
 	default:

@@ -61,7 +61,7 @@ func TestForeignConditionsDoNotBlockTheStatus(t *testing.T) {
 	}
 	n.operate(url)
 	n.create(appSecret(testAppSecret))
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 }
 
 // The status that was written between two versions of the object.
@@ -103,7 +103,7 @@ func TestStatusIsNotStuck(t *testing.T) {
 		w.run(100 * time.Millisecond)
 		behind = nil // the cache has caught up; a change of the status alone wakes nobody
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 

@@ -264,7 +264,7 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 	}
 	before := map[string]map[string][]byte{}
 	for name := range faults {
-		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		s.isReady(name, metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		before[name] = s.secret(name).Data
 	}
 	for name, fault := range faults {
@@ -275,7 +275,7 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 		t.Helper()
 		for name := range faults {
 			eventually(t, name+" has failed, or changed the Secret", func() error {
-				if c := s.ready(name); c.Reason == v1alpha1.ReasonTokenLive && cmp.Equal(before[name], s.secret(name).Data) {
+				if c := s.ready(name); c.Reason == v1alpha1.ReasonTokenValid && cmp.Equal(before[name], s.secret(name).Data) {
 					return errors.New(c.Message)
 				}
 				return nil
@@ -324,7 +324,7 @@ func TestStory16ChunkedOrFormBody(t *testing.T) {
 	t.Cleanup(wire.Close)
 	s.operate(wire.URL)
 	s.create(appSecret(testAppSecret), weChatToken())
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	if got := s.weChat.Counts(testAppID).Stable; got.OK != 1 || s.calls()-before != 1 {
 		t.Errorf("%d calls, of which %d were good, want 1", s.calls()-before, got.OK)
 	}
@@ -336,7 +336,7 @@ func TestStory16ChunkedOrFormBody(t *testing.T) {
 		t.Errorf("message %q", got)
 	}
 	chunks.Store(false)
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 }
 
 // More accounts hang than there are workers. An account that is well does not
@@ -361,6 +361,6 @@ func TestStory17HangBlocksEverybody(t *testing.T) {
 	}
 	s.weChat.ClearFaults()
 	for i := range hanging {
-		s.isReady(fmt.Sprint("hanging-", i), metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		s.isReady(fmt.Sprint("hanging-", i), metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	}
 }

@@ -67,7 +67,7 @@ func TestStory01AnotherProcessFetches(t *testing.T) {
 		}
 		c.uses(2)
 		c.isFine()
-		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 		if got := s.ready("shop").Message; !strings.Contains(got, "find them, or use mode Stable") {
 			t.Errorf("message %q", got)
 		}
@@ -124,7 +124,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	versions := s.versions()
 	s.operate(s.url, through)
 	s.create(appSecret(testAppSecret), weChatToken(classic))
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	first := s.inSecret("shop")
 
 	nextSecond := func() { time.Sleep(1100 * time.Millisecond) } // obtained_at has whole seconds
@@ -193,7 +193,7 @@ func TestStory10TokenDiesEarly(t *testing.T) {
 			s.weChat.Revoke(s.inSecret("shop"))
 			c.uses(2)
 			c.isFine()
-			s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
+			s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 			if !s.weChat.Valid(s.inSecret("shop")) {
 				t.Errorf("%s\nthe token is invalid", tc.reason)
 			}
@@ -209,8 +209,8 @@ func TestStory19RestartRefetches(t *testing.T) {
 		s := tell(t, wechattest.Config{Overlap: -1})
 		stop := s.operate(s.url)
 		s.create(appSecret(testAppSecret), weChatToken(), weChatToken(named("classic"), classic))
-		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
-		s.isReady("classic", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+		s.isReady("classic", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		state := func() map[string]string {
 			versions := map[string]string{"calls": fmt.Sprint(s.calls())}
 			for _, name := range []string{"shop", "classic"} {
@@ -269,7 +269,7 @@ func TestStory20AppSecretReplacedAtRunTime(t *testing.T) {
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonAppSecretInvalid)
 	update(s.namespace, s.secret("shop-app"), setAppSecret("another0secret0another0secret0an"))
 	c.uses(2)
-	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	c.sawNoInvalid()
 }
 

@@ -73,7 +73,7 @@ func TestDamageIsRepaired(t *testing.T) {
 					if diff := cmp.Diff(want.Labels, got.Labels); diff != "" {
 						t.Errorf("%s\nlabels (-want +got):\n%s", tc.reason, diff)
 					}
-					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				})
 			})
 		}
@@ -194,7 +194,7 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 				if w.calls()-calls != tc.calls {
 					t.Errorf("%s\n%d calls, want %d", tc.reason, w.calls()-calls, tc.calls)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				if got := w.get("shop"); got.Status.ObservedGeneration != got.Generation {
 					t.Errorf("observedGeneration %d of %d", got.Status.ObservedGeneration, got.Generation)
 				}
@@ -271,7 +271,7 @@ func TestForeignSecretIsLeftAlone(t *testing.T) {
 		}
 		w.remove("shop")
 		w.run(time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 
@@ -283,7 +283,7 @@ func TestOlderHasTheTarget(t *testing.T) {
 		w.run(time.Minute)
 		w.create(weChatToken())
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 		w.changeOf("older", func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: "shop"} })
 		w.run(time.Minute)
@@ -297,7 +297,7 @@ func TestOlderHasTheTarget(t *testing.T) {
 		w.run(time.Minute)
 		w.seen(w.get("shop"))
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 

@@ -38,7 +38,7 @@ func TestTicketsComeAndGoWithTheSpec(t *testing.T) {
 			t.Errorf("%s works: %t, status %+v", key, fake.TicketValid(string(s.Data[key])), got)
 		}
 	}
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 	rename := func(wt *v1alpha1.WeChatToken) {
 		wanting(v1alpha1.TicketWxCard)(wt)
@@ -79,7 +79,7 @@ func TestUnauthorizedTicketIsTold(t *testing.T) {
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
 	n.kubectl("wait", "--for=jsonpath={.status.conditions[?(@.type==\"TicketsReady\")].reason}=TicketUnauthorized", "wxt/shop", "--timeout=60s")
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	if out := n.kubectl("describe", "wxt", "shop"); !strings.Contains(out, "48001 (api unauthorized)") || !strings.Contains(out, "take the type out of spec.tickets") {
 		t.Errorf("kubectl describe:\n%s", out)
 	}

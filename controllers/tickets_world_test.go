@@ -100,9 +100,9 @@ func TestTicketsNeverRunOut(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(tc.mode, bothTickets))
 				time.Sleep(tc.after)
 				w.run(time.Second)
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 				w.sign(tc.run, tc.pause, "jsapi_ticket", "wx_card_ticket")
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 
 				// Both types are polled in the same slots.
 				every := (tc.life / 12).Truncate(time.Second)
@@ -248,7 +248,7 @@ func TestTicketsComeToALiveSecret(t *testing.T) {
 		if w.token() != token || w.calls() != 1 || w.polls() != 2 {
 			t.Errorf("%d calls for tokens and %d for tickets", w.calls(), w.polls())
 		}
-		w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+		w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 
 		// And they go with the spec.
 		w.change(wanting(v1alpha1.TicketWxCard))
@@ -300,7 +300,7 @@ func TestTicketFailures(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
 				w.run(12 * time.Minute) // the longest wait is reached, or a call is given up
 				w.wantTicketsReady(metav1.ConditionFalse, tc.first)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				polls, writes, events := w.polls(), w.secretWrites+w.statusWrites, len(w.events)
 				w.run(60 * time.Minute)
 				if got := w.polls() - polls; got > tc.most/2+1 || got == 0 {
@@ -314,7 +314,7 @@ func TestTicketFailures(t *testing.T) {
 				w.weChat.ClearFaults()
 				w.change(writing("shop"))
 				w.run(time.Second)
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 				value := w.ticket("shop", "jsapi_ticket")
 
 				w.run(5 * time.Hour)
@@ -338,7 +338,7 @@ func TestTicketFailures(t *testing.T) {
 				if w.ticket("shop", "jsapi_ticket") != value {
 					t.Errorf("%s\nthe old ticket is gone", tc.reason)
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 				status := w.get("shop").Status
 				if got := w.other(); got != v1alpha1.ConditionTicketsReady || status.LastError != nil || len(status.Conditions) != 2 {
 					t.Errorf("%s\nthe failure spoils the token: conditions %+v, lastError %v", tc.reason, status.Conditions, status.LastError)
@@ -407,7 +407,7 @@ func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 				}
 				tc.start(w)
 				w.run(time.Minute)
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 				if !w.weChat.TicketValid(w.ticket("shop", "jsapi_ticket")) {
 					t.Error("the ticket does not work")
 				}
@@ -430,8 +430,8 @@ func TestTicketCallFindsAnInvalidToken(t *testing.T) {
 				if w.token() == dead || !w.weChat.Valid(w.token()) {
 					t.Fatal("the invalid token is still there")
 				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenDiedEarly)
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
+				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 				c := w.weChat.Counts("")
 				if c.Business.Calls != 1 || c.Ticket.Errcodes[40001] != 1 || c.Ticket.OK != 4 {
 					t.Errorf("calls %+v", c)
@@ -503,7 +503,7 @@ func TestDamagedTicketIsRepaired(t *testing.T) {
 				if got := w.ticket("shop", "jsapi_ticket"); got != string(before.Data["jsapi_ticket"]) || w.polls() > 2 {
 					t.Errorf("the ticket is there: %t, after %d calls", got != "", w.polls())
 				}
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsLive)
+				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
 			})
 		})
 	}

@@ -115,7 +115,7 @@ func TestErrcodesLeadToTheirReasons(t *testing.T) {
 	for _, code := range wechat.Codes() {
 		m := (&wechat.Error{Code: code}).Meaning()
 		if m.InvalidToken {
-			leadsTo(t, code, v1alpha1.ReasonTokenDiedEarly)
+			leadsTo(t, code, v1alpha1.ReasonTokenRevoked)
 		}
 		if m.Ungranted {
 			leadsTo(t, code, v1alpha1.ReasonTicketUnauthorized)

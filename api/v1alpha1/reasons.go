@@ -25,17 +25,17 @@ const (
 // Reasons of the conditions. They are API: scripts and alerts match on them,
 // and the README has a remedy for each.
 const (
-	// ReasonTokenLive says that all is well.
-	ReasonTokenLive = "TokenLive"
+	// ReasonTokenValid says that all is well.
+	ReasonTokenValid = "TokenValid"
 	// ReasonSuspended says that spec.suspend keeps the operator away.
 	ReasonSuspended = "Suspended"
 	// ReasonTokenExpired says that the token died while its replacement was
 	// being fetched.
 	ReasonTokenExpired = "TokenExpired"
-	// ReasonTokenDiedEarly says that WeChat called a token dead before its time,
+	// ReasonTokenRevoked says that WeChat called a token dead before its time,
 	// and that it was not this operator that ended it. Ready is False until the
 	// next token is there, and True with this reason until the one after that.
-	ReasonTokenDiedEarly = "TokenDiedEarly"
+	ReasonTokenRevoked = "TokenRevoked"
 	// ReasonCheckFailed says that WeChat did not tell whether the token lives.
 	ReasonCheckFailed = "CheckFailed"
 	// ReasonRefreshDeferred says that a forced refresh waits: WeChat wants 30 s
@@ -83,9 +83,9 @@ const (
 	// ReasonAccountRestricted is errcode 48004, 50002, 50004 or 50007.
 	ReasonAccountRestricted = "AccountRestricted"
 
-	// ReasonConsumersFollow says that the workloads have the token, or get it by
+	// ReasonConsumersUpToDate says that the workloads have the token, or get it by
 	// themselves.
-	ReasonConsumersFollow = "ConsumersFollow"
+	ReasonConsumersUpToDate = "ConsumersUpToDate"
 	// ReasonConsumersUnwatched says that the spec asks for Touch or restart, and
 	// that the manager runs without --consumers.
 	ReasonConsumersUnwatched = "ConsumersUnwatched"
@@ -104,14 +104,14 @@ const (
 	ReasonRestartLate = "RestartLate"
 	// ReasonRestartRefused says that the API server refused a restart.
 	ReasonRestartRefused = "RestartRefused"
-	// ReasonRestartByHand says that a workload to restart does not replace all of
+	// ReasonRestartManual says that a workload to restart does not replace all of
 	// its pods by itself: its update strategy is OnDelete or has a partition.
-	ReasonRestartByHand = "RestartByHand"
+	ReasonRestartManual = "RestartManual"
 	// ReasonRestartTargetMissing says that spec.restart names a workload that is
 	// not there.
 	ReasonRestartTargetMissing = "RestartTargetMissing"
-	// ReasonTicketsLive says that all is well with the tickets.
-	ReasonTicketsLive = "TicketsLive"
+	// ReasonTicketsValid says that all is well with the tickets.
+	ReasonTicketsValid = "TicketsValid"
 	// ReasonTicketPending says that a ticket was not there yet, or that WeChat
 	// took the token of the call for dead, and is asked about it first.
 	ReasonTicketPending = "TicketPending"

@@ -114,7 +114,7 @@ func isReady(f *tokenFacts, now time.Time) []finding {
 	switch {
 	case ready != string(metav1.ConditionTrue):
 		return []finding{fails("%s: %s", reason, message)}
-	case c.Reason != v1alpha1.ReasonTokenLive:
+	case c.Reason != v1alpha1.ReasonTokenValid:
 		return []finding{warns("%s: %s", reason, message)}
 	}
 	return []finding{passes("%s", reason)}

@@ -245,7 +245,7 @@ func (w *world) token(name string) string {
 
 func (w *world) awaitReady(name string) {
 	w.t.Helper()
-	w.await(name, v1alpha1.ReasonTokenLive)
+	w.await(name, v1alpha1.ReasonTokenValid)
 }
 
 // await waits until Ready has that reason.

@@ -35,7 +35,7 @@ func TestKubectlFindsThePlugin(t *testing.T) {
 		cmd.Env = inPath(t, w)
 		return w.finish(cmd)
 	}
-	kubectl("wechattoken", "status", "-n", w.name).wants(t, 0, "shop", "TokenLive")
+	kubectl("wechattoken", "status", "-n", w.name).wants(t, 0, "shop", "TokenValid")
 	kubectl("wechattoken", "status", "-n", w.name, "none").wants(t, exitCluster, "There is no WeChatToken")
 	kubectl("wechattoken", "version").wants(t, 0, "kubectl-wechattoken ")
 	kubectl("plugin", "list").wants(t, 0, "kubectl-wechattoken")

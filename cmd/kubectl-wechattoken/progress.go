@@ -72,7 +72,7 @@ func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
 	if stalled && (isNew || (waitsForPerson && settled)) {
 		return progress{stop: exitf(exitNo, "%s: %s", ready.Reason, ready.Message)}
 	}
-	if ready.Reason == v1alpha1.ReasonTokenLive {
+	if ready.Reason == v1alpha1.ReasonTokenValid {
 		return progress{say: "the operator is at it"}
 	}
 	return progress{say: fmt.Sprintf("%s: %s", ready.Reason, ready.Message)}
@@ -81,7 +81,7 @@ func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
 // late is said when the time is up.
 func (a *asked) late(wt *v1alpha1.WeChatToken, timeout time.Duration) error {
 	ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || (ready.Reason == a.ready.Reason && ready.Message == a.ready.Message && ready.Reason == v1alpha1.ReasonTokenLive) {
+	if ready == nil || (ready.Reason == a.ready.Reason && ready.Message == a.ready.Message && ready.Reason == v1alpha1.ReasonTokenValid) {
 		return exitf(exitTimeout, "The operator has not answered within %s. The request stays. Find out why: kubectl wechattoken doctor %s -n %s", timeout, wt.Name, wt.Namespace)
 	}
 	return exitf(exitTimeout, "It is not done within %s, and the request stays. %s: %s", timeout, ready.Reason, ready.Message)
@@ -93,7 +93,7 @@ func (a *asked) verdict(wt *v1alpha1.WeChatToken) string {
 		return fmt.Sprintf("WeChat says that the token %s lives. Nothing was replaced.", a.fingerprint)
 	}
 	ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
-	if ready != nil && ready.Reason == v1alpha1.ReasonTokenDiedEarly {
+	if ready != nil && ready.Reason == v1alpha1.ReasonTokenRevoked {
 		return fmt.Sprintf("The token %s was dead, and has been replaced: %s.", a.fingerprint, tokenText(wt))
 	}
 	return fmt.Sprintf("The token %s has been replaced meanwhile: %s.", a.fingerprint, tokenText(wt))

@@ -257,16 +257,16 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 		done    bool
 		code    int // of the end; 0 to go on
 	}{
-		"Done":           {reason: "The echo is the end.", before: v1alpha1.ReasonTokenLive, now: deferred, handled: true, done: true},
-		"Deferred":       {reason: "WeChat's 30 s pass.", before: v1alpha1.ReasonTokenLive, now: deferred, after: time.Minute},
-		"Exhausted":      {reason: "A day is too long.", before: v1alpha1.ReasonTokenLive, now: v1alpha1.ReasonRefreshBudgetExhausted, after: settle, code: exitLimit},
+		"Done":           {reason: "The echo is the end.", before: v1alpha1.ReasonTokenValid, now: deferred, handled: true, done: true},
+		"Deferred":       {reason: "WeChat's 30 s pass.", before: v1alpha1.ReasonTokenValid, now: deferred, after: time.Minute},
+		"Exhausted":      {reason: "A day is too long.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonRefreshBudgetExhausted, after: settle, code: exitLimit},
 		"ExhaustedStill": {reason: "It may be said of an earlier request, for a moment.", before: v1alpha1.ReasonRefreshBudgetExhausted, now: v1alpha1.ReasonRefreshBudgetExhausted},
 		"Suspended":      {reason: "Nobody works on it.", before: v1alpha1.ReasonSuspended, now: v1alpha1.ReasonSuspended, code: exitNo},
-		"Refused":        {reason: "WeChat allows no more.", before: v1alpha1.ReasonTokenLive, now: v1alpha1.ReasonRefreshRefused, code: exitLimit},
-		"NewlyStalled":   {reason: "A person must act.", before: v1alpha1.ReasonTokenLive, now: v1alpha1.ReasonIPNotAllowed, stalled: true, code: exitNo},
+		"Refused":        {reason: "WeChat allows no more.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonRefreshRefused, code: exitLimit},
+		"NewlyStalled":   {reason: "A person must act.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonIPNotAllowed, stalled: true, code: exitNo},
 		"StalledBefore":  {reason: "The operator tries again for the request.", before: v1alpha1.ReasonIPNotAllowed, now: v1alpha1.ReasonIPNotAllowed, stalled: true, after: time.Minute},
 		"NoAppSecret":    {reason: "There is nothing to try.", before: v1alpha1.ReasonAppSecretMissing, now: v1alpha1.ReasonAppSecretMissing, stalled: true, after: settle, code: exitNo},
-		"Unavailable":    {reason: "WeChat may be back soon.", before: v1alpha1.ReasonTokenLive, now: v1alpha1.ReasonWeChatUnavailable, after: time.Minute},
+		"Unavailable":    {reason: "WeChat may be back soon.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonWeChatUnavailable, after: time.Minute},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -55,13 +55,13 @@ func TestStatusTellsHowTheTokensStand(t *testing.T) {
 	table := timely.ReplaceAllString(got.stdout, "<time> ")
 	table = regexp.MustCompile(` +`).ReplaceAllString(table, " ")
 	want := `NAME READY REASON LEFT REFRESH LAST ERROR SECRET CONSUMERS
-live True TokenLive <time> <time> - live-token Deployment/web, Deployment/worker(!)
+live True TokenValid <time> <time> - live-token Deployment/web, Deployment/worker(!)
 wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
 `
 	if diff := cmp.Diff(want, table); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
-	w.run("status", "live").wants(t, 0, "TokenLive", "!wrong-token")
+	w.run("status", "live").wants(t, 0, "TokenValid", "!wrong-token")
 	w.run("status", "-o", "wide").wants(t, exitNo, wrong.Spec.AppID, "Stable", w.get("live").Status.TokenFingerprint, "Put the AppSecret")
 	w.run("status", "-A", "-l", "no=such").wants(t, 0, "There are no WeChatTokens here")
 	w.run("status", "live", "-A").wants(t, exitUsage, "not both")

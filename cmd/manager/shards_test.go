@@ -161,7 +161,7 @@ func TestShardsLeaveEachOtherAlone(t *testing.T) {
 				return fmt.Sprint(shards[0].calls(tc.apps[1]), shards[1].calls(tc.apps[0]), " ", shards[0].calls(tc.apps[0]), shards[1].calls(tc.apps[1]))
 			}
 			for i := range shards {
-				ns[i].awaitReason(tc.apps[i], v1alpha1.ReasonTokenLive)
+				ns[i].awaitReason(tc.apps[i], v1alpha1.ReasonTokenValid)
 			}
 			if got := calls(); got != "0 0 1 1" {
 				t.Errorf("%s\ncalls for each other's, and for their own: %s, want 0 0 1 1", tc.reason, got)
@@ -211,7 +211,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 	b.run()
 	shop := newApp(v1alpha1.ModeStable, 1)
 	ns.create(shop.in("a"))
-	ns.awaitReason(shop, v1alpha1.ReasonTokenLive)
+	ns.awaitReason(shop, v1alpha1.ReasonTokenValid)
 	probes := 1
 	// moves returns when the new shard has looked at it: what it is told next
 	// is done.
@@ -222,7 +222,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 		probes++
 		probe := newApp(v1alpha1.ModeStable, probes).in(label)
 		ns.create(probe)
-		ns.awaitReason(probe, v1alpha1.ReasonTokenLive)
+		ns.awaitReason(probe, v1alpha1.ReasonTokenValid)
 		if to.calls(probe) != 1 {
 			t.Errorf("the probe is not of shard %s", label)
 		}
@@ -253,7 +253,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 		return nil
 	})
 	ns.move(stuck, "b")
-	ns.awaitReason(stuck, v1alpha1.ReasonTokenLive)
+	ns.awaitReason(stuck, v1alpha1.ReasonTokenValid)
 	before := a.calls(stuck)
 	time.Sleep(3 * time.Second) // the first tries come after 1 and 2 s
 	if got := a.calls(stuck) - before; got != 0 {
@@ -272,7 +272,7 @@ func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 	time.Sleep(time.Second) // they are told apart by the second they were made in
 	ns.create(younger)
 	a.run()
-	ns.awaitReason(younger, v1alpha1.ReasonTokenLive)
+	ns.awaitReason(younger, v1alpha1.ReasonTokenValid)
 	before := ns.state(younger)
 	b.run()
 	ns.awaitReason(older, v1alpha1.ReasonSecretConflict)
@@ -281,7 +281,7 @@ func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 	for i, label := range []string{"a", "b"} { // both have looked again
 		probe := newApp(v1alpha1.ModeStable, 10+i).in(label)
 		ns.create(probe)
-		ns.awaitReason(probe, v1alpha1.ReasonTokenLive)
+		ns.awaitReason(probe, v1alpha1.ReasonTokenValid)
 	}
 	if diff := cmp.Diff(before, ns.state(younger)); diff != "" {
 		t.Errorf("the one that has it (-before +now):\n%s", diff)
@@ -292,7 +292,7 @@ func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 
 	// In one shard the older has it, as always.
 	ns.move(older, "a")
-	ns.awaitReason(older, v1alpha1.ReasonTokenLive)
+	ns.awaitReason(older, v1alpha1.ReasonTokenValid)
 	ns.awaitReason(younger, v1alpha1.ReasonSecretConflict)
 }
 
@@ -325,7 +325,7 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 			for _, one := range apps[2*i : 2*i+2] {
 				wt, want := wts[one.name], v1alpha1.ReasonSecretConflict
 				if owner != nil && wt.UID == owner.UID {
-					want = v1alpha1.ReasonTokenLive
+					want = v1alpha1.ReasonTokenValid
 					if got := wt.Status.TokenFingerprint; got != fingerprint(string(s.Data["access_token"])) || string(s.Data["appid"]) != one.appID {
 						return fmt.Errorf("%s says that the Secret holds %q, and it does not", one.name, got)
 					}
@@ -365,7 +365,7 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 	b.run()
 	token := func(one app) string { return string(ns.secret(one.name).Data["access_token"]) }
 	for _, one := range []app{here, there} {
-		ns.awaitReason(one, v1alpha1.ReasonTokenLive)
+		ns.awaitReason(one, v1alpha1.ReasonTokenValid)
 	}
 	old := token(there)
 	if token(here) != old || a.calls(here) != 2 {
@@ -383,7 +383,7 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 	}
 
 	ns.note(there, "annotations", v1alpha1.AnnotationInvalidToken, fingerprint(old))
-	ns.awaitReason(there, v1alpha1.ReasonTokenDiedEarly)
+	ns.awaitReason(there, v1alpha1.ReasonTokenRevoked)
 	eventually(t, "it has the token of the first", func() error {
 		if token(there) != token(here) {
 			return errors.New("another one")
@@ -413,13 +413,13 @@ func TestInstallsOfOneNamespaceWaitForEachOther(t *testing.T) {
 		apps = append(apps, newApp(v1alpha1.ModeStable, i).in(label))
 	}
 	ns.create(apps...)
-	ns.awaitReason(apps[0], v1alpha1.ReasonTokenLive)
-	ns.awaitReason(apps[2], v1alpha1.ReasonTokenLive)
+	ns.awaitReason(apps[0], v1alpha1.ReasonTokenValid)
+	ns.awaitReason(apps[2], v1alpha1.ReasonTokenValid)
 	if b.calls(apps[1]) > 0 {
 		t.Error("two installs of one namespace work at once")
 	}
 	if code := a.terminate(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	ns.awaitReason(apps[1], v1alpha1.ReasonTokenLive)
+	ns.awaitReason(apps[1], v1alpha1.ReasonTokenValid)
 }

@@ -130,7 +130,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 
 	for _, m := range []told{leader, standby} {
 		for _, a := range []app{shop, old, dying} {
-			m.awaitTold("the first token of "+a.name, func() map[string]float64 { return ns.statusAs(a, v1alpha1.ReasonTokenLive) })
+			m.awaitTold("the first token of "+a.name, func() map[string]float64 { return ns.statusAs(a, v1alpha1.ReasonTokenValid) })
 		}
 	}
 	leader.awaitTold("what the leader knows", func() map[string]float64 {
@@ -156,7 +156,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	ns.bump(shop)
 	ns.awaitRefreshed(shop)
 	leader.awaitTold("a forced refresh", func() map[string]float64 {
-		want := ns.statusAs(shop, v1alpha1.ReasonTokenLive)
+		want := ns.statusAs(shop, v1alpha1.ReasonTokenValid)
 		want[ns.of(shop, "forced_refreshes_remaining")], want[succeeded], want[rotations] = 19, 4, 4
 		return want
 	})
@@ -168,7 +168,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	for _, m := range []told{leader, standby} {
 		m.awaitTold("a failure", func() map[string]float64 {
 			want := ns.statusAs(old, v1alpha1.ReasonIPNotAllowed)
-			want[ns.reasonOf(old, v1alpha1.ReasonTokenLive)] = absent
+			want[ns.reasonOf(old, v1alpha1.ReasonTokenValid)] = absent
 			return want
 		})
 	}
@@ -180,7 +180,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	fake.Revoke(string(ns.secret(dying.name).Data["access_token"]))
 	ns.kubectl("annotate", "wxt", dying.name, v1alpha1.AnnotationInvalidToken+"="+ns.weChatTokens()[dying.name].Status.TokenFingerprint)
 	leader.awaitTold("a report", func() map[string]float64 {
-		want := ns.statusAs(dying, v1alpha1.ReasonTokenDiedEarly)
+		want := ns.statusAs(dying, v1alpha1.ReasonTokenRevoked)
 		want[reported], want[succeeded], want[ns.of(dying, "forced_refreshes_remaining")] = 1, 5, 19
 		want[`wechattoken_wechat_request_duration_seconds_count{endpoint="get_api_domain_ip",result="success"}`] = 1
 		want[`wechattoken_refreshes_total{errcode="",result="unchanged"}`] = 1 // the plain call comes first
@@ -206,7 +206,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	leader.terminate()
 	ns.lease(*held.HolderIdentity)
 	standby.awaitTold("a new leader", func() map[string]float64 {
-		want := ns.statusAs(shop, v1alpha1.ReasonTokenLive)
+		want := ns.statusAs(shop, v1alpha1.ReasonTokenValid)
 		want[leads], want[ns.of(shop, "forced_refreshes_remaining")], want[ns.of(dying, "forced_refreshes_remaining")] = 1, 19, 19
 		return want
 	})
@@ -217,7 +217,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 		all, err = again.samples()
 		return err
 	})
-	for series, want := range ns.statusAs(dying, v1alpha1.ReasonTokenDiedEarly) {
+	for series, want := range ns.statusAs(dying, v1alpha1.ReasonTokenRevoked) {
 		if got, ok := all[series]; !ok || got != want {
 			t.Errorf("a new process that is ready tells %s %v (there: %t), want %v", series, got, ok, want)
 		}
@@ -243,7 +243,7 @@ func TestMetricsTellARefresh(t *testing.T) {
 		}
 		return nil
 	})
-	m.awaitTold("the refresh", func() map[string]float64 { return ns.statusAs(shop, v1alpha1.ReasonTokenLive) })
+	m.awaitTold("the refresh", func() map[string]float64 { return ns.statusAs(shop, v1alpha1.ReasonTokenValid) })
 	if all, err := m.samples(); err != nil || all[succeeded] < 2 || all[rotations] < 2 {
 		t.Errorf("%v tokens, %v rotations, %v; want 2 at least", all[succeeded], all[rotations], err)
 	}

@@ -22,9 +22,9 @@ const (
 	ForceBudgetExhausted
 	// DayBudgetExhausted says that the calls of mode Classic are used up.
 	DayBudgetExhausted
-	// InvalidEarly says that WeChat has called the token invalid before its end, and
+	// Revoked says that WeChat has called the token invalid before its end, and
 	// that its successor is on the way.
-	InvalidEarly
+	Revoked
 	// CheckFailed says that WeChat did not tell whether the token is valid.
 	CheckFailed
 )

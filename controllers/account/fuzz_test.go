@@ -175,7 +175,7 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 		if s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(now) <= budget.ClassicReserve {
 			fail("no Force takes of what is kept for the tokens that are due")
 		}
-		if w.pending() == "" && !s.invalidEarly(token, now) {
+		if w.pending() == "" && !s.revoked(token, now) {
 			fail("no Force that nobody needs")
 		}
 	case Check:

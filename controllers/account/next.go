@@ -80,7 +80,7 @@ func (s *State) Next(w *Wants, now time.Time) Next {
 func (s *State) tokenCalls(w *Wants, t *record.Token, noToken bool, now time.Time) []candidate {
 	refresh := s.refresh(w, t, noToken, now)
 	all := []candidate{refresh}
-	if s.invalidEarly(t, now) {
+	if s.revoked(t, now) {
 		all = append(all, s.forceForInvalid(w, t, refresh, now))
 	}
 	if w.pending() != "" && !noToken {
@@ -93,7 +93,7 @@ func (s *State) tokenCalls(w *Wants, t *record.Token, noToken bool, now time.Tim
 }
 
 func (s *State) refresh(w *Wants, t *record.Token, noToken bool, now time.Time) candidate {
-	if s.invalidEarly(t, now) && s.Mode == v1alpha1.ModeClassic {
+	if s.revoked(t, now) && s.Mode == v1alpha1.ModeClassic {
 		noToken = false // a Force replaces it, within the budget of those
 	}
 	c := candidate{kind: Refresh, at: s.refreshAt(w, t, noToken, now)}
@@ -114,7 +114,7 @@ func (s *State) refresh(w *Wants, t *record.Token, noToken bool, now time.Time) 
 
 func (s *State) refreshAt(w *Wants, t *record.Token, noToken bool, now time.Time) time.Time {
 	switch {
-	case noToken && s.invalidEarly(t, now) && s.onlyForceHelps():
+	case noToken && s.revoked(t, now) && s.onlyForceHelps():
 		return s.tokenAt().Add(longestWait) // WeChat returns the invalid token
 	case noToken && s.Known.Token.Value != "":
 		return s.tokenAt().Add(shortestPause) // what was given has ended already
@@ -140,7 +140,7 @@ func (s *State) onlyForceHelps() bool {
 // again and again does not cost those that are due.
 func (s *State) forceForInvalid(w *Wants, t *record.Token, refresh candidate, now time.Time) candidate {
 	next, exhausted := s.Known.Spent.NextForced(s.Mode, now)
-	c := candidate{kind: Force, at: next, cause: Cause{Kind: InvalidEarly}}
+	c := candidate{kind: Force, at: next, cause: Cause{Kind: Revoked}}
 	if exhausted {
 		c.cause = Cause{Kind: ForceBudgetExhausted, Next: next}
 	}

@@ -13,7 +13,7 @@ var kindNames = [kinds]string{"Refresh", "Force", "Check", "jsapi", "wx_card"}
 var causeNames = map[CauseKind]string{
 	CallFailed: "CallFailed", SameTokenReturned: "SameTokenReturned", ForceDeferred: "ForceDeferred",
 	ForceBudgetExhausted: "ForceBudgetExhausted", DayBudgetExhausted: "DayBudgetExhausted",
-	InvalidEarly: "InvalidEarly", CheckFailed: "CheckFailed",
+	Revoked: "Revoked", CheckFailed: "CheckFailed",
 }
 
 // say is a Next as the table has it: the call, the time from noon, the cause, and
@@ -99,14 +99,14 @@ func TestNext(t *testing.T) {
 		"RequestSinceRefreshFailed":   {"It does so for any call for a token.", at(noToken, requested(0), failed(Refresh, 40125, 10*time.Second, 1)), "Refresh in 20s, CallFailed, no token"},
 
 		// A token that WeChat has called invalid.
-		"Invalid":                   {"The plain call is free, and brings what somebody else has forced.", at(foundInvalid(0)), "Refresh now, InvalidEarly, no token"},
-		"InvalidNewborn":            {"The free call comes first, also a moment after the last one.", at(foundInvalid(0), obtained(0)), "Refresh in 1s, InvalidEarly, no token"},
-		"InvalidReturned":           {"The plain call brought the invalid token: only a Force helps.", at(foundInvalid(0), obtained(0), sameTokenReturned), "Force now, InvalidEarly, no token"},
+		"Invalid":                   {"The plain call is free, and brings what somebody else has forced.", at(foundInvalid(0)), "Refresh now, Revoked, no token"},
+		"InvalidNewborn":            {"The free call comes first, also a moment after the last one.", at(foundInvalid(0), obtained(0)), "Refresh in 1s, Revoked, no token"},
+		"InvalidReturned":           {"The plain call brought the invalid token: only a Force helps.", at(foundInvalid(0), obtained(0), sameTokenReturned), "Force now, Revoked, no token"},
 		"InvalidForceLost":          {"The lost Force may have worked: the plain call tells.", at(foundInvalid(0), obtained(time.Second), sameTokenReturned, failed(Force, -1, 0, 1), forcedUncounted, answerLost), "Refresh now, CallFailed, no token"},
 		"InvalidForceFailed":        {"A failed Force waits.", at(foundInvalid(0), obtained(0), sameTokenReturned, failed(Force, -1, 0, 1)), "Force in 1s, CallFailed, no token"},
-		"InvalidDeferred":           {"Forced calls keep their spacing.", at(foundInvalid(0), obtained(0), sameTokenReturned, forced(0)), "Force in 32s, InvalidEarly, no token"},
+		"InvalidDeferred":           {"Forced calls keep their spacing.", at(foundInvalid(0), obtained(0), sameTokenReturned, forced(0)), "Force in 32s, Revoked, no token"},
 		"InvalidBudgetExhausted":    {"The plain call goes on, once a minute.", at(foundInvalid(0), obtained(0), sameTokenReturned, forcedBudgetSpent), "Refresh in 1m0s, ForceBudgetExhausted, no token"},
-		"InvalidClassic":            {"It counts as forced, so that who ends tokens does not cost those that are due.", at(classic, foundInvalid(0)), "Force now, InvalidEarly, no token"},
+		"InvalidClassic":            {"It counts as forced, so that who ends tokens does not cost those that are due.", at(classic, foundInvalid(0)), "Force now, Revoked, no token"},
 		"InvalidClassicBudgetSpent": {"The next token comes in its time.", at(classic, foundInvalid(0), calledToday(1800)), "Refresh in 50m0s, ForceBudgetExhausted, no token"},
 		"InvalidAfterItsEnd":        {"It expired, that is all.", at(foundInvalid(0), ends(-time.Minute)), "Refresh now, no token"},
 		"PredecessorInvalid":        {"WeChat has called another token invalid.", at(foundInvalid(0), withAnotherToken(Check)), "Refresh in 55m2s"},
@@ -144,7 +144,7 @@ func TestNext(t *testing.T) {
 		"TicketSecretBehind":   {"A crash now would cost the token and the ticket.", at(wanting(jsapi), secretBehind), "Refresh in 55m2s"},
 		"TicketNoToken":        {"There is nothing to ask with.", at(wanting(jsapi), noToken), "Refresh now, no token"},
 		"TicketTokenExpired":   {"Not while another token is not to be had.", at(wanting(jsapi), ends(-time.Minute), failed(Refresh, 45009, 0, 1)), "Refresh in 1h0m0s, CallFailed, no token"},
-		"TicketTokenInvalid":   {"An invalid token brings no ticket.", at(wanting(jsapi), foundInvalid(0)), "Refresh now, InvalidEarly, no token"},
+		"TicketTokenInvalid":   {"An invalid token brings no ticket.", at(wanting(jsapi), foundInvalid(0)), "Refresh now, Revoked, no token"},
 		"TicketTokenDue":       {"The token comes first.", at(wanting(jsapi), ends(time.Minute)), "Refresh now"},
 		"TicketLongDue":        {"It stands behind a token, however long it has waited.", at(wanting(jsapi), ticket(jsapi, 30*time.Minute, time.Hour), ends(297*time.Second)), "Refresh now"},
 		"TicketRequest":        {"What a person asks for comes first.", at(wanting(jsapi), requested(0)), "Force now"},

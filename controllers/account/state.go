@@ -182,8 +182,8 @@ func (s *State) calledInvalid(t *record.Token) bool {
 	return t != nil && s.foundInvalid && s.last[Check].token == t.Fingerprint()
 }
 
-// invalidEarly reports whether WeChat has called t invalid before its end.
-func (s *State) invalidEarly(t *record.Token, now time.Time) bool {
+// revoked reports whether WeChat has called t invalid before its end.
+func (s *State) revoked(t *record.Token, now time.Time) bool {
 	return s.calledInvalid(t) && now.Before(t.ExpiresAt)
 }
 

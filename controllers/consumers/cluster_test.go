@@ -357,7 +357,7 @@ func (n *namespace) reports(reason string, words ...string) metav1.Condition {
 	var c metav1.Condition
 	eventually(n.t, "ConsumersCurrent has reason "+reason, func() error {
 		c = n.condition()
-		if is := c.Status == metav1.ConditionTrue; c.Reason != reason || is != (reason == v1alpha1.ReasonConsumersFollow) || c.ObservedGeneration != n.token().Generation ||
+		if is := c.Status == metav1.ConditionTrue; c.Reason != reason || is != (reason == v1alpha1.ReasonConsumersUpToDate) || c.ObservedGeneration != n.token().Generation ||
 			slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(c.Message, word) }) {
 			return fmt.Errorf("condition %+v", c)
 		}

@@ -27,7 +27,7 @@ func TestConsumersAreReported(t *testing.T) {
 	n := newNamespace(t)
 	n.store("first")
 	n.operate()
-	n.reports(v1alpha1.ReasonConsumersFollow, "No Deployment")
+	n.reports(v1alpha1.ReasonConsumersUpToDate, "No Deployment")
 	reloaded := deploymentOf("reloaded", podOf(asEnv("shop")))
 	reloaded.Annotations = map[string]string{"reloader.stakater.com/auto": "true"}
 	env := workloadFor(v1alpha1.KindStatefulSet, "env", podOf(asEnv("shop"), asFile("shop"))).(*appsv1.StatefulSet)
@@ -60,7 +60,7 @@ func TestConsumersAreReported(t *testing.T) {
 		v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment},
 		v1alpha1.RestartTarget{Kind: v1alpha1.KindStatefulSet, Selector: v1alpha1.WorkloadSelector{MatchLabels: map[string]v1alpha1.LabelValue{"app": "env"}}},
 	))
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	lists(
 		consumer(v1alpha1.KindDeployment, "file", "", v1alpha1.UseFile),
 		consumer(v1alpha1.KindDeployment, "reloaded", reloader, v1alpha1.UseEnv),
@@ -75,11 +75,11 @@ func TestConsumersAreReported(t *testing.T) {
 		consumer(v1alpha1.KindStatefulSet, "env", ours, v1alpha1.UseFile, v1alpha1.UseEnv),
 	)
 	n.create(deploymentOf("missing", podOf()))
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	update(n, env, func(s *appsv1.StatefulSet) {
 		s.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
 	})
-	n.reports(v1alpha1.ReasonRestartByHand)
+	n.reports(v1alpha1.ReasonRestartManual)
 	n.remove(env)
 	n.reports(v1alpha1.ReasonRestartTargetMissing)
 	n.settle()
@@ -144,7 +144,7 @@ func TestWhatIsGoneIsForgotten(t *testing.T) {
 	}
 	n.pod("a", podOf(asFile("shop")))
 	r, _ := n.operate()
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	n.store("first")
 	<-touches
 	n.remove(weChatToken())
@@ -166,7 +166,7 @@ func TestWhatARotationCosts(t *testing.T) {
 	old := n.run(shop)
 	n.store("first")
 	n.operate()
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	before := n.settle()
 	n.store("second", replacing)
 	n.isRestarted(shop, "second")
@@ -175,7 +175,7 @@ func TestWhatARotationCosts(t *testing.T) {
 	n.pods(shop, "b")
 	n.remove(old...)
 	n.rollTo(shop, finished)
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	n.settle()
 	got := map[string]int{}
 	for _, request := range n.requests.effects()[before:] {

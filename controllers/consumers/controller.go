@@ -179,7 +179,7 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 			continue
 		}
 		if w.manual {
-			all.add(w.String(), finding{reason: v1alpha1.ReasonRestartByHand})
+			all.add(w.String(), finding{reason: v1alpha1.ReasonRestartManual})
 		}
 		f, err := r.restart(ctx, wt, w, stored, known, now)
 		if err != nil {
@@ -235,7 +235,7 @@ func (r *Reconciler) report(ctx context.Context, wt *v1alpha1.WeChatToken, list 
 	}
 	kind := corev1.EventTypeWarning
 	switch is.Reason {
-	case v1alpha1.ReasonConsumersFollow, v1alpha1.ReasonRestarting, v1alpha1.ReasonRestartWaits:
+	case v1alpha1.ReasonConsumersUpToDate, v1alpha1.ReasonRestarting, v1alpha1.ReasonRestartWaits:
 		kind = corev1.EventTypeNormal
 	}
 	ctrl.LoggerFrom(ctx).Info(is.Message, "consumersCurrent", is.Status, "reason", is.Reason)

@@ -48,7 +48,7 @@ var messages = []struct{ reason, format string }{
 	{v1alpha1.ReasonRestartRefused, "The operator tries every 30 s to restart %s, and the API server refuses it"},
 	{v1alpha1.ReasonRestartLate, "The old token was invalid before all pods of %s had the new one. Make the rollout faster: more maxSurge or maxUnavailable, a quicker readiness probe, fewer pods. Or mount the Secret as a directory"},
 	{v1alpha1.ReasonRestartTargetMissing, "spec.restart names %s, and there is no such workload in this namespace: create it, or take it out of spec.restart"},
-	{v1alpha1.ReasonRestartByHand, "A rollout of %s does not replace all pods: its updateStrategy is OnDelete or has a partition. Delete the pods after each new token, or choose RollingUpdate without a partition"},
+	{v1alpha1.ReasonRestartManual, "A rollout of %s does not replace all pods: its updateStrategy is OnDelete or has a partition. Delete the pods after each new token, or choose RollingUpdate without a partition"},
 	{v1alpha1.ReasonConsumersStale, "%s: the Secret is used there as env or through subPath, which never changes in a running container, and nobody restarts the pods. Mount the Secret as a directory, or use spec.restart"},
 	{v1alpha1.ReasonRestartWaits, "The restart of %s waits"},
 	{v1alpha1.ReasonRestarting, "%s: the pods are being replaced for the new token"},
@@ -57,7 +57,7 @@ var messages = []struct{ reason, format string }{
 // condition is ConsumersCurrent for so many workloads.
 func (all *findings) condition(count int) *metav1.Condition {
 	c := &metav1.Condition{
-		Type: v1alpha1.ConditionConsumersCurrent, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConsumersFollow,
+		Type: v1alpha1.ConditionConsumersCurrent, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConsumersUpToDate,
 		Message: "New tokens reach the workloads that use the Secret",
 	}
 	if count == 0 {

@@ -30,8 +30,8 @@ func TestTheMostSevereFindingIsReported(t *testing.T) {
 		message []string
 		wake    time.Time
 	}{
-		"None":     {reason: "Nobody uses the Secret.", want: v1alpha1.ReasonConsumersFollow, message: []string{"No Deployment"}},
-		"Fine":     {reason: "There is nothing to say of them.", found: []found{{"a", finding{}}}, count: 1, want: v1alpha1.ReasonConsumersFollow, message: []string{"reach the workloads"}},
+		"None":     {reason: "Nobody uses the Secret.", want: v1alpha1.ReasonConsumersUpToDate, message: []string{"No Deployment"}},
+		"Fine":     {reason: "There is nothing to say of them.", found: []found{{"a", finding{}}}, count: 1, want: v1alpha1.ReasonConsumersUpToDate, message: []string{"reach the workloads"}},
 		"One":      {reason: "Its cause is reported.", found: []found{{"a", finding{reason: v1alpha1.ReasonRestartWaits, why: "it is paused"}}}, count: 1, want: v1alpha1.ReasonRestartWaits, message: []string{"The restart of a waits: it is paused"}},
 		"Severe":   {reason: "A restart that goes on is no bad news.", found: []found{{"a", finding{reason: v1alpha1.ReasonRestarting}}, {"b", finding{reason: v1alpha1.ReasonConsumersStale}}}, count: 2, want: v1alpha1.ReasonConsumersStale, message: []string{"b: "}},
 		"Earliest": {reason: "The earliest end counts, of whatever reason.", found: []found{{"a", finding{reason: v1alpha1.ReasonRestartRefused, wake: late}}, {"b", finding{reason: v1alpha1.ReasonRestarting, wake: soon}}}, count: 2, want: v1alpha1.ReasonRestartRefused, wake: soon},

@@ -153,7 +153,7 @@ func TestARestartComesOncePerToken(t *testing.T) {
 			old := n.run(shop)
 			n.store("first")
 			_, stop := n.operate()
-			n.reports(v1alpha1.ReasonConsumersFollow)
+			n.reports(v1alpha1.ReasonConsumersUpToDate)
 			n.store("second", replacing)
 			n.isRestarted(shop, "second")
 			n.reports(v1alpha1.ReasonRestarting)
@@ -161,7 +161,7 @@ func TestARestartComesOncePerToken(t *testing.T) {
 			second := n.pods(shop, "b")
 			n.remove(old...)
 			n.rollTo(shop, finished)
-			n.reports(v1alpha1.ReasonConsumersFollow)
+			n.reports(v1alpha1.ReasonConsumersUpToDate)
 			if got := n.requests.seen("PATCH " + strings.ToLower(string(kind))); len(got) != 1 {
 				t.Errorf("restarted by %s, though there was nothing before the first token", got)
 			}
@@ -227,7 +227,7 @@ func TestARestartWaits(t *testing.T) {
 		}
 		got := map[string]int{}
 		for _, e := range list.Items {
-			if e.Reason != v1alpha1.ReasonConsumersFollow { // there may have been no time for it
+			if e.Reason != v1alpha1.ReasonConsumersUpToDate { // there may have been no time for it
 				got[e.Action+" "+e.Type+" "+e.Reason]++
 			}
 		}
@@ -273,7 +273,7 @@ func TestNewerPodsStay(t *testing.T) {
 	n.remove(old...)
 	n.pods(shop, "b")
 	n.rollTo(shop, finished)
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	n.run(deploymentOf("new", podOf(asEnv("shop"))))
 	n.settle()
 	if got := n.requests.seen("PATCH deployments"); len(got) > 0 {

@@ -106,7 +106,7 @@ func TestManyPodsAreTouched(t *testing.T) {
 		time.Sleep(5 * time.Millisecond) // so that they would pile up
 	}
 	_, stop := n.operate()
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	n.store("first")
 	eventually(t, "the touches begin", func() error {
 		if got := inFlight.Load(); got != touchesInFlight {
@@ -155,14 +155,14 @@ func TestATicketIsTouchedForAndRestartsNothing(t *testing.T) {
 	shop := deploymentOf("shop", podOf(asFile("shop")))
 	n.run(shop)
 	n.operate()
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	n.store("first")
 	n.isTouched()
 	update(n, n.token(), func(wt *v1alpha1.WeChatToken) { wt.Spec.Tickets = []v1alpha1.TicketType{v1alpha1.TicketJSAPI} })
 	n.store("first", withTicket)
 	n.isTouched()
 	update(n, n.token(), func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = true })
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	before := n.settle()
 	n.store("first")
 	n.settle()
@@ -184,7 +184,7 @@ func TestRefusedTouchesAreReported(t *testing.T) {
 		n.pod(fmt.Sprintf("p%02d", i), podOf(asFile("shop")))
 	}
 	_, stop := n.operate()
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	n.store("first")
 	n.reports(v1alpha1.ReasonTouchRefused, "the policy of the house: [redacted]")
 	if got := len(n.requests.seen("PATCH pods/")); got > 2*touchesInFlight {
@@ -200,5 +200,5 @@ func TestRefusedTouchesAreReported(t *testing.T) {
 	refusing.Store(false)
 	n.store("second", replacing)
 	n.isTouched()
-	n.reports(v1alpha1.ReasonConsumersFollow)
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
 }

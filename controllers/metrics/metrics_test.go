@@ -79,7 +79,7 @@ func valid(now time.Time) func(*v1alpha1.WeChatToken) {
 		wt.Status.ExpirationTime = new(metav1.NewTime(now.Add(2 * time.Hour)))
 		wt.Status.RefreshTime = new(metav1.NewTime(now.Add(115 * time.Minute)))
 		wt.Status.LastRefreshTime = new(metav1.NewTime(now))
-		ready(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)(wt)
+		ready(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)(wt)
 	}
 }
 
@@ -207,7 +207,7 @@ func TestSeriesOfATokenFollowIt(t *testing.T) {
 			reason: "A replica that does not lead knows all but the budget.",
 			tokens: []*v1alpha1.WeChatToken{weChatToken(valid(now))}, spent: unknown,
 			want: map[string]float64{
-				"ready web shop": 1, "ready_reason web shop " + v1alpha1.ReasonTokenLive: 1,
+				"ready web shop": 1, "ready_reason web shop " + v1alpha1.ReasonTokenValid: 1,
 				"expiration_timestamp_seconds web shop":   float64(now.Add(2 * time.Hour).Unix()),
 				"refresh_timestamp_seconds web shop":      float64(now.Add(115 * time.Minute).Unix()),
 				"last_refresh_timestamp_seconds web shop": float64(now.Unix()),
@@ -320,7 +320,7 @@ func TestReportsAreCountedOnce(t *testing.T) {
 		"Again":       {"The status has shown the outcome before.", weChatToken(handled(report)), weChatToken(handled(report), failing), "invalid", map[string]float64{}},
 		"None":        {"The outcome is not known yet.", weChatToken(), weChatToken(handled(report)), "", map[string]float64{}},
 		"Unanswered":  {"The reason of Ready shows that WeChat did not answer.", weChatToken(), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
-		"Reason":      {"Another reason counts as well as another status.", weChatToken(ready(metav1.ConditionTrue, v1alpha1.ReasonTokenLive)), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
+		"Reason":      {"Another reason counts as well as another status.", weChatToken(ready(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
 		"StillSilent": {"It counts once, however often WeChat is asked.", weChatToken(failing), weChatToken(failing), "unanswered", map[string]float64{}},
 		"NoCondition": {"The status shows nothing.", weChatToken(failing), weChatToken(), "unanswered", map[string]float64{}},
 	}
@@ -368,12 +368,12 @@ func TestReadiness(t *testing.T) {
 		why    string
 	}{
 		"New":          {"The operator has not looked at it.", v1alpha1.WeChatTokenStatus{}, 0, ""},
-		"Valid":        {"All is well.", status(metav1.ConditionTrue, v1alpha1.ReasonTokenLive, time.Second), 1, v1alpha1.ReasonTokenLive},
+		"Valid":        {"All is well.", status(metav1.ConditionTrue, v1alpha1.ReasonTokenValid, time.Second), 1, v1alpha1.ReasonTokenValid},
 		"Failing":      {"A refresh fails, and the token is valid.", status(metav1.ConditionTrue, v1alpha1.ReasonIPNotAllowed, time.Second), 1, v1alpha1.ReasonIPNotAllowed},
 		"Expired":      {"The reason is that of the status.", status(metav1.ConditionFalse, v1alpha1.ReasonIPNotAllowed, -time.Second), 0, v1alpha1.ReasonIPNotAllowed},
 		"Suspended":    {"Nobody needs an alert for what a person has suspended.", status(metav1.ConditionTrue, v1alpha1.ReasonSuspended, 0), 0, v1alpha1.ReasonSuspended},
-		"InvalidEarly": {"A token can be invalid before it expires.", status(metav1.ConditionFalse, v1alpha1.ReasonTokenDiedEarly, time.Hour), 0, v1alpha1.ReasonTokenDiedEarly},
-		"Forgotten":    {"Nobody has written the status since the token expired.", status(metav1.ConditionTrue, v1alpha1.ReasonTokenLive, 0), 0, v1alpha1.ReasonTokenExpired},
+		"InvalidEarly": {"A token can be invalid before it expires.", status(metav1.ConditionFalse, v1alpha1.ReasonTokenRevoked, time.Hour), 0, v1alpha1.ReasonTokenRevoked},
+		"Forgotten":    {"Nobody has written the status since the token expired.", status(metav1.ConditionTrue, v1alpha1.ReasonTokenValid, 0), 0, v1alpha1.ReasonTokenExpired},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

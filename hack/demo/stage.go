@@ -187,7 +187,7 @@ func (d *demo) breakAppSecret(ctx context.Context) error {
 	if err := d.show(ctx, patch("0123456789abcdef0123456789abcdef")); err != nil {
 		return err
 	}
-	err := d.show(ctx, fmt.Sprintf(reason, "TokenLive"))
+	err := d.show(ctx, fmt.Sprintf(reason, "TokenValid"))
 	d.checkf(err == nil, "all is well again, with no restart")
 	return err
 }

@@ -131,7 +131,7 @@ func (r rules) compress() error {
 		g.Interval = scrape.String()
 		for _, rule := range g.Rules {
 			expr := times.Replace(rule.Expr)
-			if rule.Alert == "WeChatTokenDying" && (!strings.Contains(expr, "< 20") || !strings.Contains(expr, "- 2")) {
+			if rule.Alert == "WeChatTokenExpiring" && (!strings.Contains(expr, "< 20") || !strings.Contains(expr, "- 2")) {
 				return fmt.Errorf("%s: the times of %s have changed; compress them here, too", rulesFile, rule.Alert)
 			}
 			rule.Expr = expr

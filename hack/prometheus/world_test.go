@@ -110,7 +110,7 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 	if text := string(alert.Annotations["description"]); !strings.Contains(text, "kubectl -n web get wxt blog -o jsonpath={.status.lastError.callerIP}") {
 		t.Errorf("the alert does not tell how to get the address: %s", text)
 	}
-	w.awaitAlert(t, "WeChatTokenDead", onBlog, true)
+	w.awaitAlert(t, "WeChatTokenInvalid", onBlog, true)
 
 	t.Run("rules", func(t *testing.T) {
 		names, _, err := w.api.LabelValues(t.Context(), "__name__", nil, begin, time.Now())
@@ -151,13 +151,13 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.awaitAlert(t, "WeChatTokenIPNotAllowed", onBlog, false)
-	w.awaitAlert(t, "WeChatTokenDead", onBlog, false)
+	w.awaitAlert(t, "WeChatTokenInvalid", onBlog, false)
 
 	for _, p := range w.processes[:replicas] {
 		p.Kill()
 	}
 	w.awaitAlert(t, "WeChatTokenOperatorDown", nil, true)
-	w.awaitAlert(t, "WeChatTokenDead", model.LabelSet{"namespace": "web", "name": "shop"}, true)
+	w.awaitAlert(t, "WeChatTokenInvalid", model.LabelSet{"namespace": "web", "name": "shop"}, true)
 }
 
 // showsData asks what Grafana would ask, of everything since begin.
