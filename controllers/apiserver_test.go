@@ -121,7 +121,7 @@ func TestTheWholeWay(t *testing.T) {
 			}
 
 			columns := strings.Fields(strings.Split(n.kubectl("get", "wxt", "shop", "-o", "wide"), "\n")[1])
-			want := []string{"shop", "True", "TokenValid", string(s.Data["expires_at"]), wt.Status.RefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop"}
+			want := []string{"shop", "True", "TokenValid", string(s.Data["expires_at"]), wt.Status.NextRefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop", "The", "Secret", "holds", "a", "valid", "token"}
 			if diff := cmp.Diff(want, columns); diff != "" {
 				t.Errorf("kubectl get wxt -o wide (-want +got):\n%s", diff)
 			}

@@ -81,7 +81,7 @@ func TestOutageIsNotFelt(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken(mod))
 				w.run(time.Second)
-				due := w.get("shop").Status.RefreshTime.Time
+				due := w.get("shop").Status.NextRefreshTime.Time
 				w.run(time.Until(due) - time.Minute)
 				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 4 * time.Minute})
 				if dead := w.consume(3*time.Minute, time.Second); dead > 0 {
@@ -99,7 +99,7 @@ func TestOutageIsNotFelt(t *testing.T) {
 				if got := w.get("shop").Status; got.LastError != nil || w.other() != "" {
 					t.Errorf("after the outage: lastError %v, condition %q; want none", got.LastError, w.other())
 				}
-				if w.get("shop").Status.RefreshTime.Time.Equal(due) {
+				if w.get("shop").Status.NextRefreshTime.Time.Equal(due) {
 					t.Error("the token was not replaced")
 				}
 			})
@@ -200,7 +200,7 @@ func TestCorrectedEndIsWritten(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Second)
 		token := w.token()
-		w.run(time.Until(w.get("shop").Status.RefreshTime.Time) - 10*time.Minute)
+		w.run(time.Until(w.get("shop").Status.NextRefreshTime.Time) - 10*time.Minute)
 		// Somebody damages the Secret, so WeChat is asked; it says the token
 		// ends in 100 s.
 		w.restart()
@@ -357,7 +357,7 @@ func TestStormOfShortLives(t *testing.T) {
 	inWorld(t, wechattest.Config{Latency: 5 * time.Millisecond}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Second)
-		w.run(time.Until(w.get("shop").Status.RefreshTime.Time) - time.Minute)
+		w.run(time.Until(w.get("shop").Status.NextRefreshTime.Time) - time.Minute)
 		w.restart()
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 2, For: 20 * time.Second})
 		w.edit("shop", func(s *corev1.Secret) { s.Annotations = nil })
@@ -375,7 +375,7 @@ func TestRetriesFitIntoAShortLife(t *testing.T) {
 	inWorld(t, cfg, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Second)
-		w.run(time.Until(w.get("shop").Status.RefreshTime.Time))
+		w.run(time.Until(w.get("shop").Status.NextRefreshTime.Time))
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 7 * time.Second})
 		if dead := w.consume(20*time.Second, 100*time.Millisecond); dead > 0 {
 			t.Errorf("%d reads found an invalid token", dead)
@@ -389,7 +389,7 @@ func TestRefusedWriteIsTriedBeforeTheEnd(t *testing.T) {
 	inWorld(t, cfg, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Second)
-		due := w.get("shop").Status.RefreshTime.Time
+		due := w.get("shop").Status.NextRefreshTime.Time
 		w.refuse = func() error {
 			if time.Since(due) < 4*time.Second {
 				return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("quota"))

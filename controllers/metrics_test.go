@@ -83,7 +83,7 @@ func TestMetricsFollowTheToken(t *testing.T) {
 			"ready_reason web shop TokenValid":        1,
 			"ready_reason web shop AppSecretMissing":  -1,
 			"expiration_timestamp_seconds web shop":   float64(status.ExpirationTime.Unix()),
-			"refresh_timestamp_seconds web shop":      float64(status.RefreshTime.Unix()),
+			"refresh_timestamp_seconds web shop":      float64(status.NextRefreshTime.Unix()),
 			"last_refresh_timestamp_seconds web shop": float64(status.LastRefreshTime.Unix()),
 			"forced_refreshes_remaining web shop":     20,
 			"calls_remaining web shop":                -1,

@@ -204,10 +204,10 @@ func urgentFirst(_ context.Context, e event.CreateEvent, queue workqueue.TypedRa
 // it.
 func urgency(wt *v1alpha1.WeChatToken, now time.Time) priority {
 	s := wt.Status
-	if s.RefreshTime == nil || requestOn(wt) != s.LastHandledRefreshAt || wt.Generation != s.ObservedGeneration {
+	if s.NextRefreshTime == nil || requestOn(wt) != s.LastHandledRefreshAt || wt.Generation != s.ObservedGeneration {
 		return normalPriority
 	}
-	minutes := int(s.RefreshTime.Sub(now) / time.Minute)
+	minutes := int(s.NextRefreshTime.Sub(now) / time.Minute)
 	return max(normalPriority-priority(max(minutes, 0)), lowestPriority)
 }
 

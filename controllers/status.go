@@ -74,7 +74,7 @@ func set(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, kind string, i
 // is valid.
 func describeToken(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.Record, window time.Duration, now time.Time) bool {
 	s.SecretName, s.TokenFingerprint = "", ""
-	s.ExpirationTime, s.RefreshTime, s.LastRefreshTime = nil, nil, nil
+	s.ExpirationTime, s.NextRefreshTime, s.LastRefreshTime = nil, nil, nil
 	if holds == nil {
 		return false
 	}
@@ -83,7 +83,7 @@ func describeToken(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.
 	s.ExpirationTime = new(metav1.NewTime(ends.Truncate(time.Second)))
 	s.LastRefreshTime = new(metav1.NewTime(t.ObtainedAt))
 	due := account.Due(o.wt.UID, o.wt.Spec.RefreshBeforeOrDefault(), window, t)
-	s.RefreshTime = new(metav1.NewTime(due.Truncate(time.Second)))
+	s.NextRefreshTime = new(metav1.NewTime(due.Truncate(time.Second)))
 	s.LastHandledRefreshAt = holds.HandledRefresh
 	if report, _ := reportOn(o.wt); reportHandled(o.wt, holds) {
 		s.LastHandledInvalidToken = report

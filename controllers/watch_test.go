@@ -41,7 +41,7 @@ func TestTheUrgentComeFirst(t *testing.T) {
 	settled := func(in time.Duration, mods ...func(*v1alpha1.WeChatToken)) *v1alpha1.WeChatToken {
 		wt := weChatToken(mods...)
 		wt.Status.ObservedGeneration = wt.Generation
-		wt.Status.RefreshTime = new(metav1.NewTime(now.Add(in)))
+		wt.Status.NextRefreshTime = new(metav1.NewTime(now.Add(in)))
 		return wt
 	}
 	changed := settled(time.Hour)

@@ -203,7 +203,7 @@ func TestEveryFieldIsExplained(t *testing.T) {
 		"spec.secret.keys.wxCardTicketExpiresAt", "spec.tickets", "status.tickets", "status.tickets.type", "status.tickets.expirationTime",
 		"status.tickets.lastRefreshTime", "status.tickets.fingerprint", "status.tickets.lastError",
 		"spec.secret.labels", "spec.secret.annotations", "spec.refreshBefore", "spec.suspend",
-		"status", "status.observedGeneration", "status.conditions", "status.secretName", "status.expirationTime", "status.refreshTime",
+		"status", "status.observedGeneration", "status.conditions", "status.secretName", "status.expirationTime", "status.nextRefreshTime",
 		"status.lastRefreshTime", "status.tokenFingerprint", "status.lastHandledRefreshAt", "status.lastError", "status.lastError.code",
 		"spec.propagation", "spec.restart", "spec.restart.workloads", "spec.restart.workloads.kind", "spec.restart.workloads.name",
 		"spec.restart.workloads.selector", "spec.restart.workloads.selector.matchLabels",

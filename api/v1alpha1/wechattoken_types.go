@@ -326,9 +326,9 @@ type WeChatTokenStatus struct {
 	// +optional
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
 
-	// refreshTime is when that token is due to be replaced.
+	// nextRefreshTime is when that token is due to be replaced.
 	// +optional
-	RefreshTime *metav1.Time `json:"refreshTime,omitempty"`
+	NextRefreshTime *metav1.Time `json:"nextRefreshTime,omitempty"`
 
 	// lastRefreshTime is when that token was obtained.
 	// +optional
@@ -494,11 +494,12 @@ type WeChatError struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expirationTime`
-// +kubebuilder:printcolumn:name="Refresh",type=string,JSONPath=`.status.refreshTime`
+// +kubebuilder:printcolumn:name="Refresh",type=string,JSONPath=`.status.nextRefreshTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="AppID",type=string,JSONPath=`.spec.appID`,priority=1
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`,priority=1
 // +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.secretName`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:validation:XValidation:rule="!has(self.spec) || !has(self.spec.appSecretRef) || (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name) != self.spec.appSecretRef.name",message="the token must not go into the Secret that holds the AppSecret: set spec.secret.name to another name"
 type WeChatToken struct {
 	metav1.TypeMeta `json:",inline"`

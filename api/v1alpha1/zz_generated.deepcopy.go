@@ -292,8 +292,8 @@ func (in *WeChatTokenStatus) DeepCopyInto(out *WeChatTokenStatus) {
 		in, out := &in.ExpirationTime, &out.ExpirationTime
 		*out = (*in).DeepCopy()
 	}
-	if in.RefreshTime != nil {
-		in, out := &in.RefreshTime, &out.RefreshTime
+	if in.NextRefreshTime != nil {
+		in, out := &in.NextRefreshTime, &out.NextRefreshTime
 		*out = (*in).DeepCopy()
 	}
 	if in.LastRefreshTime != nil {

@@ -133,14 +133,14 @@ func tokenLives(f *tokenFacts, now time.Time) []finding {
 		return []finding{fails("there is no token")}
 	}
 	left := s.ExpirationTime.Sub(now)
-	late := s.RefreshTime != nil && now.Sub(s.RefreshTime.Time) > overdue
+	late := s.NextRefreshTime != nil && now.Sub(s.NextRefreshTime.Time) > overdue
 	switch {
 	case left <= 0:
 		return []finding{fails("the token is dead since %s, and consumers fail", stamp(s.ExpirationTime.Time))}
 	case late && left < dying:
-		return []finding{fails("the token dies in %s, and its refresh is overdue for %s: look at the lines above, then kubectl wechattoken refresh %s -n %s --wait", duration.HumanDuration(left), duration.HumanDuration(now.Sub(s.RefreshTime.Time)), f.wt.Name, f.wt.Namespace)}
+		return []finding{fails("the token dies in %s, and its refresh is overdue for %s: look at the lines above, then kubectl wechattoken refresh %s -n %s --wait", duration.HumanDuration(left), duration.HumanDuration(now.Sub(s.NextRefreshTime.Time)), f.wt.Name, f.wt.Namespace)}
 	case late:
-		return []finding{warns("the refresh is overdue for %s; the token lives for %s more", duration.HumanDuration(now.Sub(s.RefreshTime.Time)), duration.HumanDuration(left))}
+		return []finding{warns("the refresh is overdue for %s; the token lives for %s more", duration.HumanDuration(now.Sub(s.NextRefreshTime.Time)), duration.HumanDuration(left))}
 	}
 	return []finding{passes("the token lives for %s more", duration.HumanDuration(left))}
 }

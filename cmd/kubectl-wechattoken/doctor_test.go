@@ -283,7 +283,7 @@ func TestDoctorLooksAtTheTimes(t *testing.T) {
 	w.awaitLine(fail, "leader", "has not renewed its lease for")
 
 	// An operator that is gone does not replace the token.
-	status := fmt.Sprintf(`{"status":{"expirationTime":%q,"refreshTime":%q}}`, stamp(time.Now().Add(3*time.Minute)), stamp(time.Now().Add(-2*time.Minute)))
+	status := fmt.Sprintf(`{"status":{"expirationTime":%q,"nextRefreshTime":%q}}`, stamp(time.Now().Add(3*time.Minute)), stamp(time.Now().Add(-2*time.Minute)))
 	wt := w.get("shop")
 	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
 	w.awaitLine(fail, "life", "its refresh is overdue")

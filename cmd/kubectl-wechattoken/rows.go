@@ -25,7 +25,7 @@ type row struct {
 	Mode            string              `json:"mode"`
 	SecondsLeft     *int64              `json:"secondsLeft,omitempty"` // of the token; absent without one
 	ExpirationTime  *metav1.Time        `json:"expirationTime,omitempty"`
-	RefreshTime     *metav1.Time        `json:"refreshTime,omitempty"`
+	NextRefreshTime *metav1.Time        `json:"nextRefreshTime,omitempty"`
 	LastRefreshTime *metav1.Time        `json:"lastRefreshTime,omitempty"`
 	LastError       string              `json:"lastError,omitempty"`
 	Secret          string              `json:"secret"`
@@ -43,7 +43,7 @@ func rowOf(wt *v1alpha1.WeChatToken, found consumers, now time.Time) row {
 	r := row{
 		Namespace: wt.Namespace, Name: wt.Name, AppID: wt.Spec.AppID, Mode: string(wt.Spec.ModeOrDefault()),
 		Secret: wt.TokenSecretName(), Fingerprint: s.TokenFingerprint,
-		ExpirationTime: s.ExpirationTime, RefreshTime: s.RefreshTime, LastRefreshTime: s.LastRefreshTime,
+		ExpirationTime: s.ExpirationTime, NextRefreshTime: s.NextRefreshTime, LastRefreshTime: s.LastRefreshTime,
 		Consumers: found.list, ConsumersKnown: found.unknown == "",
 		LastError: errorText(s.LastError),
 	}
@@ -106,7 +106,7 @@ func (r row) cells(everywhere, wide bool, now time.Time) []any {
 	} else {
 		lastError = short(lastError, 40)
 	}
-	return append(cells, r.Name, r.Ready, r.Reason, left(r.ExpirationTime, now), due(r.RefreshTime, now),
+	return append(cells, r.Name, r.Ready, r.Reason, left(r.ExpirationTime, now), due(r.NextRefreshTime, now),
 		dash(lastError), r.Secret, r.consumers(names), r.AppID, r.Mode, dash(r.Fingerprint), dash(r.Message))
 }
 

@@ -128,8 +128,8 @@ func (n *namespace) noteDues() *dues {
 	noting.Go(func() {
 		for {
 			for _, wt := range n.weChatTokens() {
-				if wt.Status.RefreshTime != nil {
-					d.note(wt.Spec.AppID, wt.Status.RefreshTime.Time)
+				if wt.Status.NextRefreshTime != nil {
+					d.note(wt.Spec.AppID, wt.Status.NextRefreshTime.Time)
 				}
 			}
 			select {

@@ -93,14 +93,14 @@ func (n *namespace) statusAs(a app, reason string) map[string]float64 {
 	n.t.Helper()
 	wt, there := n.weChatTokens()[a.name]
 	s := wt.Status
-	if !there || s.ExpirationTime == nil || s.RefreshTime == nil || s.LastRefreshTime == nil {
+	if !there || s.ExpirationTime == nil || s.NextRefreshTime == nil || s.LastRefreshTime == nil {
 		n.t.Fatalf("%s has no token", a.name)
 	}
 	return map[string]float64{
 		n.of(a, "ready"):                          1,
 		n.reasonOf(a, reason):                     1,
 		n.of(a, "expiration_timestamp_seconds"):   float64(s.ExpirationTime.Unix()),
-		n.of(a, "refresh_timestamp_seconds"):      float64(s.RefreshTime.Unix()),
+		n.of(a, "refresh_timestamp_seconds"):      float64(s.NextRefreshTime.Unix()),
 		n.of(a, "last_refresh_timestamp_seconds"): float64(s.LastRefreshTime.Unix()),
 	}
 }

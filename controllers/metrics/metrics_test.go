@@ -77,7 +77,7 @@ func named(name string) func(*v1alpha1.WeChatToken) {
 func valid(now time.Time) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) {
 		wt.Status.ExpirationTime = new(metav1.NewTime(now.Add(2 * time.Hour)))
-		wt.Status.RefreshTime = new(metav1.NewTime(now.Add(115 * time.Minute)))
+		wt.Status.NextRefreshTime = new(metav1.NewTime(now.Add(115 * time.Minute)))
 		wt.Status.LastRefreshTime = new(metav1.NewTime(now))
 		ready(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)(wt)
 	}

@@ -25,7 +25,7 @@ func (m *Metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 		time *metav1.Time
 	}{
 		{defExpiration, wt.Status.ExpirationTime},
-		{defRefresh, wt.Status.RefreshTime},
+		{defRefresh, wt.Status.NextRefreshTime},
 		{defLastRefresh, wt.Status.LastRefreshTime},
 	} {
 		if at.time != nil {

@@ -44,7 +44,7 @@ func (w *world) patchStatus(ctx context.Context, wt *v1alpha1.WeChatToken, token
 	}}
 	wt.Status.SecretName = wt.Name
 	wt.Status.ExpirationTime = new(metav1.NewTime(now.Add(2 * time.Hour)))
-	wt.Status.RefreshTime = new(metav1.NewTime(now.Add(115 * time.Minute)))
+	wt.Status.NextRefreshTime = new(metav1.NewTime(now.Add(115 * time.Minute)))
 	wt.Status.LastRefreshTime = &now
 	wt.Status.TokenFingerprint = record.Fingerprint(token)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})

@@ -75,7 +75,7 @@ func (b *bench) due(ctx context.Context, r *result) error {
 		if c.at.Before(first) {
 			first = c.at
 		}
-		refresh := objects[key].Status.RefreshTime.Time
+		refresh := objects[key].Status.NextRefreshTime.Time
 		late = append(late, c.at.Sub(refresh))
 		if refresh.After(end) {
 			end = refresh
@@ -89,8 +89,8 @@ func (b *bench) due(ctx context.Context, r *result) error {
 	r.Tokens = r.N
 	r.Seconds = last(seen).Sub(first).Seconds()
 	r.Ceilings = []float64{ceiling.Seconds()} // without a ratio: most of our time is the jitter
-	r.latency("behind status.refreshTime, which has whole seconds", late, nil)
-	r.add("from the first refreshTime to the last", end.Sub(at).Seconds(), "s")
+	r.latency("behind status.nextRefreshTime, which has whole seconds", late, nil)
+	r.add("from the first nextRefreshTime to the last", end.Sub(at).Seconds(), "s")
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (w *world) refreshTimes(ctx context.Context) (objects map[string]*v1alpha1.
 		objects, earliest = map[string]*v1alpha1.WeChatToken{}, time.Time{}
 		for i := range all.Items {
 			wt := &all.Items[i]
-			at := wt.Status.RefreshTime
+			at := wt.Status.NextRefreshTime
 			if at == nil {
 				return false, nil
 			}

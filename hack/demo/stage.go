@@ -221,7 +221,7 @@ func (d *demo) killManager(ctx context.Context) error {
 // awaitFreshToken waits until the token is not due for that long.
 func (d *demo) awaitFreshToken(ctx context.Context, left time.Duration) error {
 	fresh := func() (bool, error) {
-		out, err := d.shell(ctx, "kubectl get wxt shop -o jsonpath='{.status.refreshTime}'")
+		out, err := d.shell(ctx, "kubectl get wxt shop -o jsonpath='{.status.nextRefreshTime}'")
 		if err != nil {
 			return false, errors.New(out)
 		}
