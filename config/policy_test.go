@@ -45,7 +45,7 @@ func TestARefresherAsksAndWaits(t *testing.T) {
 type change struct {
 	reason string
 	patch  client.Patch
-	forced bool // whoever owns the field
+	forced bool // no matter who owns the field
 	want   string
 }
 
@@ -303,7 +303,7 @@ func TestTheRefresherRoleIsLeast(t *testing.T) {
 			},
 		},
 		"Secret": {
-			reason: "The token is in the Secret; whoever mounts it needs no right to read all of them.",
+			reason: "The token is in the Secret; who mounts it needs no permission to read all of them.",
 			do: func() error {
 				return refresher.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "any"}, &corev1.Secret{})
 			},
@@ -550,7 +550,7 @@ func person(t *testing.T, namespace, account string, roles ...string) *rest.Conf
 	return serviceAccount(t, namespace, account)
 }
 
-// kubectlWith is a kubectl command of whoever a kubeconfig is for.
+// kubectlWith is a kubectl command of the user of a kubeconfig.
 func kubectlWith(kubeconfig string, args ...string) *exec.Cmd {
 	cmd := cluster.Kubectl(args...)
 	cmd.Env = append(slices.Clip(cmd.Env), "KUBECONFIG="+kubeconfig)

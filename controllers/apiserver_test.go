@@ -104,7 +104,7 @@ func TestTheWholeWay(t *testing.T) {
 			s, wt := n.secret("shop"), n.token("shop")
 			value := string(s.Data["access_token"])
 			if len(value) != length || !fake.Valid(value) {
-				t.Errorf("token of %d bytes, alive %t", len(value), fake.Valid(value))
+				t.Errorf("token of %d bytes, valid %t", len(value), fake.Valid(value))
 			}
 			if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
 				t.Errorf("keys (-want +got):\n%s", diff)
@@ -130,7 +130,7 @@ func TestTheWholeWay(t *testing.T) {
 }
 
 // The user's shell: kubectl wait is right directly after apply, and after a
-// bump; it never returns early.
+// refresh request; it never returns early.
 func TestKubectlWaitIsRight(t *testing.T) {
 	n := newNamespace(t)
 	fake, url := fakeWeChat(t, wechattest.Config{Latency: 300 * time.Millisecond})
@@ -151,7 +151,7 @@ func TestKubectlWaitIsRight(t *testing.T) {
 		t.Error("kubectl wait returned before the new spec had its token")
 	}
 
-	// A bump: the echo comes with the token.
+	// A refresh request: the echo comes with the token.
 	before := string(n.secret("shop").Data["access_token"])
 	n.kubectl("annotate", "wxt/shop", v1alpha1.AnnotationRefreshRequestedAt+"=now", "--overwrite")
 	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")

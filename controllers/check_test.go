@@ -22,7 +22,7 @@ func reporting(value string) func(*v1alpha1.WeChatToken) {
 	}
 }
 
-func probing(seconds int32) func(*v1alpha1.WeChatToken) {
+func checking(seconds int32) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) {
 		wt.Spec.CheckInterval = &metav1.Duration{Duration: time.Duration(seconds) * time.Second}
 	}
@@ -52,32 +52,32 @@ func forcedOutside(w *world) {
 	w.run(5*time.Minute + time.Second)
 }
 
-// killed makes WeChat refuse the token that it gives to whoever asks.
+// killed makes WeChat refuse the token that it gives to everyone who asks.
 func killed(w *world) { w.weChat.Revoke(w.token()) }
 
-// The third rule: a server that finds its token dead gets a new one.
+// The third rule: a server that finds its token invalid gets a new one.
 func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 	cases := map[string]struct {
 		reason        string
 		mode          func(*v1alpha1.WeChatToken)
-		dies          func(*world)
+		ends          func(*world)
 		plain, forced int
 	}{
 		"StableForcedOutside": {
 			reason: "The plain call brings the token that somebody else has forced, and spends nothing.",
-			mode:   stableMode, dies: forcedOutside, plain: 1,
+			mode:   stableMode, ends: forcedOutside, plain: 1,
 		},
 		"StableKilled": {
 			reason: "The plain call gives the invalid token back, so that one is forced.",
-			mode:   stableMode, dies: killed, plain: 1, forced: 1,
+			mode:   stableMode, ends: killed, plain: 1, forced: 1,
 		},
 		"ClassicFetchedOutside": {
 			reason: "Each call brings a new token.",
-			mode:   classic, dies: fetchedOutside, plain: 1,
+			mode:   classic, ends: fetchedOutside, plain: 1,
 		},
 		"ClassicKilled": {
 			reason: "Each call brings a new token.",
-			mode:   classic, dies: killed, plain: 1,
+			mode:   classic, ends: killed, plain: 1,
 		},
 	}
 	for name, tc := range cases {
@@ -85,12 +85,12 @@ func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken(tc.mode))
 				w.run(time.Hour)
-				tc.dies(w)
+				tc.ends(w)
 				before, report := w.weChat.Counts(testAppID), w.report()
 				w.change(reporting(report))
 				w.run(time.Second)
 				if !w.weChat.Valid(w.token()) {
-					t.Errorf("%s\nthe token is still dead", tc.reason)
+					t.Errorf("%s\nthe token is still invalid", tc.reason)
 				}
 				after := w.weChat.Counts(testAppID)
 				forced := after.Forced - before.Forced
@@ -131,7 +131,7 @@ func TestNewbornInvalidTokenIsAskedForPlainly(t *testing.T) {
 		}
 		w.run(time.Second)
 		if got := w.weChat.Counts(testAppID); got.Forced != 1 || got.Stable.Calls != 3 || !w.weChat.Valid(w.token()) {
-			t.Errorf("%d calls, %d of them forced, alive %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Valid(w.token()))
+			t.Errorf("%d calls, %d of them forced, valid %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Valid(w.token()))
 		}
 	})
 }
@@ -155,7 +155,7 @@ func TestLostAnswerForAnInvalidTokenIsAskedForPlainly(t *testing.T) {
 		w.run(10 * time.Second)
 		c := w.weChat.Counts(testAppID)
 		if c.Forced != 1 || c.Stable.Calls != 4 || !w.weChat.Valid(w.token()) {
-			t.Errorf("%d calls, %d of them forced, alive %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Valid(w.token()))
+			t.Errorf("%d calls, %d of them forced, valid %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Valid(w.token()))
 		}
 		if got := len(w.recordOf("shop").Spent.Forced); got != 1 {
 			t.Errorf("the Secret counts %d forced calls, want 1", got)
@@ -190,7 +190,7 @@ func TestFalseReportCostsOneQuestion(t *testing.T) {
 				w.change(reporting(w.report()))
 				w.run(time.Minute)
 				if w.token() == token {
-					t.Error("the same token was reported again when it was dead, and is still there")
+					t.Error("the same token was reported again when it was invalid, and is still there")
 				}
 			})
 		})
@@ -213,7 +213,7 @@ func TestLiarCannotBurnTheBudget(t *testing.T) {
 					t.Errorf("%d questions in 10 minutes of lies, want 21 at most", got)
 				}
 				if w.token() != token || w.calls() != calls {
-					t.Errorf("%d calls for a token that lives", w.calls()-calls)
+					t.Errorf("%d calls for a valid token", w.calls()-calls)
 				}
 				w.run(500 * time.Millisecond) // in this world all that happens at one time happens at once
 				killed(w)
@@ -233,7 +233,7 @@ func TestReportOfAnotherTokenIsDone(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		old := w.report()
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(10 * time.Minute)
 		before := w.weChat.Counts(testAppID)
 		w.change(reporting(old))
@@ -309,7 +309,7 @@ func TestMalformedReportIsIgnored(t *testing.T) {
 }
 
 // Until the invalid token has a successor Ready is False, and its end is the time
-// at which it was found dead.
+// at which it was found invalid.
 func TestReadyIsFalseWhileTheTokenIsDead(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken(classic))
@@ -338,7 +338,7 @@ func TestReportOutlivesAFailedQuestion(t *testing.T) {
 		w.run(30 * time.Minute)
 		fault := w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: -1})
 		killed(w)
-		dead := w.token()
+		invalid := w.token()
 		w.change(reporting(w.report()))
 		w.run(10 * time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonCheckFailed)
@@ -350,7 +350,7 @@ func TestReportOutlivesAFailedQuestion(t *testing.T) {
 		}
 		w.weChat.ClearFaults(fault)
 		w.run(90 * time.Second)
-		if w.token() == dead {
+		if w.token() == invalid {
 			t.Error("the invalid token is still there")
 		}
 	})
@@ -360,7 +360,7 @@ func TestReportOutlivesAFailedQuestion(t *testing.T) {
 // that wait, and another report shortens it to 30 s.
 func TestReportWaitEndsWithANewOne(t *testing.T) {
 	changes := map[string]func(*world){
-		"Spec":   func(w *world) { w.change(probing(3600)) },
+		"Spec":   func(w *world) { w.change(checking(3600)) },
 		"Report": func(w *world) { w.run(time.Second); w.change(reporting(w.report())) },
 	}
 	for name, change := range changes {
@@ -378,7 +378,7 @@ func TestReportWaitEndsWithANewOne(t *testing.T) {
 				change(w)
 				w.run(time.Second)
 				if !w.weChat.Valid(w.token()) {
-					t.Error("the token is still dead")
+					t.Error("the token is still invalid")
 				}
 			})
 		})
@@ -396,7 +396,7 @@ func TestDeathsAreBudgeted(t *testing.T) {
 			w.change(reporting(w.report()))
 			w.run(time.Minute)
 			if !w.weChat.Valid(w.token()) {
-				t.Fatal("the token is dead a minute after the report")
+				t.Fatal("the token is invalid a minute after the report")
 			}
 		}
 		w.restart()
@@ -412,25 +412,25 @@ func TestDeathsAreBudgeted(t *testing.T) {
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonRefreshBudgetExhausted)
 		w.run(24 * time.Hour)
 		if !w.weChat.Valid(w.token()) {
-			t.Error("WeChat would force another token by now, and the Secret has the dead one")
+			t.Error("WeChat would force another token by now, and the Secret has the invalid one")
 		}
 	})
 }
 
-// The probe finds an invalid token without a report.
-func TestProbeReplacesAnInvalidToken(t *testing.T) {
+// The check finds an invalid token without a report.
+func TestCheckIntervalReplacesAnInvalidToken(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(mode, probing(60)))
+				w.create(appSecret(testAppSecret), weChatToken(mode, checking(60)))
 				w.run(time.Hour)
 				if got := w.weChat.Counts(testAppID).Business.Calls; got < 50 || got > 60 {
-					t.Errorf("%d questions in an hour of probes each 60 to 66 s", got)
+					t.Errorf("%d questions in an hour of checks each 60 to 66 s", got)
 				}
 				killed(w)
 				w.run(67 * time.Second)
 				if !w.weChat.Valid(w.token()) {
-					t.Error("the token is dead after a probe's time")
+					t.Error("the token is invalid after a check's time")
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
 			})
@@ -438,10 +438,10 @@ func TestProbeReplacesAnInvalidToken(t *testing.T) {
 	}
 }
 
-// A restart is no reason to probe, and WeChatTokens of one account share it.
-func TestProbesAreShared(t *testing.T) {
+// A restart is no reason to check, and WeChatTokens of one account share it.
+func TestCheckIntervalsAreShared(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(probing(60)), weChatToken(named("b"), probing(90)), weChatToken(named("c"), probing(60)))
+		w.create(appSecret(testAppSecret), weChatToken(checking(60)), weChatToken(named("b"), checking(90)), weChatToken(named("c"), checking(60)))
 		w.run(time.Hour)
 		before := w.weChat.Counts(testAppID).Business.Calls
 		if before < 50 || before > 60 {
@@ -457,12 +457,12 @@ func TestProbesAreShared(t *testing.T) {
 	})
 }
 
-// A probe that WeChat does not answer backs off, and says so without alarm.
-func TestProbeBacksOff(t *testing.T) {
+// A check that WeChat does not answer backs off, and says so without alarm.
+func TestCheckIntervalBacksOff(t *testing.T) {
 	for _, code := range []int{-1, 45009, 48001} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(probing(30)))
+				w.create(appSecret(testAppSecret), weChatToken(checking(30)))
 				w.run(10 * time.Minute)
 				w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: code})
 				before := w.weChat.Counts(testAppID).Business.Calls
@@ -486,7 +486,7 @@ func TestProbeBacksOff(t *testing.T) {
 // the quota: what is due is still refreshed.
 func TestWarOverAClassicToken(t *testing.T) {
 	inWorld(t, wechattest.Config{Overlap: -1, ClassicPerDay: -1}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(classic, probing(30)))
+		w.create(appSecret(testAppSecret), weChatToken(classic, checking(30)))
 		untilMidnight(w)
 		start := w.calls()
 		for range 24 * 60 * 4 {
@@ -498,7 +498,7 @@ func TestWarOverAClassicToken(t *testing.T) {
 		}
 		w.run(10 * time.Minute)
 		if !w.weChat.Valid(w.token()) {
-			t.Errorf("the token is dead after the war; Ready = %s", w.ready().Message)
+			t.Errorf("the token is invalid after the war; Ready = %s", w.ready().Message)
 		}
 	})
 }
@@ -512,13 +512,13 @@ func TestSuspendedTellsTheEndOfItsToken(t *testing.T) {
 		w.change(suspendedSpec)
 		w.run(time.Second)
 		token := w.token()
-		w.changeOf("b", bumped("1"))
+		w.changeOf("b", requesting("1"))
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
 		w.run(5 * time.Minute)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
 		if w.token() != token || w.weChat.Valid(token) {
-			t.Error("the test is wrong: the token should be dead, and untouched")
+			t.Error("the test is wrong: the token should be invalid, and untouched")
 		}
 		w.restart()
 		w.run(time.Second)

@@ -59,7 +59,7 @@ func TestMain(m *testing.M) {
 
 var started bool // the control plane was
 
-// namespace is a namespace on the real API server, where one test lives.
+// namespace is a namespace on the real API server, of one test.
 type namespace struct {
 	*controlplane.ControlPlane
 	client.Client

@@ -167,7 +167,7 @@ func (n *namespace) isCurrent(status metav1.ConditionStatus, reason string) (mes
 func (n *namespace) rotate() {
 	n.t.Helper()
 	before := string(n.secret("shop").Data["access_token"])
-	update(n, n.token("shop"), bumped(fmt.Sprint("after ", record.Fingerprint(before))))
+	update(n, n.token("shop"), requesting(fmt.Sprint("after ", record.Fingerprint(before))))
 	eventually(n.t, "another token", func() error {
 		if string(n.secret("shop").Data["access_token"]) == before {
 			return errors.New("it is the same")
@@ -363,7 +363,7 @@ func TestTheDataChangesOncePerToken(t *testing.T) {
 			look(time.Minute)
 			w.change(reporting(w.report())) // which is wrong, and is noted on the Secret
 			look(time.Minute)
-			w.change(bumped("1"))
+			w.change(requesting("1"))
 			look(time.Minute)
 			w.restart()
 			look(3 * time.Hour)

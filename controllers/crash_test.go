@@ -12,7 +12,7 @@ import (
 // TestCrashBetweenAnyTwoEffects stops the operator at every point between two effects, one after the
 // other, of each way in which a token is replaced. Whatever the point:
 //
-//   - P1: no consumer finds an invalid token, but where it was dead to begin with.
+//   - P1: no consumer finds an invalid token, but where it was invalid to begin with.
 //   - P4: all Secrets of the account hold the same live token in the end, and
 //     the same tickets.
 //   - P5: what was asked for is echoed.
@@ -22,21 +22,21 @@ import (
 //   - P3: a further restart costs neither a call nor a write.
 func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 	scenarios := map[string]struct {
-		setup     func(*world, func(*v1alpha1.WeChatToken)) // before the operator can crash
-		act       func(*world, func(*v1alpha1.WeChatToken))
-		lasts     time.Duration
-		wasDead   bool // the token is dead when it begins
-		effects   int  // points at which the operator can crash, at least
-		wantEcho  string
-		wantAlike []string // Secrets that hold the token in the end
-		tickets   bool     // and the tickets
+		setup      func(*world, func(*v1alpha1.WeChatToken)) // before the operator can crash
+		act        func(*world, func(*v1alpha1.WeChatToken))
+		lasts      time.Duration
+		wasInvalid bool // the token is invalid when it begins
+		effects    int  // points at which the operator can crash, at least
+		wantEcho   string
+		wantAlike  []string // Secrets that hold the token in the end
+		tickets    bool     // and the tickets
 	}{
 		"First": {
 			setup: func(*world, func(*v1alpha1.WeChatToken)) {},
 			act: func(w *world, mode func(*v1alpha1.WeChatToken)) {
 				w.create(appSecret(testAppSecret), weChatToken(mode))
 			},
-			lasts: time.Minute, wasDead: true, effects: 6, wantAlike: []string{"shop"},
+			lasts: time.Minute, wasInvalid: true, effects: 6, wantAlike: []string{"shop"},
 		},
 		"Scheduled": {
 			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
@@ -51,7 +51,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(mode))
 				w.run(time.Hour)
 			},
-			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(bumped("1")) },
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(requesting("1")) },
 			lasts: time.Minute, effects: 6, wantEcho: "1", wantAlike: []string{"shop"},
 		},
 		"Passive": {
@@ -61,7 +61,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 				killed(w)
 			},
 			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(reporting(w.report())) },
-			lasts: time.Minute, wasDead: true, effects: 8, wantAlike: []string{"shop"},
+			lasts: time.Minute, wasInvalid: true, effects: 8, wantAlike: []string{"shop"},
 		},
 		"FalseReport": {
 			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
@@ -76,7 +76,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(mode), weChatToken(named("b"), mode), weChatToken(named("c"), mode))
 				w.run(time.Hour)
 			},
-			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(bumped("1")) },
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(requesting("1")) },
 			lasts: time.Minute, effects: 14, wantEcho: "1", wantAlike: []string{"shop", "b", "c"},
 		},
 		"Moved": {
@@ -85,7 +85,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 				w.run(time.Hour)
 			},
 			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(writing("elsewhere")) },
-			lasts: time.Minute, effects: 6, wasDead: true, wantAlike: []string{"elsewhere"},
+			lasts: time.Minute, effects: 6, wasInvalid: true, wantAlike: []string{"elsewhere"},
 		},
 		"AppSecretChanged": {
 			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
@@ -103,7 +103,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 			act: func(w *world, mode func(*v1alpha1.WeChatToken)) {
 				w.create(appSecret(testAppSecret), weChatToken(mode, bothTickets), weChatToken(named("b"), mode, bothTickets))
 			},
-			lasts: time.Minute, wasDead: true, effects: 16, wantAlike: []string{"shop", "b"}, tickets: true,
+			lasts: time.Minute, wasInvalid: true, effects: 16, wantAlike: []string{"shop", "b"}, tickets: true,
 		},
 		"NextTickets": {
 			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
@@ -126,14 +126,14 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						w.effects, w.crashAt = nil, crashAt
 						before := w.weChat.Counts(testAppID)
 						tc.act(w, setMode)
-						dead := w.consume(tc.lasts, time.Second)
+						invalid := w.consume(tc.lasts, time.Second)
 						effects = w.effects
 						after := w.weChat.Counts(testAppID)
 						calls = after.Stable.Calls + after.Classic.Calls + after.Ticket.Calls - before.Stable.Calls - before.Classic.Calls - before.Ticket.Calls
 						forced = after.Forced - before.Forced
 
-						if dead > 0 && !tc.wasDead {
-							t.Errorf("%d reads found an invalid token", dead)
+						if invalid > 0 && !tc.wasInvalid {
+							t.Errorf("%d reads found an invalid token", invalid)
 						}
 						for _, name := range tc.wantAlike {
 							s := w.secret(name)

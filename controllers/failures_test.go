@@ -180,9 +180,9 @@ func TestChangeEndsTheWait(t *testing.T) {
 			w.weChat.SetSecret(testAppID, wrongSecret)
 			w.change(writing("elsewhere"), writing("shop"), func(wt *v1alpha1.WeChatToken) { wt.Generation++ })
 		}},
-		"Bump": {"So is a bump.", func(w *world) {
+		"Request": {"So is a refresh request.", func(w *world) {
 			w.weChat.SetSecret(testAppID, wrongSecret)
-			w.change(bumped("now"))
+			w.change(requesting("now"))
 		}},
 	}
 	for name, tc := range cases {
@@ -205,7 +205,7 @@ func TestChangeEndsTheWait(t *testing.T) {
 	}
 }
 
-// A wrong AppSecret after a good one: the token lives on, and the user is told.
+// A wrong AppSecret after a good one: the token stays valid, and the user is told.
 func TestWrongAppSecretKeepsTheToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
@@ -242,7 +242,7 @@ func TestMissingAppSecretIsTold(t *testing.T) {
 		w.run(time.Second)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
-		// Without its AppSecret the token lives out its life.
+		// Without its AppSecret the token is used until it expires.
 		w.remove("shop-app")
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonAppSecretMissing)
@@ -301,8 +301,8 @@ func TestOutageLeavesNoTrace(t *testing.T) {
 	})
 }
 
-// However often WeChat failed while the token lived: once it is dead, the waits
-// begin anew, and are no longer than it has been dead.
+// However often WeChat failed while the token lived: once it is invalid, the waits
+// begin anew, and are no longer than it has been invalid.
 func TestWaitsAreShortAfterTheTokensDeath(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestWaitsAreShortAfterTheTokensDeath(t *testing.T) {
 				w.weChat.ClearFaults()
 				w.run(13 * time.Second) // with the tenth that spreads the calls
 				if !w.weChat.Valid(w.token()) {
-					t.Error("WeChat has been back for longer than the token was dead, and was not asked")
+					t.Error("WeChat has been back for longer than the token was invalid, and was not asked")
 				}
 			})
 		})

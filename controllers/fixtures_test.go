@@ -46,7 +46,7 @@ func writing(secret string) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: secret} }
 }
 
-func bumped(value string) func(*v1alpha1.WeChatToken) {
+func requesting(value string) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) {
 		metav1.SetMetaDataAnnotation(&wt.ObjectMeta, v1alpha1.AnnotationRefreshRequestedAt, value)
 	}

@@ -17,15 +17,15 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// P5: a bump brings a new token at once, and its echo with it.
-func TestBumpBringsANewToken(t *testing.T) {
+// P5: a refresh request brings a new token at once, and its echo with it.
+func TestRefreshRequestBringsANewToken(t *testing.T) {
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken(mod))
 				w.run(time.Hour)
 				token, calls, secrets, statuses := w.token(), w.calls(), w.secretWrites, w.statusWrites
-				w.change(bumped("2026-11-22T10:00:00Z"))
+				w.change(requesting("2026-11-22T10:00:00Z"))
 				w.run(time.Second)
 				if w.token() == token || !w.weChat.Valid(w.token()) {
 					t.Error("the Secret has no new live token")
@@ -38,7 +38,7 @@ func TestBumpBringsANewToken(t *testing.T) {
 					t.Errorf("%d calls and %d + %d writes, want one each", w.calls()-calls, w.secretWrites-secrets, w.statusWrites-statuses)
 				}
 				w.run(time.Minute)
-				w.change(bumped("2026-11-22T10:00:00Z"))
+				w.change(requesting("2026-11-22T10:00:00Z"))
 				w.run(time.Minute)
 				if w.calls()-calls != 1 {
 					t.Error("the same value counted twice")
@@ -48,8 +48,8 @@ func TestBumpBringsANewToken(t *testing.T) {
 	}
 }
 
-// P5: bumps within 30 s become one call, made when it is allowed.
-func TestBumpsCoalesce(t *testing.T) {
+// P5: requests within 30 s become one call, made when it is allowed.
+func TestRefreshRequestsCoalesce(t *testing.T) {
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -57,13 +57,13 @@ func TestBumpsCoalesce(t *testing.T) {
 				w.run(time.Hour)
 				calls, writes := w.calls(), w.statusWrites
 				for i := range 20 {
-					w.change(bumped(fmt.Sprint("bump ", i)))
+					w.change(requesting(fmt.Sprint("request ", i)))
 					w.run(time.Second)
 				}
 				if got := w.calls() - calls; got != 1 {
-					t.Errorf("%d calls for 20 bumps in 20 s, want 1", got)
+					t.Errorf("%d calls for 20 requests in 20 s, want 1", got)
 				}
-				if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 0" {
+				if got := w.get("shop").Status.LastHandledRefreshAt; got != "request 0" {
 					t.Errorf("echo %q before the Secret has the result", got)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshDeferred)
@@ -74,8 +74,8 @@ func TestBumpsCoalesce(t *testing.T) {
 				if got := w.calls() - calls; got != 2 {
 					t.Errorf("%d calls after 30 s, want 2", got)
 				}
-				if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 19" {
-					t.Errorf("echo %q, want the last bump", got)
+				if got := w.get("shop").Status.LastHandledRefreshAt; got != "request 19" {
+					t.Errorf("echo %q, want the last request", got)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 			})
@@ -91,7 +91,7 @@ func TestForcedCallsKeepTheirDistance(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour + 900*time.Millisecond)
 		for i := range 60 {
-			w.change(bumped(fmt.Sprint("bump ", i)))
+			w.change(requesting(fmt.Sprint("request ", i)))
 			w.run(5 * time.Second)
 		}
 		c := w.weChat.Counts(testAppID)
@@ -109,7 +109,7 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 		w.run(time.Minute)
 		first := time.Now()
 		for i := range 25 {
-			w.change(bumped(fmt.Sprint("bump ", i)))
+			w.change(requesting(fmt.Sprint("request ", i)))
 			w.run(time.Minute)
 			if i%5 == 4 {
 				w.restart()
@@ -120,7 +120,7 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 			t.Errorf("%d forced calls, want 20", c.Forced)
 		}
 		if plain := c.Stable.Calls - c.Forced; plain > 1+5+5 {
-			t.Errorf("%d plain calls, want the first, one for each bump without budget, and one for each restart with a bump", plain)
+			t.Errorf("%d plain calls, want the first, one for each request without budget, and one for each restart with a refresh request", plain)
 		}
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
 		if got, want := w.ready().Message, record.Time(first.Add(24*time.Hour+time.Second)); !strings.Contains(got, want) {
@@ -128,15 +128,15 @@ func TestForcedRefreshesAreBudgeted(t *testing.T) {
 		}
 		// Natural refreshes go on meanwhile, and the last of them is the new
 		// token that was asked for.
-		if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d reads found an invalid token", dead)
+		if invalid := w.consume(4*time.Hour, 10*time.Second); invalid > 0 {
+			t.Errorf("%d reads found an invalid token", invalid)
 		}
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-		if got := w.get("shop").Status.LastHandledRefreshAt; got != "bump 24" {
-			t.Errorf("echo %q, want the last bump", got)
+		if got := w.get("shop").Status.LastHandledRefreshAt; got != "request 24" {
+			t.Errorf("echo %q, want the last request", got)
 		}
 		w.run(24 * time.Hour)
-		w.change(bumped("tomorrow"))
+		w.change(requesting("tomorrow"))
 		w.run(time.Second)
 		if got := w.weChat.Counts(testAppID).Forced; got != 21 {
 			t.Errorf("%d forced calls, want one more on the next day", got)
@@ -149,9 +149,9 @@ func TestRefusedForceIsNotEchoed(t *testing.T) {
 	inWorld(t, wechattest.Config{ForcedPerDay: 1}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(time.Minute)
-		w.change(bumped("2"))
+		w.change(requesting("2"))
 		w.run(10 * time.Minute)
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" {
 			t.Errorf("echo %q for a token that did not change", got)
@@ -178,14 +178,14 @@ func TestForcedRefreshSurvivesACrash(t *testing.T) {
 	}{
 		"BeforeTheCall": {
 			reason: "The request is still there.",
-			crash:  func(w *world) { w.restart(); w.change(bumped("1")) },
+			crash:  func(w *world) { w.restart(); w.change(requesting("1")) },
 			forced: 1, plain: 0 + 1, budget: 1,
 		},
 		"AfterTheCall": {
 			reason: "Nobody but WeChat knows of the call. A plain one finds its token.",
 			crash: func(w *world) {
 				w.refuse = func() error { return apierrors.NewServiceUnavailable("crash") }
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(100 * time.Millisecond)
 				w.restart()
 				w.refuse = nil
@@ -196,7 +196,7 @@ func TestForcedRefreshSurvivesACrash(t *testing.T) {
 			reason: "As a crash, but the process remembers that it does not know.",
 			crash: func(w *world) {
 				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 1})
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 			},
 			forced: 1, plain: 1, budget: 1,
 		},
@@ -204,14 +204,14 @@ func TestForcedRefreshSurvivesACrash(t *testing.T) {
 			reason: "The call did not arrive: the plain one gives the old token back, and the forced one is made.",
 			crash: func(w *world) {
 				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultReset, Count: 1})
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 			},
 			forced: 2, plain: 1, budget: 1,
 		},
 		"AfterTheWrite": {
 			reason: "The Secret says all.",
 			crash: func(w *world) {
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(100 * time.Millisecond)
 				w.restart()
 			},
@@ -284,7 +284,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			spent(w, budget.ClassicPerDay-budget.ClassicReserve-10)
 			start := w.calls()
 			for i := range 30 {
-				w.change(bumped(fmt.Sprint(i)))
+				w.change(requesting(fmt.Sprint(i)))
 				w.run(30 * time.Second)
 			}
 			if got := w.calls() - start; got != 10 {
@@ -304,12 +304,12 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 func untilMidnight(w *world) { w.run(time.Until(budget.NextDay(time.Now()))) }
 
 // A value too long to be kept is a request all the same.
-func TestLongBumpIsHandled(t *testing.T) {
+func TestLongRequestIsHandled(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		token := w.token()
-		w.change(bumped(strings.Repeat("é", 100_000)))
+		w.change(requesting(strings.Repeat("é", 100_000)))
 		w.run(time.Minute)
 		if w.token() == token {
 			t.Error("the token did not change")
@@ -321,7 +321,7 @@ func TestLongBumpIsHandled(t *testing.T) {
 }
 
 // A refresh that was handled is not handled again, wherever its Secret goes.
-func TestHandledBumpStaysHandled(t *testing.T) {
+func TestHandledRequestStaysHandled(t *testing.T) {
 	cases := map[string]func(*world){
 		"Deleted": func(w *world) { w.remove("shop") },
 		"Moved":   func(w *world) { w.change(writing("elsewhere")); w.run(time.Minute); w.change(writing("shop")) },
@@ -333,7 +333,7 @@ func TestHandledBumpStaysHandled(t *testing.T) {
 				inWorld(t, wechattest.Config{}, func(w *world) {
 					w.create(appSecret(testAppSecret), weChatToken())
 					w.run(time.Hour)
-					w.change(bumped("1"))
+					w.change(requesting("1"))
 					w.run(time.Minute)
 					w.restart()
 					w.run(time.Second)
@@ -362,16 +362,16 @@ func TestRefusedForceDoesNotDelayTheRefresh(t *testing.T) {
 			inWorld(t, wechattest.Config{ForcedPerDay: 1, ForceRefusedCode: code}, func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken())
 				w.run(time.Minute)
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(time.Second)
 				if code == 0 {
 					w.run(time.Minute)
 				} else {
 					w.run(100 * time.Minute)
 				}
-				w.change(bumped("2"))
-				if dead := w.consume(4*time.Hour, 10*time.Second); dead > 0 {
-					t.Errorf("%d of 1440 reads found an invalid token", dead)
+				w.change(requesting("2"))
+				if invalid := w.consume(4*time.Hour, 10*time.Second); invalid > 0 {
+					t.Errorf("%d of 1440 reads found an invalid token", invalid)
 				}
 			})
 		})
@@ -389,7 +389,7 @@ func TestExhaustedBudgetKeepsAsking(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken())
 				w.run(time.Minute)
 				for i := range 21 {
-					w.change(bumped(fmt.Sprint("bump ", i)))
+					w.change(requesting(fmt.Sprint("request ", i)))
 					w.run(time.Minute)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
@@ -403,17 +403,17 @@ func TestExhaustedBudgetKeepsAsking(t *testing.T) {
 	}
 }
 
-// Without budget a bump costs one plain call, which may bring a new token.
-func TestBumpWithoutBudgetAsksPlainly(t *testing.T) {
+// Without budget a refresh request costs one plain call, which may bring a new token.
+func TestRefreshRequestWithoutBudgetAsksPlainly(t *testing.T) {
 	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
 		for i := range budget.ForcedPerDay {
-			w.change(bumped(fmt.Sprint(i)))
+			w.change(requesting(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
 		before := w.weChat.Counts(testAppID)
-		w.change(bumped("one more"))
+		w.change(requesting("one more"))
 		w.run(10 * time.Minute)
 		after := w.weChat.Counts(testAppID)
 		if plain := after.Stable.Calls - before.Stable.Calls; plain != 1 || after.Forced != before.Forced {
@@ -422,13 +422,13 @@ func TestBumpWithoutBudgetAsksPlainly(t *testing.T) {
 	})
 }
 
-// The echo outlives a restart and the next refresh: the same bump is not done
+// The echo outlives a restart and the next refresh: the same request is not done
 // twice.
 func TestEchoOutlivesARestart(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(time.Minute)
 		w.restart()
 		w.run(3 * time.Hour) // with a refresh
@@ -444,12 +444,12 @@ func TestAnotherAppIDHasItsOwnBudget(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
 		for i := range budget.ForcedPerDay {
-			w.change(bumped(fmt.Sprint(i)))
+			w.change(requesting(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
 		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" })
 		w.run(time.Minute)
-		w.change(bumped("another"))
+		w.change(requesting("another"))
 		w.run(time.Minute)
 		if got := w.weChat.Counts("wxfedcba9876543210").Forced; got != 1 {
 			t.Errorf("%d forced calls, want 1", got)
@@ -457,15 +457,15 @@ func TestAnotherAppIDHasItsOwnBudget(t *testing.T) {
 	})
 }
 
-// Bumps while WeChat refuses.
-func TestBumpsDoNotHammer(t *testing.T) {
+// Refresh requests while WeChat refuses.
+func TestRefreshRequestsDoNotHammer(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 89503})
 		calls := w.calls()
 		for i := range 120 {
-			w.change(bumped(fmt.Sprint(i)))
+			w.change(requesting(fmt.Sprint(i)))
 			w.run(time.Second)
 		}
 		if got := w.calls() - calls; got > 6 {
@@ -497,9 +497,9 @@ func TestGatewayTimeoutCountsAsLost(t *testing.T) {
 		w.gateway = tr
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
-		w.change(bumped("1"))
-		if dead := w.consume(time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d of 360 reads found an invalid token", dead)
+		w.change(requesting("1"))
+		if invalid := w.consume(time.Hour, 10*time.Second); invalid > 0 {
+			t.Errorf("%d of 360 reads found an invalid token", invalid)
 		}
 		if got, c := len(w.recordOf("shop").Spent.Forced), w.weChat.Counts(testAppID).Forced; got != c {
 			t.Errorf("the Secret counts %d forced calls of %d", got, c)

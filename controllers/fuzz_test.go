@@ -14,7 +14,7 @@ func FuzzAnnotations(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		value = strings.ToValidUTF8(value, "") // as the API server has it
-		wt := weChatToken(bumped(value), reporting(value))
+		wt := weChatToken(requesting(value), reporting(value))
 		if got := requestOn(wt); len(got) > maxRequest || !utf8.ValidString(got) || !strings.HasPrefix(value, got) || (got == "") != (value == "") {
 			t.Errorf("the refresh request %q is taken for %q", value, got)
 		}

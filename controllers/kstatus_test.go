@@ -86,7 +86,7 @@ func TestKstatusReadsItRight(t *testing.T) {
 			want:   status.FailedStatus,
 		},
 		"Suspended": {
-			reason: "That is as wanted, as long as the token lives.",
+			reason: "That is as wanted, as long as the token is valid.",
 			do: func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken())
 				w.run(time.Second)

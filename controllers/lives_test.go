@@ -53,8 +53,8 @@ func TestTokenNeverRunsOut(t *testing.T) {
 			inWorld(t, tc.weChat, func(w *world) {
 				w.create(appSecret(testAppSecret), weChatToken(tc.mod))
 				w.run(time.Second)
-				if dead := w.consume(tc.run, tc.pause); dead > 0 {
-					t.Errorf("%s\n%d reads found an invalid token", tc.reason, dead)
+				if invalid := w.consume(tc.run, tc.pause); invalid > 0 {
+					t.Errorf("%s\n%d reads found an invalid token", tc.reason, invalid)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
@@ -84,8 +84,8 @@ func TestOutageIsNotFelt(t *testing.T) {
 				due := w.get("shop").Status.NextRefreshTime.Time
 				w.run(time.Until(due) - time.Minute)
 				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 4 * time.Minute})
-				if dead := w.consume(3*time.Minute, time.Second); dead > 0 {
-					t.Errorf("%d reads found an invalid token", dead)
+				if invalid := w.consume(3*time.Minute, time.Second); invalid > 0 {
+					t.Errorf("%d reads found an invalid token", invalid)
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
 				if got := w.other(); got != v1alpha1.ConditionReconciling {
@@ -107,7 +107,7 @@ func TestOutageIsNotFelt(t *testing.T) {
 	}
 }
 
-// P1, P12: Ready turns False in the second in which the token dies, and True
+// P1, P12: Ready turns False in the second in which the token expires, and True
 // again without help; and the invalid token is still there (P2).
 func TestReadyFollowsTheToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -129,7 +129,7 @@ func TestReadyFollowsTheToken(t *testing.T) {
 	})
 }
 
-// Ready turns False too when the token dies in the middle of a call.
+// Ready turns False too when the token expires in the middle of a call.
 func TestReadyFollowsTheTokenDuringACall(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
@@ -162,7 +162,7 @@ func TestSuspendedIsLeftAlone(t *testing.T) {
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
 		calls, writes := w.calls(), w.secretWrites
-		w.change(suspendedSpec, bumped("1"))
+		w.change(suspendedSpec, requesting("1"))
 		w.edit("shop", func(s *corev1.Secret) { s.Labels = nil })
 		w.run(3 * time.Hour)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
@@ -179,8 +179,8 @@ func TestSameTokenIsNoWrite(t *testing.T) {
 		w.window = 300 * time.Second // the operator asks 100 s too early
 		w.restart()
 		w.create(appSecret(testAppSecret), weChatToken())
-		if dead := w.consume(6*time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d reads found an invalid token", dead)
+		if invalid := w.consume(6*time.Hour, 10*time.Second); invalid > 0 {
+			t.Errorf("%d reads found an invalid token", invalid)
 		}
 		c := w.weChat.Counts("").Stable
 		if w.secretWrites != c.Rotations || w.statusWrites != c.Rotations {
@@ -227,8 +227,8 @@ func TestLostAnswerIsAskedAgain(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken(classic))
 		w.run(time.Second)
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 3})
-		if dead := w.consume(3*time.Hour, 10*time.Second); dead > 0 {
-			t.Errorf("%d reads found an invalid token", dead)
+		if invalid := w.consume(3*time.Hour, 10*time.Second); invalid > 0 {
+			t.Errorf("%d reads found an invalid token", invalid)
 		}
 	})
 }
@@ -282,7 +282,7 @@ func TestRestartCostsNothing(t *testing.T) {
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(mod, bumped("before the first token")))
+				w.create(appSecret(testAppSecret), weChatToken(mod, requesting("before the first token")))
 				w.run(time.Second)
 				calls, secrets, statuses := w.calls(), w.secretWrites, w.statusWrites
 				for range 20 {
@@ -310,8 +310,8 @@ func TestTokenOfAWrongClockIsNotBelieved(t *testing.T) {
 		w.store(r)
 		w.restart()
 		w.run(time.Minute)
-		if dead := w.consume(6*time.Hour, time.Minute); dead > 0 {
-			t.Errorf("%d of 360 reads found an invalid token", dead)
+		if invalid := w.consume(6*time.Hour, time.Minute); invalid > 0 {
+			t.Errorf("%d of 360 reads found an invalid token", invalid)
 		}
 	})
 }
@@ -377,8 +377,8 @@ func TestRetriesFitIntoAShortLife(t *testing.T) {
 		w.run(time.Second)
 		w.run(time.Until(w.get("shop").Status.NextRefreshTime.Time))
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 7 * time.Second})
-		if dead := w.consume(20*time.Second, 100*time.Millisecond); dead > 0 {
-			t.Errorf("%d reads found an invalid token", dead)
+		if invalid := w.consume(20*time.Second, 100*time.Millisecond); invalid > 0 {
+			t.Errorf("%d reads found an invalid token", invalid)
 		}
 	})
 }
@@ -396,8 +396,8 @@ func TestRefusedWriteIsTriedBeforeTheEnd(t *testing.T) {
 			}
 			return nil
 		}
-		if dead := w.consume(time.Minute, 500*time.Millisecond); dead > 0 {
-			t.Errorf("%d reads found an invalid token", dead)
+		if invalid := w.consume(time.Minute, 500*time.Millisecond); invalid > 0 {
+			t.Errorf("%d reads found an invalid token", invalid)
 		}
 	})
 }

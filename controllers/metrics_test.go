@@ -118,8 +118,8 @@ func TestMetricsTellTheBudgets(t *testing.T) {
 		w.run(time.Second)
 		w.wantSeries(map[string]float64{"forced_refreshes_remaining web old": 1799, "calls_remaining web old": 1999, "forced_refreshes_remaining web shop": 20})
 		for i := range 3 {
-			w.change(bumped(fmt.Sprint(i)))
-			w.changeOf("old", bumped(fmt.Sprint(i)))
+			w.change(requesting(fmt.Sprint(i)))
+			w.changeOf("old", requesting(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
 		want := map[string]float64{"forced_refreshes_remaining web old": 1796, "calls_remaining web old": 1996, "forced_refreshes_remaining web shop": 17, "refreshes_total success": 8}
@@ -194,7 +194,7 @@ func TestReportsAreCountedOnce(t *testing.T) {
 		"Valid":          {"The reporter was wrong.", stableMode, func(*world) {}, "", map[string]float64{"valid": 1}},
 		"Outdated":       {"The reporter has an older one.", stableMode, func(*world) {}, "0123456789abcdef", map[string]float64{"outdated": 1}},
 		"Unanswered":     {"It counts once while WeChat does not tell, and again when it does.", stableMode, unanswered, "", map[string]float64{"unanswered": 1, "valid": 1}},
-		"Malformed":      {"It is none.", stableMode, func(*world) {}, "my token is dead", nil},
+		"Malformed":      {"It is none.", stableMode, func(*world) {}, "my token is invalid", nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -277,7 +277,7 @@ func TestRotationIsMeasured(t *testing.T) {
 			}
 			return nil
 		}
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(time.Minute)
 		want(3, 38, 46, "the API server is away for 20 s")
 

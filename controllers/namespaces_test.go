@@ -44,7 +44,7 @@ func TestNamespacesShareAToken(t *testing.T) {
 		},
 		"Forced": {
 			replace: func(_ *wechattest.Server, in []*namespace) {
-				update(in[1], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, bumped("1"))
+				update(in[1], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, requesting("1"))
 			},
 			calls: map[v1alpha1.Mode]int{v1alpha1.ModeStable: 1, v1alpha1.ModeClassic: 1},
 		},
@@ -168,7 +168,7 @@ func TestForgedRecordCountsNowhereElse(t *testing.T) {
 			if !fake.Valid(first) {
 				t.Errorf("the Secret holds %q, which WeChat has not given", first)
 			}
-			update(shop, shop.token("shop"), bumped("1"))
+			update(shop, shop.token("shop"), requesting("1"))
 			eventually(t, "a forced refresh", func() error {
 				if shop.token("shop").Status.LastHandledRefreshAt != "1" {
 					return errors.New("it is not handled")

@@ -35,7 +35,7 @@ func TestRefusalsAreRedacted(t *testing.T) {
 					said = append(said, w.lastIssued())
 					return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New(quote(w.lastIssued())))
 				}
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(time.Minute)
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSecretRefused)
 				for _, token := range said {

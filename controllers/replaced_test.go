@@ -27,7 +27,7 @@ func TestTheSecretRemembersWhenItsTokenReplacedAnother(t *testing.T) {
 		}
 
 		first := w.token()
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		at := time.Now()
 		w.run(time.Minute)
 		if got := replaced(); w.token() == first || got.Before(at.Add(-time.Second)) || got.After(at.Add(2*time.Second)) {

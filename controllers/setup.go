@@ -99,8 +99,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 	}, nil
 }
 
-// New returns a reconciler of WeChatTokens and the accounts that it uses. Whoever
-// calls it starts the accounts.
+// New returns a reconciler of WeChatTokens and the accounts that it uses. The
+// caller starts the accounts.
 func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecorder, o Options) *WeChatTokenReconciler {
 	r := &WeChatTokenReconciler{Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, Consumers: o.Consumers}
 	r.Accounts = account.New(account.Options{

@@ -35,7 +35,7 @@ func TestOneAccountHasOneToken(t *testing.T) {
 					}
 				}
 				same(1)
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(1100 * time.Millisecond)
 				same(2)
 			})
@@ -58,7 +58,7 @@ func TestAllSecretsFollowAfterACrash(t *testing.T) {
 					}
 					return nil
 				}
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(500 * time.Millisecond)
 				w.restart()
 				w.refuse = nil
@@ -80,7 +80,7 @@ func TestResumedTakesTheNewestToken(t *testing.T) {
 		w.run(time.Hour)
 		w.change(suspendedSpec)
 		w.run(time.Second)
-		w.changeOf("other", bumped("1"))
+		w.changeOf("other", requesting("1"))
 		w.run(10 * time.Minute)
 		w.restart()
 		w.run(time.Second)
@@ -160,15 +160,15 @@ func TestStartingOperatorReadsTheSiblingsFirst(t *testing.T) {
 					t.Errorf("%s\nshared: %t", tc.reason, shared)
 				}
 				if !w.weChat.Valid(w.token()) {
-					t.Errorf("%s\nthe first one's token is dead", tc.reason)
+					t.Errorf("%s\nthe first one's token is invalid", tc.reason)
 				}
 			})
 		})
 	}
 }
 
-// Bumps of several WeChatTokens of one account are one refresh.
-func TestBumpsOfOneAccountCoalesce(t *testing.T) {
+// Refresh requests of several WeChatTokens of one account are one refresh.
+func TestRefreshRequestsOfOneAccountCoalesce(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret))
 		for i := range 25 {
@@ -176,7 +176,7 @@ func TestBumpsOfOneAccountCoalesce(t *testing.T) {
 		}
 		w.run(time.Hour)
 		for i := range 25 {
-			w.changeOf(fmt.Sprint("shop", i), bumped("now"))
+			w.changeOf(fmt.Sprint("shop", i), requesting("now"))
 		}
 		w.run(time.Hour)
 		if got := w.weChat.Counts("").Forced; got > 2 {
@@ -194,14 +194,14 @@ func TestBumpsOfOneAccountCoalesce(t *testing.T) {
 	})
 }
 
-// The second user of an account has a request that a dead process carried out.
+// The second user of an account has a request that an earlier process carried out.
 func TestCrashWithTwoUsersIsCountedOnce(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.create(weChatToken(named("b")))
 		w.run(time.Hour)
 		w.refuse = func() error { return apierrors.NewServiceUnavailable("crash") }
-		w.changeOf("b", bumped("1"))
+		w.changeOf("b", requesting("1"))
 		w.run(100 * time.Millisecond)
 		w.restart()
 		w.refuse = nil
@@ -228,7 +228,7 @@ func TestPendingRefreshesCostOnePlainCallAfterARestart(t *testing.T) {
 		w.run(time.Hour)
 		for _, value := range []string{"1", "2"} { // the second ones wait for 30 s
 			for _, name := range names {
-				w.changeOf(name, bumped(value))
+				w.changeOf(name, requesting(value))
 			}
 			w.run(time.Second)
 		}
@@ -266,7 +266,7 @@ func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
 		for i := range budget.ForcedPerDay {
-			w.change(bumped(fmt.Sprint(i)))
+			w.change(requesting(fmt.Sprint(i)))
 			w.run(time.Minute)
 		}
 		w.weChat.SetSecret(testAppID, wrongSecret)
@@ -277,7 +277,7 @@ func TestSiblingsOfAnotherAppSecretShareTheBudget(t *testing.T) {
 		w.create(weChatToken(named("b"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "reset" }))
 		w.reconcile(client.ObjectKey{Namespace: "web", Name: "b"}) // before its sibling
 		w.run(time.Minute)
-		w.changeOf("b", bumped("1"))
+		w.changeOf("b", requesting("1"))
 		w.run(10 * time.Minute)
 		if got := w.weChat.Counts(testAppID).Forced; got != budget.ForcedPerDay {
 			t.Errorf("%d forced calls, want %d", got, budget.ForcedPerDay)
@@ -295,22 +295,22 @@ func TestChangeOfASiblingEndsOneWait(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken(named("a")), weChatToken(), weChatToken(named("z")))
 		w.run(30 * time.Minute)
 		for _, seconds := range []int32{60, 70} {
-			w.change(probing(seconds)) // long ago
+			w.change(checking(seconds)) // long ago
 			w.run(time.Minute)
 		}
-		w.change(probing(0))
+		w.change(checking(0))
 		w.run(time.Minute)
 		w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Stable, Kind: wechattest.FaultErrcode, Code: 89503})
 		for _, name := range []string{"a", "z"} { // whichever calls
 			calls := w.calls()
-			w.changeOf(name, bumped("1"))
+			w.changeOf(name, requesting("1"))
 			w.run(time.Second)
 			if got := w.calls() - calls; got > 1 {
 				t.Errorf("%d calls for one request", got)
 			}
 		}
 		calls := w.calls()
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(20 * time.Second)
 		if got := w.calls() - calls; got > 0 {
 			t.Errorf("%d calls within 20 s of a refusal", got)
@@ -326,7 +326,7 @@ func TestModesDoNotMix(t *testing.T) {
 		for name, mode := range map[string]string{"shop": "Stable", "b": "Classic"} {
 			s := w.secret(name)
 			if got := string(w.recordOf(name).Token.Mode); got != mode || !w.weChat.Valid(string(s.Data["access_token"])) {
-				t.Errorf("Secret %s of mode %s, want %s and alive", name, got, mode)
+				t.Errorf("Secret %s of mode %s, want %s and valid", name, got, mode)
 			}
 		}
 		if string(w.secret("b").Data["access_token"]) == w.token() {
@@ -351,11 +351,11 @@ func TestLostAnswerOutlivesItsRequest(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(mod))
 				w.run(time.Hour)
 				w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 1})
-				w.change(bumped("1"))
+				w.change(requesting("1"))
 				w.run(500 * time.Millisecond)
 				w.change(func(wt *v1alpha1.WeChatToken) { wt.Annotations = nil }) // "kubectl annotate wxt/shop refresh-requested-at-"
-				if dead := w.consume(30*time.Minute, 10*time.Second); dead > 0 {
-					t.Errorf("%d of 180 reads found an invalid token", dead)
+				if invalid := w.consume(30*time.Minute, 10*time.Second); invalid > 0 {
+					t.Errorf("%d of 180 reads found an invalid token", invalid)
 				}
 			})
 		})
@@ -382,8 +382,8 @@ func TestOneCallAtATimeAcrossRecreation(t *testing.T) {
 		}
 		w.run(10 * time.Second)
 		w.remove("shop")
-		if dead := w.consume(30*time.Minute, 10*time.Second); dead > 0 {
-			t.Errorf("%d of 180 reads found an invalid token", dead)
+		if invalid := w.consume(30*time.Minute, 10*time.Second); invalid > 0 {
+			t.Errorf("%d of 180 reads found an invalid token", invalid)
 		}
 	})
 }
@@ -393,7 +393,7 @@ func TestRecreatedIsAnotherObject(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
-		w.change(bumped("of the old one"))
+		w.change(requesting("of the old one"))
 		w.run(time.Minute)
 		w.r.wake = func(types.NamespacedName, bool) {}
 		if err := w.client.Delete(t.Context(), w.get("shop")); err != nil {

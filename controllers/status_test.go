@@ -29,7 +29,7 @@ func TestReadyFollowsTheTokenWhileTheClusterFails(t *testing.T) {
 			w.refuseRead = func() error { return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("no RBAC")) }
 			w.run(3 * time.Hour)
 			if w.ready().Status != metav1.ConditionFalse {
-				t.Errorf("Ready = %s %s with a token dead since %s", w.ready().Status, w.ready().Reason, time.Since(w.get("shop").Status.ExpirationTime.Time))
+				t.Errorf("Ready = %s %s with a token invalid since %s", w.ready().Status, w.ready().Reason, time.Since(w.get("shop").Status.ExpirationTime.Time))
 			}
 		})
 	})
@@ -40,7 +40,7 @@ func TestReadyFollowsTheTokenWhileTheClusterFails(t *testing.T) {
 			w.refuse = func() error { return apierrors.NewServiceUnavailable("webhook: try later") }
 			w.run(3 * time.Hour)
 			if w.ready().Status != metav1.ConditionFalse {
-				t.Errorf("Ready = %s %s with a token dead since %s", w.ready().Status, w.ready().Reason, time.Since(w.get("shop").Status.ExpirationTime.Time))
+				t.Errorf("Ready = %s %s with a token invalid since %s", w.ready().Status, w.ready().Reason, time.Since(w.get("shop").Status.ExpirationTime.Time))
 			}
 		})
 	})
@@ -69,10 +69,10 @@ func TestStatusIsNotStuck(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(time.Second)
 
-		// The cache is one version behind: the user takes the second bump back
+		// The cache is one version behind: the user takes the second request back
 		// while the operator is about to say that it waits.
 		var behind *v1alpha1.WeChatToken
 		armed := true
@@ -89,7 +89,7 @@ func TestStatusIsNotStuck(t *testing.T) {
 				if armed {
 					armed = false
 					wt := w.get("shop")
-					bumped("1")(wt)
+					requesting("1")(wt)
 					if err := w.client.Update(ctx, wt); err != nil {
 						return err
 					}
@@ -99,7 +99,7 @@ func TestStatusIsNotStuck(t *testing.T) {
 				return c.SubResource(sub).Patch(ctx, obj, p, opts...)
 			},
 		})
-		w.change(bumped("2"))
+		w.change(requesting("2"))
 		w.run(100 * time.Millisecond)
 		behind = nil // the cache has caught up; a change of the status alone wakes nobody
 		w.run(time.Minute)

@@ -201,8 +201,8 @@ func (s *story) quoteWhatIsRefused() {
 		}
 	}
 	eventually(s.t, "the policy is in force", func() error {
-		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "refused-by-policy"}, Data: map[string][]byte{"access_token": []byte("x")}}
-		if err := s.Create(s.t.Context(), probe, client.DryRunAll); !apierrors.IsInvalid(err) {
+		check := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "refused-by-policy"}, Data: map[string][]byte{"access_token": []byte("x")}}
+		if err := s.Create(s.t.Context(), check, client.DryRunAll); !apierrors.IsInvalid(err) {
 			return fmt.Errorf("it is not: %w", err)
 		}
 		return nil
@@ -269,7 +269,7 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 	}
 	for name, fault := range faults {
 		s.weChat.SetFault(fault)
-		s.bump(name)
+		s.requestRefresh(name)
 	}
 	same := func() {
 		t.Helper()
@@ -330,7 +330,7 @@ func TestStory16ChunkedOrFormBody(t *testing.T) {
 	}
 
 	chunks.Store(true)
-	s.bump("shop")
+	s.requestRefresh("shop")
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonWeChatUnavailable)
 	if got := s.ready("shop").Message; !strings.Contains(got, "HTTP status 412") {
 		t.Errorf("message %q", got)

@@ -130,7 +130,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	nextSecond := func() { time.Sleep(1100 * time.Millisecond) } // obtained_at has whole seconds
 	nextSecond()
 	gate.hold()
-	s.bump("shop")
+	s.requestRefresh("shop")
 	eventually(t, "a write hangs", func() error {
 		if halted, _ := gate.counts(); halted == 0 {
 			return errors.New("none does")
@@ -171,23 +171,23 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 }
 
 // The token becomes invalid though everything says that it is valid. A consumer reports it,
-// or the probe finds it.
+// or the check finds it.
 func TestStory10TokenDiesEarly(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		reason  string
 		mode    func(*v1alpha1.WeChatToken)
 		reports bool
-		probe   func(*v1alpha1.WeChatToken)
+		check   func(*v1alpha1.WeChatToken)
 	}{
 		"Reported": {"A consumer that is refused says so.", classic, true, func(*v1alpha1.WeChatToken) {}},
-		"Probed":   {"Nobody says anything; the shortest probe takes 30 s.", stableMode, false, probing(30)},
+		"Checked":  {"Nobody says anything; the shortest check takes 30 s.", stableMode, false, checking(30)},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := tell(t, wechattest.Config{})
 			s.operate(s.url)
-			s.create(appSecret(testAppSecret), weChatToken(tc.mode, tc.probe))
+			s.create(appSecret(testAppSecret), weChatToken(tc.mode, tc.check))
 			c := s.consume("shop", tc.reports)
 			c.uses(1)
 			s.weChat.Revoke(s.inSecret("shop"))
@@ -265,7 +265,7 @@ func TestStory20AppSecretReplacedAtRunTime(t *testing.T) {
 	c := s.consume("shop", false)
 	c.uses(1)
 	s.weChat.SetSecret(testAppID, "another0secret0another0secret0an")
-	s.bump("shop")
+	s.requestRefresh("shop")
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonAppSecretInvalid)
 	update(s.namespace, s.secret("shop-app"), setAppSecret("another0secret0another0secret0an"))
 	c.uses(2)

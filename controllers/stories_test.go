@@ -98,10 +98,10 @@ func ofAppID(appID string) func(*v1alpha1.WeChatToken) {
 	return func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = appID }
 }
 
-// bump makes a refresh request for a WeChatToken.
-func (s *story) bump(name string) {
+// requestRefresh makes a refresh request for a WeChatToken.
+func (s *story) requestRefresh(name string) {
 	s.t.Helper()
-	update(s.namespace, s.token(name), bumped("now"))
+	update(s.namespace, s.token(name), requesting("now"))
 }
 
 // poke makes the operator look at every WeChatToken of the Secret shop-app many

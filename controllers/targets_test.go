@@ -80,7 +80,7 @@ func TestDamageIsRepaired(t *testing.T) {
 	}
 }
 
-// A damaged Classic Secret is mended from memory: a call would end the token
+// A damaged Classic Secret is repaired from memory: a call would end the token
 // that consumers hold.
 func TestClassicDamageCostsNoCall(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -275,7 +275,7 @@ func TestForeignSecretIsLeftAlone(t *testing.T) {
 	})
 }
 
-// P8: of two WeChatTokens that name one target the older has it, whoever came
+// P8: of two WeChatTokens that name one target the older has it, no matter who came
 // first; when it goes, the younger takes over.
 func TestOlderHasTheTarget(t *testing.T) {
 	inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
@@ -330,7 +330,7 @@ func TestDeletedIsLeftToTheGarbageCollector(t *testing.T) {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// An edited token is mended, but a fight over it is slow too.
+// An edited token is repaired, but a fight over it is slow too.
 func TestFightsOverTheTokenAreSlow(t *testing.T) {
 	for name, edit := range map[string]func(*corev1.Secret){
 		"Token":      func(s *corev1.Secret) { s.Data["access_token"] = []byte("placeholder") },
@@ -368,7 +368,7 @@ func TestAppSecretIsNotRemoved(t *testing.T) {
 	})
 }
 
-// A Secret that was given away serves nobody here, though its token lives.
+// A Secret that was given away serves nobody here, though its token is valid.
 func TestGivenAwayIsNotReady(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
@@ -388,7 +388,7 @@ func TestOldTargetStaysUntilThereIsAToken(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
 		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus})
-		w.run(2 * time.Hour) // the token is dead
+		w.run(2 * time.Hour) // the token is invalid
 		w.change(writing("moved"))
 		w.run(time.Minute)
 		if w.secret("shop") == nil {
@@ -429,7 +429,7 @@ func TestWriteInsistsOnWhatWasSeen(t *testing.T) {
 		w.run(time.Hour)
 		w.between(func() { w.edit("shop", func(s *corev1.Secret) { s.OwnerReferences = nil }) })
 		token := w.token()
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(time.Minute)
 		if w.token() != token {
 			t.Error("a Secret that was given away was overwritten")
@@ -534,7 +534,7 @@ func TestConflictIsNoError(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Minute)
 		w.between(func() { w.edit("shop", func(s *corev1.Secret) { s.Labels["theirs"] = "1" }) })
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(time.Second)
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" || w.secret("shop").Labels["theirs"] != "1" {
 			t.Errorf("echo %q, labels %v", got, w.secret("shop").Labels)

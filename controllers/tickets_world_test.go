@@ -87,7 +87,7 @@ func TestTicketsNeverRunOut(t *testing.T) {
 	}{
 		"Stable":    {"", stableMode, wechattest.Config{}, 0, 2 * time.Hour, 24 * time.Hour, 10 * time.Second},
 		"Classic":   {"What becomes of the token touches no ticket.", classic, wechattest.Config{}, 37 * time.Minute, 2 * time.Hour, 24 * time.Hour, 10 * time.Second},
-		"OldTicket": {"The first ticket is nearly dead, and says that it is new.", stableMode, wechattest.Config{}, 119 * time.Minute, 2 * time.Hour, 24 * time.Hour, 10 * time.Second},
+		"OldTicket": {"The first ticket is nearly invalid, and says that it is new.", stableMode, wechattest.Config{}, 119 * time.Minute, 2 * time.Hour, 24 * time.Hour, 10 * time.Second},
 		"LittleOverlap": {"The old ticket works for as long as it is trusted without being given, and no second more.", stableMode,
 			wechattest.Config{TicketOverlap: 30 * time.Minute}, 50 * time.Minute, 2 * time.Hour, 24 * time.Hour, 10 * time.Second},
 		"Compressed": {"A life of 40 s works as one of 2 hours does.", stableMode,
@@ -106,16 +106,16 @@ func TestTicketsNeverRunOut(t *testing.T) {
 
 				// Both types are polled in the same slots.
 				every := (tc.life / 12).Truncate(time.Second)
-				lives := int(tc.run / tc.life)
+				count := int(tc.run / tc.life)
 				tokens := w.weChat.Counts("").Stable.Rotations + w.weChat.Counts("").Classic.Rotations
 				if got, want := w.polls(), 2*int(tc.run/every); got > want+2 || got < want*9/10 {
 					t.Errorf("%s\n%d calls for tickets, want %d", tc.reason, got, want)
 				}
-				if got, made := w.weChat.Counts("").Ticket.Rotations, 2*(lives+1); got < made-2 || got > made {
+				if got, made := w.weChat.Counts("").Ticket.Rotations, 2*(count+1); got < made-2 || got > made {
 					t.Errorf("%s\nWeChat made %d tickets, want %d", tc.reason, got, made)
 				}
 				// A first ticket is prolonged at every second of 12 polls at most.
-				if got, most := w.secretWrites-tokens, 2*(lives+1)+2*6; got > most {
+				if got, most := w.secretWrites-tokens, 2*(count+1)+2*6; got > most {
 					t.Errorf("%s\n%d writes of the Secret for tickets, want %d at most", tc.reason, got, most)
 				}
 				if w.statusWrites > w.secretWrites+1 {
@@ -290,7 +290,7 @@ func TestTicketFailures(t *testing.T) {
 		"DayQuota":     {"Somebody else uses it up.", wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 45009}, v1alpha1.ReasonDayQuotaExceeded, v1alpha1.ReasonDayQuotaExceeded, 3, 45009},
 		"Unauthorized": {"The account has no JS-SDK.", wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 48001}, v1alpha1.ReasonTicketUnauthorized, v1alpha1.ReasonTicketUnauthorized, 3, 48001},
 		"NotAllowed":   {"", wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40164}, v1alpha1.ReasonIPNotAllowed, v1alpha1.ReasonIPNotAllowed, 9, 40164},
-		"Liar":         {"The token lives, whatever getticket says.", wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40001}, v1alpha1.ReasonTicketPending, v1alpha1.ReasonTicketPending, 20, 40001},
+		"Liar":         {"The token is valid, whatever getticket says.", wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40001}, v1alpha1.ReasonTicketPending, v1alpha1.ReasonTicketPending, 20, 40001},
 	}
 	for name, tc := range cases {
 		tc.fault.Endpoint = wechattest.Ticket
@@ -357,7 +357,7 @@ func TestTicketFailures(t *testing.T) {
 }
 
 // The trust ends while the operator cannot ask: TicketsReady turns False in that
-// second, the ticket stays, and the first good poll mends it.
+// second, the ticket stays, and the first good poll repairs it.
 func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 	cases := map[string]struct {
 		stop, start func(*world)
@@ -416,7 +416,7 @@ func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 	}
 }
 
-// A call for a ticket that finds the token dead is as good as a report: WeChat is
+// A call for a ticket that finds the token invalid is as good as a report: WeChat is
 // asked, the token replaced, and the ticket fetched with the next one.
 func TestTicketCallFindsAnInvalidToken(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -425,9 +425,9 @@ func TestTicketCallFindsAnInvalidToken(t *testing.T) {
 				w.create(appSecret(testAppSecret), weChatToken(mode, bothTickets))
 				w.run(time.Minute)
 				killed(w)
-				dead := w.token()
+				invalid := w.token()
 				w.run(11 * time.Minute)
-				if w.token() == dead || !w.weChat.Valid(w.token()) {
+				if w.token() == invalid || !w.weChat.Valid(w.token()) {
 					t.Fatal("the invalid token is still there")
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
@@ -535,7 +535,7 @@ func TestSlowTicketsDelayNoToken(t *testing.T) {
 		for w.polls() == calls { // a call has just begun
 			w.run(time.Second)
 		}
-		w.change(bumped("1"))
+		w.change(requesting("1"))
 		w.run(10 * time.Second)
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" {
 			t.Errorf("the forced refresh waits for more than the call under way: %s", strings.Join(w.effects[len(w.effects)-6:], ", "))

@@ -19,7 +19,7 @@ func TestOnlyUsersWake(t *testing.T) {
 	}{
 		"Status":     {"We have written it.", func(wt *v1alpha1.WeChatToken) { wt.Status.SecretName = "shop" }, false},
 		"Spec":       {"Another generation.", func(wt *v1alpha1.WeChatToken) { wt.Generation++ }, true},
-		"Request":    {"A refresh is requested.", bumped("1"), true},
+		"Request":    {"A refresh is requested.", requesting("1"), true},
 		"Report":     {"A token is reported.", reporting("0123456789abcdef"), true},
 		"Annotation": {"It says nothing to us.", func(wt *v1alpha1.WeChatToken) { wt.Annotations = map[string]string{"a": "b"} }, false},
 	}
@@ -56,7 +56,7 @@ func TestTheUrgentComeFirst(t *testing.T) {
 		"Due":       {"Within the minute.", settled(50 * time.Second), normalPriority},
 		"Soon":      {"After what is due.", settled(150 * time.Second), normalPriority - 2},
 		"Late":      {"Not behind what controller-runtime puts last.", settled(9 * time.Hour), lowestPriority},
-		"Requested": {"Somebody waits for the refresh.", settled(time.Hour, bumped("1")), normalPriority},
+		"Requested": {"Somebody waits for the refresh.", settled(time.Hour, requesting("1")), normalPriority},
 		"Changed":   {"Somebody has changed the spec.", changed, normalPriority},
 	}
 	for name, tc := range cases {

@@ -73,7 +73,7 @@ type world struct {
 	gateway http.RoundTripper
 
 	// effects are what the operator has done to the world so far, each before
-	// and after. At the one with the number crashAt, counted from 1, it dies.
+	// and after. At the one with the number crashAt, counted from 1, it crashes.
 	effects []string
 	crashAt int
 	crashed bool
@@ -165,8 +165,8 @@ func (w *world) restart() {
 	}
 }
 
-// errCrashed is what a dead operator gets to see: nothing that it could act on.
-var errCrashed = apierrors.NewServiceUnavailable("the operator is dead")
+// errCrashed is what an operator that is gone gets to see: nothing that it could act on.
+var errCrashed = apierrors.NewServiceUnavailable("the operator is invalid")
 
 // effect lets the operator do something to the world, or die before or after.
 func (w *world) effect(what string, do func() error) error {
@@ -181,7 +181,7 @@ func (w *world) effect(what string, do func() error) error {
 }
 
 // reach notes that the operator has come to a point, and reports whether it
-// lives on.
+// goes on.
 func (w *world) reach(point string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -489,15 +489,15 @@ func (w *world) token() string {
 
 // consume reads the Secret "shop" every pause for d, as a pod does, while the
 // operator works. It returns how many reads found no live token.
-func (w *world) consume(d, pause time.Duration) (dead int) {
+func (w *world) consume(d, pause time.Duration) (invalid int) {
 	w.t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		w.run(pause)
 		if !w.weChat.Valid(w.token()) {
-			dead++
+			invalid++
 		}
 	}
-	return dead
+	return invalid
 }
 
 // ready is the condition Ready of "shop"; zero if there is none.

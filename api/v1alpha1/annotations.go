@@ -7,7 +7,7 @@ package v1alpha1
 // 256.
 const AnnotationRefreshRequestedAt = "wechattoken.io/refresh-requested-at"
 
-// AnnotationInvalidToken reports that a business call found the token dead: errcode
+// AnnotationInvalidToken reports that a business call found the token invalid: errcode
 // 40001, 40014 or 42001. Its value is the fingerprint of that token, the first
 // 16 hex digits of its SHA-256, and optionally an @ and up to 40 letters,
 // digits, and : . + - _ that make the report a new one, such as the time of day:
@@ -15,7 +15,7 @@ const AnnotationRefreshRequestedAt = "wechattoken.io/refresh-requested-at"
 //	3f1c9a0b55d2e871@2026-11-22T10:00:00Z
 //
 // A report of a token that is not the current one has nothing to do. Otherwise
-// WeChat is asked whether the token lives (get_api_domain_ip), and it is replaced
+// WeChat is asked whether the token is valid (get_api_domain_ip), and it is replaced
 // if not. status.lastHandledInvalidToken echoes the value when the report has been
 // dealt with. A value of another form is ignored, and never echoed: it may be a
 // token.

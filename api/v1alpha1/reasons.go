@@ -29,14 +29,14 @@ const (
 	ReasonTokenValid = "TokenValid"
 	// ReasonSuspended says that spec.suspend keeps the operator away.
 	ReasonSuspended = "Suspended"
-	// ReasonTokenExpired says that the token died while its replacement was
+	// ReasonTokenExpired says that the token expired while its replacement was
 	// being fetched.
 	ReasonTokenExpired = "TokenExpired"
-	// ReasonTokenRevoked says that WeChat called a token dead before its time,
+	// ReasonTokenRevoked says that WeChat called a token invalid before its time,
 	// and that it was not this operator that ended it. Ready is False until the
 	// next token is there, and True with this reason until the one after that.
 	ReasonTokenRevoked = "TokenRevoked"
-	// ReasonCheckFailed says that WeChat did not tell whether the token lives.
+	// ReasonCheckFailed says that WeChat did not tell whether the token is valid.
 	ReasonCheckFailed = "CheckFailed"
 	// ReasonRefreshDeferred says that a forced refresh waits: WeChat wants 30 s
 	// between two of them.
@@ -99,7 +99,7 @@ const (
 	// ReasonRestartWaits says that a restart waits for the end of an earlier
 	// roll, or of a pause.
 	ReasonRestartWaits = "RestartWaits"
-	// ReasonRestartLate says that the old token was dead before all pods had the
+	// ReasonRestartLate says that the old token was invalid before all pods had the
 	// new one.
 	ReasonRestartLate = "RestartLate"
 	// ReasonRestartRefused says that the API server refused a restart.
@@ -113,7 +113,7 @@ const (
 	// ReasonTicketsValid says that all is well with the tickets.
 	ReasonTicketsValid = "TicketsValid"
 	// ReasonTicketPending says that a ticket was not there yet, or that WeChat
-	// took the token of the call for dead, and is asked about it first.
+	// took the token of the call for invalid, and is asked about it first.
 	ReasonTicketPending = "TicketPending"
 	// ReasonTicketExpired says that nothing has confirmed a ticket for too long.
 	// The Secret still holds it.

@@ -48,7 +48,7 @@ type WeChatTokenSpec struct {
 	// mode is the WeChat endpoint that issues the token.
 	//
 	// Stable calls POST /cgi-bin/stable_token. WeChat then returns one and the
-	// same token until 5 minutes before its end, to whoever asks, and the old
+	// same token until 5 minutes before its end, to everyone who asks, and the old
 	// and the new one both work for those 5 minutes. Choose it unless you
 	// cannot.
 	//
@@ -86,7 +86,7 @@ type WeChatTokenSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('30s') && duration(self) <= duration('1h')",message="checkInterval must be a duration from 30s to 1h, such as 5m"
 	CheckInterval *metav1.Duration `json:"checkInterval,omitempty"`
 
-	// propagation is how pods that mount the Secret as a volume come by a new
+	// propagation is how pods that mount the Secret as a volume get a new
 	// token; Watch when left out.
 	//
 	// Watch leaves it to the kubelet, which looks every 60 to 90 s.
@@ -113,13 +113,13 @@ type WeChatTokenSpec struct {
 
 	// suspend keeps the operator from calling WeChat, from writing the Secret
 	// and from restarting workloads. The Secret stays as it is, and its token
-	// dies in its time, or within 5 minutes of a call that ends it for another
+	// expires in its time, or within 5 minutes of a call that ends it for another
 	// WeChatToken of the account.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }
 
-// Propagation is how pods that mount the Secret as a volume come by a new token.
+// Propagation is how pods that mount the Secret as a volume get a new token.
 // +kubebuilder:validation:Enum=Watch;Touch
 type Propagation string
 
@@ -255,7 +255,7 @@ type SecretKeys struct {
 	// +optional
 	AccessToken SecretKey `json:"accessToken,omitempty"`
 
-	// expiresAt is the key of the time at which the token dies, as RFC 3339 in
+	// expiresAt is the key of the time at which the token expires, as RFC 3339 in
 	// UTC; expires_at when left out.
 	// +optional
 	ExpiresAt SecretKey `json:"expiresAt,omitempty"`
@@ -322,7 +322,7 @@ type WeChatTokenStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
 
-	// expirationTime is when the token in the Secret dies.
+	// expirationTime is when the token in the Secret expires.
 	// +optional
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
 
@@ -351,7 +351,7 @@ type WeChatTokenStatus struct {
 
 	// lastHandledInvalidToken is the value of the annotation
 	// wechattoken.io/invalid-token that was handled last: WeChat says that the token
-	// lives, or it is not the current one any more.
+	// is valid, or it is not the current one any more.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -480,13 +480,13 @@ type WeChatError struct {
 	CallerIP string `json:"callerIP,omitempty"`
 }
 
-// WeChatToken keeps a live WeChat access_token in a Secret.
+// WeChatToken keeps a valid WeChat access_token in a Secret.
 //
 // It names an appid and the Secret with its AppSecret. From then on the Secret
-// named in status.secretName holds a live token: it is replaced before it dies,
+// named in status.secretName holds a valid token: it is replaced before it expires,
 // when its AppSecret changes, when somebody damages the Secret, and at once when
 // the annotation wechattoken.io/refresh-requested-at gets a new value, or when
-// wechattoken.io/invalid-token names it and WeChat agrees that it is dead.
+// wechattoken.io/invalid-token names it and WeChat agrees that it is invalid.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

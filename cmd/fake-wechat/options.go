@@ -50,7 +50,7 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8090", "`address` to listen on; port 0 takes a free one")
 	fs.DurationVar(&c.Life, "life", d.Life, "life of a new token, in whole seconds")
 	fs.DurationVar(&c.Window, "window", d.Window, "end of a stable token's life in which a call makes the next one")
-	fs.DurationVar(&c.Overlap, "overlap", d.Overlap, "how long a token lives on after a classic or forced call replaced it")
+	fs.DurationVar(&c.Overlap, "overlap", d.Overlap, "how long a token stays valid after a classic or forced call replaced it")
 	fs.DurationVar(&c.ForceSpacing, "force-spacing", d.ForceSpacing, "shortest time between two forced calls that refresh")
 	fs.IntVar(&c.ForcedPerDay, "forced-per-day", d.ForcedPerDay, "forced calls of an account that refresh in a day (UTC+8)")
 	fs.IntVar(&c.ForceRefusedCode, "force-refused-code", 0, "errcode, such as 45009 or 45011, for a forced call too soon or too often; 0 answers the present token")

@@ -218,7 +218,7 @@ func clockRight(f *clusterFacts, _ time.Time) []finding {
 		if skew > 0 {
 			skew = max(0, skew-time.Second)
 		}
-		all = append(all, skewed("the node of the leader of "+in.String(), skew, "set it by NTP: a token lives by that clock"))
+		all = append(all, skewed("the node of the leader of "+in.String(), skew, "set it by NTP: a token is valid by that clock"))
 	}
 	return all
 }

@@ -123,8 +123,8 @@ func isReady(f *tokenFacts, now time.Time) []finding {
 const (
 	// overdue is how late a refresh may be before it is worth a line.
 	overdue = time.Minute
-	// dying is how little of a life is left when little time is left to act.
-	dying = 4 * time.Minute
+	// urgent is how little of a life is left when little time is left to act.
+	urgent = 4 * time.Minute
 )
 
 func tokenLives(f *tokenFacts, now time.Time) []finding {
@@ -136,13 +136,13 @@ func tokenLives(f *tokenFacts, now time.Time) []finding {
 	late := s.NextRefreshTime != nil && now.Sub(s.NextRefreshTime.Time) > overdue
 	switch {
 	case left <= 0:
-		return []finding{fails("the token is dead since %s, and consumers fail", stamp(s.ExpirationTime.Time))}
-	case late && left < dying:
-		return []finding{fails("the token dies in %s, and its refresh is overdue for %s: look at the lines above, then kubectl wechattoken refresh %s -n %s --wait", duration.HumanDuration(left), duration.HumanDuration(now.Sub(s.NextRefreshTime.Time)), f.wt.Name, f.wt.Namespace)}
+		return []finding{fails("the token is invalid since %s, and consumers fail", stamp(s.ExpirationTime.Time))}
+	case late && left < urgent:
+		return []finding{fails("the token expires in %s, and its refresh is overdue for %s: look at the lines above, then kubectl wechattoken refresh %s -n %s --wait", duration.HumanDuration(left), duration.HumanDuration(now.Sub(s.NextRefreshTime.Time)), f.wt.Name, f.wt.Namespace)}
 	case late:
-		return []finding{warns("the refresh is overdue for %s; the token lives for %s more", duration.HumanDuration(now.Sub(s.NextRefreshTime.Time)), duration.HumanDuration(left))}
+		return []finding{warns("the refresh is overdue for %s; the token is valid for %s more", duration.HumanDuration(now.Sub(s.NextRefreshTime.Time)), duration.HumanDuration(left))}
 	}
-	return []finding{passes("the token lives for %s more", duration.HumanDuration(left))}
+	return []finding{passes("the token is valid for %s more", duration.HumanDuration(left))}
 }
 
 func secretOurs(f *tokenFacts, _ time.Time) []finding {

@@ -289,7 +289,7 @@ func TestDoctorLooksAtTheTimes(t *testing.T) {
 	w.awaitLine(fail, "life", "its refresh is overdue")
 	status = fmt.Sprintf(`{"status":{"expirationTime":%q}}`, stamp(time.Now().Add(-time.Minute)))
 	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
-	w.awaitLine(fail, "life", "the token is dead since")
+	w.awaitLine(fail, "life", "the token is invalid since")
 	w.awaitLine(fail, "ready", "the operator has not told")
 }
 

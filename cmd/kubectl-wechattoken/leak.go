@@ -92,7 +92,7 @@ func oneMore(spent budget.Spent, mode v1alpha1.Mode, now time.Time) time.Time {
 // meanwhile is what is left without a forced refresh. WeChat tells of nothing
 // else that ends a token: to freeze the AppSecret keeps new ones back
 // (developers.weixin.qq.com/doc/service/guide/dev/api), which does not say that
-// the present one dies.
+// the present one expires.
 const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + console.Keys
 
 func (o *leakOptions) run(ctx context.Context, name string) error {
@@ -122,7 +122,7 @@ func (o *leakOptions) run(ctx context.Context, name string) error {
 	return o.drill(ctx, c, wt)
 }
 
-// drill refreshes until the leaked token is dead.
+// drill refreshes until the leaked token is invalid.
 func (o *leakOptions) drill(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {
 	steps := drill(wt.Spec.ModeOrDefault())
 	leaked := wt.Status.TokenFingerprint
@@ -133,7 +133,7 @@ func (o *leakOptions) drill(ctx context.Context, c *cluster, wt *v1alpha1.WeChat
 			fmt.Fprintf(o.ErrOut, "WeChat wants %s between two of them: it is possible at about %s.\n", budget.ForcedSpacing, stamp(first.Add(budget.ForcedSpacing)))
 		}
 		before := wt.Status.TokenFingerprint
-		a, err := c.bump(ctx, wt)
+		a, err := c.requestRefresh(ctx, wt)
 		if err != nil {
 			return err
 		}
@@ -169,12 +169,12 @@ func halfWay(err error, step int, leaked string, first time.Time) error {
 	return exitf(e.code, "%s. The first refresh has worked: WeChat takes the leaked token %s until %s at the latest. %s", strings.TrimSuffix(e.text, "."), leaked, stamp(first.Add(overlap)), meanwhile)
 }
 
-// deadAt says since when the leaked token is dead.
+// deadAt says since when the leaked token is invalid.
 func deadAt(mode v1alpha1.Mode, leaked string, first, last time.Time) string {
 	if mode == v1alpha1.ModeClassic {
-		return fmt.Sprintf("the leaked token %s dies by %s, 5 minutes after the refresh. WeChat may take it until then.", leaked, stamp(first.Add(overlap)))
+		return fmt.Sprintf("the leaked token %s expires by %s, 5 minutes after the refresh. WeChat may take it until then.", leaked, stamp(first.Add(overlap)))
 	}
-	return fmt.Sprintf("the leaked token %s is dead since %s, with the second refresh. Should WeChat not keep its word on that, it dies by %s, 5 minutes after the first.", leaked, stamp(last), stamp(first.Add(overlap)))
+	return fmt.Sprintf("the leaked token %s is invalid since %s, with the second refresh. Should WeChat not keep its word on that, it expires by %s, 5 minutes after the first.", leaked, stamp(last), stamp(first.Add(overlap)))
 }
 
 // afterwards is what else there is to do.
@@ -184,7 +184,7 @@ What else to do:
   - Remove the token from where it has leaked, and find out how.
   - See that the consumers have the new one: kubectl wechattoken status %[1]s -n %[2]s -o wide. A file follows within
     90 s, env and subPath only with a restart.
-  - If the AppSecret may have leaked, too, whoever has it gets new tokens: reset it, put the new one into
+  - If the AppSecret may have leaked, too, who has it gets new tokens: reset it, put the new one into
     Secret %[3]s, and run this command once more. The operator picks it up at once. It is reset at
     %[4]s.
   - See that the IP allow-list (IP白名单) there holds your addresses only.
@@ -218,7 +218,7 @@ func (o *leakOptions) confirm(ctx context.Context, wt *v1alpha1.WeChatToken) err
 }
 
 func question(wt *v1alpha1.WeChatToken) string {
-	what := "This makes 2 of the 20 forced refreshes of 24 hours, about 30 s apart. With the second the token is dead: consumers that\nhave not read the new one by then fail until they do. A file follows within 90 s, env and subPath only with a restart."
+	what := "This makes 2 of the 20 forced refreshes of 24 hours, about 30 s apart. With the second the token is invalid: consumers that\nhave not read the new one by then fail until they do. A file follows within 90 s, env and subPath only with a restart."
 	if wt.Spec.ModeOrDefault() == v1alpha1.ModeClassic {
 		what = "This makes one refresh. WeChat takes the old token for up to 5 minutes more."
 	}

@@ -20,14 +20,14 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 		t.Fatal("it did something without a word of a person")
 	}
 	if !w.fake.Valid(leaked) {
-		t.Fatal("the leaked token was dead before")
+		t.Fatal("the leaked token was invalid before")
 	}
 	// Somebody on call, who may not read Secrets.
 	got := w.runAs(w.person("wechattoken-refresher"), "leak", "shop", "--yes")
 	got.wants(t, 0, "How many forced refreshes are left is unknown", "Step 1 of 2 is done", "WeChat wants 30s between", "RefreshDeferred",
-		"Step 2 of 2 is done", "the leaked token "+fingerprint+" is dead since", "If the AppSecret may have leaked", "Secret shop-app")
+		"Step 2 of 2 is done", "the leaked token "+fingerprint+" is invalid since", "If the AppSecret may have leaked", "Secret shop-app")
 	if w.fake.Valid(leaked) {
-		t.Error("the leaked token lives")
+		t.Error("the leaked token is valid")
 	}
 	if now := w.token("shop"); now == leaked || !w.fake.Valid(now) {
 		t.Error("the Secret holds no live token")
@@ -46,7 +46,7 @@ func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
 	leaked := w.token("shop")
 	w.run("refresh", "shop", "--wait").wants(t, 0)
 	if !w.fake.Valid(leaked) {
-		t.Error("the leaked token is dead after one refresh")
+		t.Error("the leaked token is invalid after one refresh")
 	}
 }
 

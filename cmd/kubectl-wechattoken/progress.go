@@ -90,11 +90,11 @@ func (a *asked) late(wt *v1alpha1.WeChatToken, timeout time.Duration) error {
 // verdict says what became of the report of an invalid token.
 func (a *asked) verdict(wt *v1alpha1.WeChatToken) string {
 	if wt.Status.TokenFingerprint == a.fingerprint {
-		return fmt.Sprintf("WeChat says that the token %s lives. Nothing was replaced.", a.fingerprint)
+		return fmt.Sprintf("WeChat says that the token %s is valid. Nothing was replaced.", a.fingerprint)
 	}
 	ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
 	if ready != nil && ready.Reason == v1alpha1.ReasonTokenRevoked {
-		return fmt.Sprintf("The token %s was dead, and has been replaced: %s.", a.fingerprint, tokenText(wt))
+		return fmt.Sprintf("The token %s was invalid, and has been replaced: %s.", a.fingerprint, tokenText(wt))
 	}
 	return fmt.Sprintf("The token %s has been replaced meanwhile: %s.", a.fingerprint, tokenText(wt))
 }

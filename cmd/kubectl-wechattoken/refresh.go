@@ -15,9 +15,9 @@ import (
 type refreshOptions struct {
 	*plugin
 
-	wait    bool
-	timeout time.Duration
-	ifDead  bool
+	wait      bool
+	timeout   time.Duration
+	ifInvalid bool
 }
 
 func newRefresh(p *plugin) *cobra.Command {
@@ -31,19 +31,19 @@ WeChat allows 20 forced refreshes in 24 hours, 30 s apart: a request that comes 
 --wait, the progress is told on stderr, and the end comes when the Secret holds the new token, or when waiting is of
 no use: the budget is used up, or a person must act.
 
---if-dead spares the budget: it reports the present token as dead, by its fingerprint. The operator asks WeChat, and
-replaces the token only if it is dead. It always waits for the answer.
+--if-invalid spares the budget: it reports the present token as invalid, by its fingerprint. The operator asks WeChat, and
+replaces the token only if it is invalid. It always waits for the answer.
 
 ` + exitCodes,
 		Example: `  kubectl wechattoken refresh shop -n web --wait
-  kubectl wechattoken refresh shop -n web --if-dead`,
+  kubectl wechattoken refresh shop -n web --if-invalid`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeNames(1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args[0]) },
 	}
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until the Secret holds the new token")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait")
-	cmd.Flags().BoolVar(&o.ifDead, "if-dead", false, "replace the token only if WeChat says that it is dead, and wait for that")
+	cmd.Flags().BoolVar(&o.ifInvalid, "if-invalid", false, "replace the token only if WeChat says that it is invalid, and wait for that")
 	return cmd
 }
 
@@ -59,10 +59,10 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if o.ifDead {
+	if o.ifInvalid {
 		return o.reportDead(ctx, c, wt)
 	}
-	a, err := c.bump(ctx, wt)
+	a, err := c.requestRefresh(ctx, wt)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 
 func (o *refreshOptions) reportDead(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {
 	if wt.Status.TokenFingerprint == "" {
-		return exitf(exitNo, "There is no token yet that could be dead. Find out why: kubectl wechattoken doctor %s -n %s", wt.Name, wt.Namespace)
+		return exitf(exitNo, "There is no token yet that could be invalid. Find out why: kubectl wechattoken doctor %s -n %s", wt.Name, wt.Namespace)
 	}
 	a := ask(wt)
 	a.report = a.fingerprint + "@" + newValue()
@@ -110,8 +110,8 @@ func ask(wt *v1alpha1.WeChatToken) *asked {
 	return a
 }
 
-// bump asks for a new token.
-func (c *cluster) bump(ctx context.Context, wt *v1alpha1.WeChatToken) (*asked, error) {
+// requestRefresh asks for a new token.
+func (c *cluster) requestRefresh(ctx context.Context, wt *v1alpha1.WeChatToken) (*asked, error) {
 	a := ask(wt)
 	a.request = newValue()
 	return a, c.annotate(ctx, wt, v1alpha1.AnnotationRefreshRequestedAt, a.request)

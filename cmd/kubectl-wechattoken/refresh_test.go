@@ -39,7 +39,7 @@ func TestRefreshBringsANewToken(t *testing.T) {
 	w.run("refresh", "shop", "--timeout=0s").wants(t, exitUsage, "--timeout")
 }
 
-func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
+func TestRefreshIfInvalidAsksWeChatFirst(t *testing.T) {
 	w := newWorld(t)
 	w.operate()
 	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
@@ -47,7 +47,7 @@ func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
 		w.create(name, mode)
 		w.awaitReady(name)
 		old := w.token(name)
-		w.run("refresh", name, "--if-dead").wants(t, 0, "WeChat says that the token "+w.get(name).Status.TokenFingerprint+" lives")
+		w.run("refresh", name, "--if-invalid").wants(t, 0, "WeChat says that the token "+w.get(name).Status.TokenFingerprint+" is valid")
 		if w.token(name) != old {
 			t.Errorf("%s: a living token was replaced", name)
 		}
@@ -58,7 +58,7 @@ func TestRefreshIfDeadAsksWeChatFirst(t *testing.T) {
 	if !w.fake.Revoke(old) {
 		t.Fatal("the fake does not know the token")
 	}
-	w.run("refresh", "killed", "--if-dead").wants(t, 0, "was dead, and has been replaced")
+	w.run("refresh", "killed", "--if-invalid").wants(t, 0, "was invalid, and has been replaced")
 	if now := w.token("killed"); now == old || !w.fake.Valid(now) {
 		t.Error("the invalid token was not replaced by a live one")
 	}
@@ -116,7 +116,7 @@ func TestRefreshSaysThatNoOperatorAnswers(t *testing.T) {
 	w := newWorld(t)
 	w.create("shop", v1alpha1.ModeStable)
 	w.run("refresh", "shop", "--wait", "--timeout=2s").wants(t, exitTimeout, "no operator has seen", "kubectl wechattoken doctor shop")
-	w.run("refresh", "shop", "--if-dead").wants(t, exitNo, "There is no token yet")
+	w.run("refresh", "shop", "--if-invalid").wants(t, exitNo, "There is no token yet")
 }
 
 func TestCtrlCEndsTheWait(t *testing.T) {

@@ -54,7 +54,7 @@ func rowOf(wt *v1alpha1.WeChatToken, found consumers, now time.Time) row {
 	return r
 }
 
-// readiness is the Ready condition, but that of an operator that is dead itself,
+// readiness is the Ready condition, but that of an operator that is invalid itself,
 // and so does not tell that the token is.
 func readiness(wt *v1alpha1.WeChatToken, now time.Time) (ready, reason, message string) {
 	c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
@@ -62,7 +62,7 @@ func readiness(wt *v1alpha1.WeChatToken, now time.Time) (ready, reason, message 
 	case c == nil:
 		return string(metav1.ConditionUnknown), notSeen, "No operator has seen this WeChatToken: kubectl wechattoken doctor " + wt.Name
 	case c.Status == metav1.ConditionTrue && wt.Status.ExpirationTime != nil && !now.Before(wt.Status.ExpirationTime.Time):
-		return string(metav1.ConditionFalse), v1alpha1.ReasonTokenExpired, "The token is dead, and the operator has not told: kubectl wechattoken doctor " + wt.Name
+		return string(metav1.ConditionFalse), v1alpha1.ReasonTokenExpired, "The token is invalid, and the operator has not told: kubectl wechattoken doctor " + wt.Name
 	default:
 		return string(c.Status), c.Reason, c.Message
 	}
@@ -121,13 +121,13 @@ func short(s string, most int) string {
 	return string(runes[:most-1]) + "…"
 }
 
-// left is how long a token lives on.
+// left is how long a token stays valid.
 func left(end *metav1.Time, now time.Time) string {
 	switch {
 	case end == nil:
 		return "-"
 	case !now.Before(end.Time):
-		return "dead"
+		return "expired"
 	default:
 		return duration.HumanDuration(end.Sub(now))
 	}

@@ -26,7 +26,7 @@ func newStatus(p *plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME...]",
 		Short: "Show how the tokens stand",
-		Long: `Show how the tokens stand: whether each is live, how long, when the next refresh is due, the last error of
+		Long: `Show how the tokens stand: whether each is valid, how long, when the next refresh is due, the last error of
 WeChat, and which workloads use the Secret. (!) marks those that never see a new token: they have it as env or
 through subPath, and nobody restarts them.
 

@@ -86,7 +86,7 @@ wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
 	}
 }
 
-// A dead operator does not say that a token is dead. The plugin does.
+// An operator that is down does not say that a token is invalid. The plugin does.
 func TestStatusDoesNotBelieveADeadOperator(t *testing.T) {
 	w := newWorld(t)
 	operator := w.operate()
@@ -101,8 +101,8 @@ func TestStatusDoesNotBelieveADeadOperator(t *testing.T) {
 		}
 		return errNotYet
 	})
-	eventually(t, "the plugin says that it is dead", func() error {
-		if got := w.run("status"); got.code != exitNo || !strings.Contains(got.stdout, "TokenExpired") || !strings.Contains(got.stdout, "dead") {
+	eventually(t, "the plugin says that it is invalid", func() error {
+		if got := w.run("status"); got.code != exitNo || !strings.Contains(got.stdout, "TokenExpired") || !strings.Contains(got.stdout, "expired") {
 			return errNotYet
 		}
 		return nil

@@ -42,7 +42,7 @@ func stopControlPlane() {
 	}
 }
 
-// namespace is where one test lives, on the API server that all share. What it
+// namespace is of one test, on the API server that all share. What it
 // makes there is gone when the next test begins, so that the managers can watch
 // the whole cluster, and the API server's counts can be read.
 type namespace struct {

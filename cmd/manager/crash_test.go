@@ -42,7 +42,7 @@ func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests coun
 			life:   40 * time.Second, window: 22 * time.Second, // due after some 20 s in both modes
 		},
 		"ForcedRefresh": {
-			reason:     "A forced refresh costs one of WeChat's 20, however the operator dies in it.",
+			reason:     "A forced refresh costs one of WeChat's 20, however the operator ends in it.",
 			living:     true,
 			cause:      askForRefresh,
 			forced:     1,
@@ -72,13 +72,13 @@ func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests coun
 			plainFirst: true,
 		},
 		"InvalidToken": {
-			reason: "A token that died before its time is replaced by a forced refresh. In stable mode a plain call comes before that.",
-			living: true,
-			cause:  endAndReport,
-			dead:   true,
-			waits:  map[string]string{"call": "write status of shop"}, // which tells that it is dead
-			forced: 1,
-			calls:  map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2},
+			reason:  "A token that was revoked is replaced by a forced refresh. In stable mode a plain call comes before that.",
+			living:  true,
+			cause:   endAndReport,
+			invalid: true,
+			waits:   map[string]string{"call": "write status of shop"}, // which tells that it is invalid
+			forced:  1,
+			calls:   map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +97,8 @@ type crash struct {
 	sister       string            // one more WeChatToken, with the account of shop
 	waits        map[string]string // see effects.waits: it makes all trials take the same course
 
-	cause func(*testing.T, *trial, *wechattest.Server) // what makes the manager act; nil if time does
-	dead  bool                                         // the token is dead then
+	cause   func(*testing.T, *trial, *wechattest.Server) // what makes the manager act; nil if time does
+	invalid bool                                         // the token is invalid then
 
 	forced     int                   // calls that count as forced
 	calls      map[v1alpha1.Mode]int // without a crash, where that is not 1
@@ -114,7 +114,7 @@ func askForRefresh(_ *testing.T, tr *trial, _ *wechattest.Server) {
 func endAndReport(t *testing.T, tr *trial, fake *wechattest.Server) {
 	t.Helper()
 	if !fake.Revoke(tr.before) {
-		t.Fatalf("%s: the token was dead already", tr)
+		t.Fatalf("%s: the token was invalid already", tr)
 	}
 	tr.ns.annotateShop(v1alpha1.AnnotationInvalidToken, fingerprint(tr.before)+"@now")
 }
@@ -134,11 +134,11 @@ func (n *namespace) annotateShop(key, value string) {
 	}
 }
 
-// trial is one account in a namespace of its own, and a manager that dies at
+// trial is one account in a namespace of its own, and a manager that is killed at
 // one point.
 type trial struct {
 	mode  v1alpha1.Mode
-	point string // empty: it lives
+	point string // empty: it is not killed
 	ns    *namespace
 	apps  []app
 	day   string // on which it began, see today
@@ -146,7 +146,7 @@ type trial struct {
 	before string         // the token before
 	calls  int            // calls that WeChat has had then
 	points []string       // that the manager has passed
-	did    map[string]int // what it did until it died
+	did    map[string]int // what it did until it was killed
 }
 
 func (s crash) run(t *testing.T) {
@@ -241,12 +241,12 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 				return nil
 			default:
 				points, _ := theirs[i].had()
-				return fmt.Errorf("it lives; so far: %s", strings.Join(points, ", "))
+				return fmt.Errorf("it runs; so far: %s", strings.Join(points, ", "))
 			}
 		})
 		tr.points, tr.did = theirs[i].had()
 	}
-	if !s.dead {
+	if !s.invalid {
 		for _, tr := range trials {
 			tr.checkAlive(t, fake, "right after the crash")
 		}
@@ -293,7 +293,7 @@ func today() string {
 	return time.Now().In(time.FixedZone("UTC+8", 8*60*60)).Format(time.DateOnly)
 }
 
-// lost is 1 if the manager died between a call and the first write of what it
+// lost is 1 if the manager was killed between a call and the first write of what it
 // brought, and otherwise 0.
 func (tr *trial) lost() int {
 	if tr.did["call"] > 0 && !tr.wrote() {

@@ -36,10 +36,10 @@ type effects struct {
 	victim  *manager
 
 	oneAtATime sync.Mutex
-	more       *sync.Cond        // one more has happened, or the manager is dead
+	more       *sync.Cond        // one more has happened, or the manager is invalid
 	strikeAt   string            // the point at which the manager is to die
 	waits      map[string]string // the first of an effect waits for another effect
-	struck     bool              // it is dead: nothing passes any more
+	struck     bool              // it is invalid: nothing passes any more
 	points     []string          // those that were passed, such as "before call 1"
 	happened   map[string]int    // how often each effect has happened
 
@@ -97,7 +97,7 @@ func (e *effects) start(t *testing.T, flags ...string) *manager {
 }
 
 var (
-	errStruck  = errors.New("the manager is dead")
+	errStruck  = errors.New("the manager is invalid")
 	errRefused = errors.New("the API server refused the write") // for a conflict: nothing has happened
 )
 
@@ -126,7 +126,7 @@ func (e *effects) happen(what string, do func() error) error {
 	return nil
 }
 
-// pass reports whether the manager gets past a point alive.
+// pass reports whether the manager gets past a point.
 func (e *effects) pass(point string) bool {
 	if e.struck {
 		return false
@@ -161,7 +161,7 @@ func (e *effects) looks(namespace, name string) int {
 // toWeChat passes a call on. Only the whole answer counts as one.
 func (e *effects) toWeChat(weChat http.Handler, w http.ResponseWriter, r *http.Request) {
 	answer := httptest.NewRecorder()
-	// WeChat goes on when its caller dies.
+	// WeChat goes on when its caller ends.
 	call := r.WithContext(context.WithoutCancel(r.Context()))
 	what := "call"
 	if r.URL.Path == "/cgi-bin/get_api_domain_ip" {

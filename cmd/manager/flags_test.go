@@ -38,7 +38,7 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"URLEmpty":         {"empty is not the default", []string{"--wechat-url="}, "--wechat-url"},
 		"TimeoutZero":      {"no call would succeed", []string{"--request-timeout=0"}, "--request-timeout"},
 		"TimeoutNoUnit":    {"10 what?", []string{"--request-timeout=10"}, "-request-timeout"},
-		"WindowNegative":   {"tokens would be replaced when they are dead", []string{"--stable-window=-5m"}, "--stable-window"},
+		"WindowNegative":   {"tokens would be replaced when they are invalid", []string{"--stable-window=-5m"}, "--stable-window"},
 		"WorkersZero":      {"nobody would work", []string{"--workers=0"}, "--workers"},
 		"WorkersWord":      {"not a number", []string{"--workers=many"}, "-workers"},
 		"SelectorWord":     {"a set without its values", []string{"--selector=wechattoken.io/shard in"}, "-selector"},

@@ -94,7 +94,7 @@ func TestReadyOnceTheCachesAreFilled(t *testing.T) {
 	}
 }
 
-// What a restart may mend ends the process, with exit code 1 and the reason.
+// What a restart may repair ends the process, with exit code 1 and the reason.
 func TestNoClusterEndsTheProcess(t *testing.T) {
 	nobody := kubeconfigFor(t, "http://"+freeAddress(t))
 	notInstalled := newNamespace(t).front(func(w http.ResponseWriter, r *http.Request) bool {

@@ -242,7 +242,7 @@ type frozen struct {
 
 // freeze freezes the leader in the middle of a forced refresh of shop in Classic
 // mode, when its call stands before one of the barriers.
-// A token that was replaced lives on for overlap.
+// A token that was replaced stays valid for overlap.
 func freeze(t *testing.T, overlap time.Duration, there, back *barrier) frozen {
 	t.Helper()
 	f := frozen{ns: newNamespace(t)}
@@ -334,10 +334,10 @@ func (f frozen) checkCalls(t *testing.T, calls int) {
 
 // consumer reads the Secret all the time.
 type consumer struct {
-	stop chan struct{}
-	done sync.WaitGroup
-	dead []string // when it read an invalid token
-	seen []string // the tokens it has read
+	stop    chan struct{}
+	done    sync.WaitGroup
+	invalid []string // when it read an invalid token
+	seen    []string // the tokens it has read
 }
 
 func (f frozen) consume(t *testing.T) *consumer {
@@ -357,7 +357,7 @@ func (f frozen) consume(t *testing.T) *consumer {
 			}
 			token := tokens["shop"]
 			if !f.fake.Valid(token) {
-				c.dead = append(c.dead, time.Now().Format(time.TimeOnly))
+				c.invalid = append(c.invalid, time.Now().Format(time.TimeOnly))
 			}
 			if !slices.Contains(c.seen, token) {
 				c.seen = append(c.seen, token)
@@ -367,11 +367,11 @@ func (f frozen) consume(t *testing.T) *consumer {
 	return c
 }
 
-// end returns how many tokens it has read, and when it read a dead one.
-func (c *consumer) end() (tokens int, dead []string) {
+// end returns how many tokens it has read, and when it read an invalid one.
+func (c *consumer) end() (tokens int, invalid []string) {
 	close(c.stop)
 	c.done.Wait()
-	return len(c.seen), c.dead
+	return len(c.seen), c.invalid
 }
 
 // A leader is frozen when WeChat has made its token, and before it has heard of
@@ -389,14 +389,14 @@ func answerLate(t *testing.T) {
 	if f.token(t) != token {
 		t.Error("the old leader has replaced the newer token")
 	}
-	if _, dead := f.watch.end(); len(dead) > 0 {
-		t.Errorf("a consumer has read an invalid token at %v", dead)
+	if _, invalid := f.watch.end(); len(invalid) > 0 {
+		t.Errorf("a consumer has read an invalid token at %v", invalid)
 	}
 	f.checkCalls(t, 2) // only WeChat and the old leader know of its call
 }
 
 // The same, and the old leader is woken before its successor has its answer. It
-// may write its own token then, and that lives until the newer one replaces it.
+// may write its own token then, and that is valid until the newer one replaces it.
 func successorSlow(t *testing.T) {
 	t.Helper()
 	back, slow := newBarrier(), newBarrier()
@@ -415,10 +415,10 @@ func successorSlow(t *testing.T) {
 		}
 		return nil
 	})
-	tokens, dead := f.watch.end()
+	tokens, invalid := f.watch.end()
 	t.Logf("%d tokens were in the Secret", tokens)
-	if len(dead) > 0 {
-		t.Errorf("a consumer has read an invalid token at %v", dead)
+	if len(invalid) > 0 {
+		t.Errorf("a consumer has read an invalid token at %v", invalid)
 	}
 	f.checkCalls(t, 2)
 }
@@ -433,8 +433,8 @@ func processedLate(t *testing.T) {
 	f := freeze(t, 5*time.Second, there, back)
 	f.standby.checkTookOver(t, f.runsOut)
 	token := f.awaitNewToken(t)
-	if _, dead := f.watch.end(); len(dead) > 0 {
-		t.Errorf("a consumer has read an invalid token at %v", dead)
+	if _, invalid := f.watch.end(); len(invalid) > 0 {
+		t.Errorf("a consumer has read an invalid token at %v", invalid)
 	}
 	close(there.open)
 	back.await(t)
@@ -442,19 +442,19 @@ func processedLate(t *testing.T) {
 	f.wake(t)
 	f.checkCalls(t, 2)
 
-	eventually(t, "the token in the Secret dies", func() error {
+	eventually(t, "the token in the Secret expires", func() error {
 		if f.token(t) != token {
 			t.Fatal("the Secret holds another token")
 		}
 		if f.fake.Valid(token) {
-			return errors.New("it lives")
+			return errors.New("it is valid")
 		}
 		return nil
 	})
 	f.ns.annotateShop(v1alpha1.AnnotationInvalidToken, fingerprint(token))
 	eventually(t, "a live token after the report", func() error {
 		if !f.fake.Valid(f.token(t)) {
-			return errors.New("a dead one")
+			return errors.New("an invalid one")
 		}
 		return nil
 	})

@@ -31,7 +31,7 @@ func (n *namespace) lease(previous string) coordinationv1.LeaseSpec {
 }
 
 // Of two replicas one works. When it is told to end it gives the lease back, so
-// that the other need not wait until the lease has run out; and what lives then
+// that the other need not wait until the lease has run out; and what is left then
 // costs nothing.
 func TestLeaderGivesTheLeaseBack(t *testing.T) {
 	ns := newNamespace(t)

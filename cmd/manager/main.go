@@ -1,4 +1,4 @@
-// Command manager is wechat-token-operator: it keeps a live WeChat access_token
+// Command manager is wechat-token-operator: it keeps a valid WeChat access_token
 // in the Secret of each WeChatToken.
 package main
 

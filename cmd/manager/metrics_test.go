@@ -124,7 +124,7 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 		"Nobody":    {"without credentials", "https://" + address + "/metrics", "", []int{401}},
 		"Forged":    {"with a token of nobody", "https://" + address + "/metrics", "forged", []int{401}},
 		"Stranger":  {"with a right to nothing", "https://" + address + "/metrics", stranger, []int{403}},
-		"PlainHTTP": {"without TLS, whoever asks", "http://" + address + "/metrics", scraper, []int{400, broken}},
+		"PlainHTTP": {"without TLS, with any credential", "http://" + address + "/metrics", scraper, []int{400, broken}},
 		"PlainRoot": {"another path is no way in", "https://" + address + "/", stranger, []int{401, 403, 404}},
 		"Profiles":  {"pprof shows memory", "https://" + address + "/debug/pprof/heap", scraper, []int{401, 403, 404}},
 		"Scraper":   {"with the right", "https://" + address + "/metrics", scraper, []int{200}},

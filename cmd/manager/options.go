@@ -68,7 +68,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.version, "version", false,
 		"tell the version, and do nothing else")
 	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), `manager keeps a live WeChat access_token in the Secret of each WeChatToken.
+		fmt.Fprintf(fs.Output(), `manager keeps a valid WeChat access_token in the Secret of each WeChatToken.
 
 In a cluster it needs no flags. Outside of one it takes the cluster of $KUBECONFIG
 or --kubeconfig, for instance:

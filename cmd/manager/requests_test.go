@@ -107,7 +107,7 @@ func TestRequestsOfAToken(t *testing.T) {
 	callsBefore = calls(fake)
 	got = q.after(t, len(forced), func() {
 		for _, a := range forced {
-			ns.bump(a)
+			ns.requestRefresh(a)
 		}
 		for _, a := range forced {
 			ns.awaitRefreshed(a)

@@ -47,8 +47,8 @@ const (
 	renewDeadline = 10 * time.Second
 )
 
-// gcPercent is how much garbage there may be beside what lives, unless $GOGC says
-// otherwise. Go's 100 costs a third more memory, and saves little: what lives is
+// gcPercent is how much garbage there may be beside what is in use, unless $GOGC says
+// otherwise. Go's 100 costs a third more memory, and saves little: what is in use is
 // small, and collected quickly.
 const gcPercent = 50
 

@@ -16,7 +16,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// Whoever comes with made-up tokens gets no more questions than these through to
+// Who comes with made-up tokens gets no more questions than these through to
 // the API server at once: there they would delay the refreshes, which come from
 // the same user.
 const questionsAtOnce = 4

@@ -70,8 +70,8 @@ func (n *namespace) move(a app, to string) string {
 // asked is the value of the annotation that asks for a new token.
 const asked = "now"
 
-// bump asks for a new token.
-func (n *namespace) bump(a app) {
+// requestRefresh asks for a new token.
+func (n *namespace) requestRefresh(a app) {
 	n.t.Helper()
 	n.note(a, "annotations", v1alpha1.AnnotationRefreshRequestedAt, asked)
 }
@@ -88,7 +88,7 @@ func (n *namespace) note(a app, where, key, value string) string {
 	return wt.ResourceVersion
 }
 
-// awaitRefreshed waits for what bump asked for.
+// awaitRefreshed waits for what requestRefresh asked for.
 func (n *namespace) awaitRefreshed(a app) {
 	n.t.Helper()
 	eventually(n.t, "the refresh is done", func() error {
@@ -122,7 +122,7 @@ func (n *namespace) secret(name string) *corev1.Secret {
 }
 
 // Each install works on its own WeChatTokens, and on those of another not even
-// while that one is dead.
+// while that one is invalid.
 func TestShardsLeaveEachOtherAlone(t *testing.T) {
 	labelled := func(value string) func(string) string {
 		return func(string) string { return "--selector=" + shardLabel + "=" + value }
@@ -168,12 +168,12 @@ func TestShardsLeaveEachOtherAlone(t *testing.T) {
 			}
 
 			// What there is to do for the dead one is seen by the other: a
-			// bump, and a Secret that is gone.
+			// refresh request, and a Secret that is gone.
 			shards[1].kill()
-			ns[1].bump(tc.apps[1])
+			ns[1].requestRefresh(tc.apps[1])
 			before := ns[1].weChatTokens()[tc.apps[1].name]
 			ns[1].deleteSecret(tc.apps[1].name)
-			ns[0].bump(tc.apps[0])
+			ns[0].requestRefresh(tc.apps[0])
 			ns[0].awaitRefreshed(tc.apps[0])
 			if diff := cmp.Diff(before, ns[1].weChatTokens()[tc.apps[1].name]); diff != "" {
 				t.Errorf("%s\nthe object of the dead one (-before +now):\n%s", tc.reason, diff)
@@ -234,7 +234,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 		}
 	}
 	moves(b, "b")
-	ns.bump(shop)
+	ns.requestRefresh(shop)
 	ns.awaitRefreshed(shop)
 	if got := fmt.Sprint(a.calls(shop), b.calls(shop)); got != "1 1" {
 		t.Errorf("calls of a and of b after a refresh was asked for in b: %s, want 1 1", got)
@@ -261,7 +261,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 	}
 }
 
-// Of two WeChatTokens of two shards that name one Secret, whoever made it has
+// Of two WeChatTokens of two shards that name one Secret, who made it has
 // it: neither shard knows of the other's, and so which is the older.
 func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 	ns := newNamespace(t)
@@ -373,7 +373,7 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 	}
 
 	before := ns.state(there)
-	ns.bump(here)
+	ns.requestRefresh(here)
 	ns.awaitRefreshed(here)
 	if token(here) == old || a.fake.Valid(old) {
 		t.Error("the refresh was not forced")

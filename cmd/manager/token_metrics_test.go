@@ -115,7 +115,7 @@ const (
 )
 
 // The metrics tell what is, on the leader and on a stand-by, through all that a
-// token lives to see; and a new process tells it at once, without a call to WeChat.
+// token is there to see; and a new process tells it at once, without a call to WeChat.
 func TestMetricsTellOfTheTokens(t *testing.T) {
 	ns := newNamespace(t)
 	const weChatAhead = 5 * time.Minute
@@ -153,7 +153,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	}
 
 	// A forced refresh.
-	ns.bump(shop)
+	ns.requestRefresh(shop)
 	ns.awaitRefreshed(shop)
 	leader.awaitTold("a forced refresh", func() map[string]float64 {
 		want := ns.statusAs(shop, v1alpha1.ReasonTokenValid)
@@ -161,9 +161,9 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 		return want
 	})
 
-	// A failure, while the token lives.
+	// A failure, while the token is valid.
 	fake.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40164, AppID: old.appID})
-	ns.bump(old)
+	ns.requestRefresh(old)
 	ns.awaitReason(old, v1alpha1.ReasonIPNotAllowed)
 	for _, m := range []told{leader, standby} {
 		m.awaitTold("a failure", func() map[string]float64 {
@@ -176,7 +176,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 		return map[string]float64{notOnList: 1, succeeded: 4, ns.of(old, "calls_remaining"): 1998}
 	})
 
-	// A token that dies early, which a consumer reports.
+	// A token that WeChat calls invalid early, which a consumer reports.
 	fake.Revoke(string(ns.secret(dying.name).Data["access_token"]))
 	ns.kubectl("annotate", "wxt", dying.name, v1alpha1.AnnotationInvalidToken+"="+ns.weChatTokens()[dying.name].Status.TokenFingerprint)
 	leader.awaitTold("a report", func() map[string]float64 {

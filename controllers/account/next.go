@@ -17,9 +17,9 @@ const (
 	// reporter who is always wrong costs two a minute.
 	checkSpacing = 30 * time.Second
 
-	// longestProbe is how long a Check by interval waits at most while WeChat does
+	// longestCheckWait is how long a Check by interval waits at most while WeChat does
 	// not answer it.
-	longestProbe = time.Hour
+	longestCheckWait = time.Hour
 )
 
 // Next is the call that a WeChatToken needs next.
@@ -198,7 +198,7 @@ func (s *State) check(w *Wants, t *record.Token, now time.Time) (candidate, bool
 			c.at = s.last[Check].at.Add(checkSpacing)
 		}
 	case w.CheckInterval > 0:
-		c.at = s.probeAt(w)
+		c.at = s.nextCheckAt(w)
 	default:
 		return candidate{}, false
 	}
@@ -218,12 +218,12 @@ func (s *State) suspects(t *record.Token) bool {
 	return s.suspect != "" && s.suspect == t.Fingerprint() && (!s.checked(t) || s.last[Check].at.Before(s.suspectAt))
 }
 
-// probeAt is when the interval is over. Any call that told something of the token
+// nextCheckAt is when the interval is over. Any call that told something of the token
 // counts, and a start of the operator is no reason for one.
-func (s *State) probeAt(w *Wants) time.Time {
+func (s *State) nextCheckAt(w *Wants) time.Time {
 	wait := w.CheckInterval
 	if f := s.last[Check].failure; f != nil {
-		wait = double(wait, f.Count, max(wait, longestProbe))
+		wait = double(wait, f.Count, max(wait, longestCheckWait))
 	}
 	last := later(s.Since, later(s.tokenAt(), s.last[Check].at))
 	return last.Add(wait + offset(w.UID, w.CheckInterval/10))

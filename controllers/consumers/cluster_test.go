@@ -63,7 +63,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// namespace is a namespace on the real API server, where one test lives with a
+// namespace is a namespace on the real API server, of one test with a
 // WeChatToken "shop". None of Kubernetes' controllers runs there, nor that of the
 // tokens: what those do, the test does.
 type namespace struct {

@@ -89,7 +89,7 @@ func TestConsumersAreReported(t *testing.T) {
 }
 
 // What others write of the status stays as it is. Nothing is left of ours when the
-// Secret belongs to somebody else, whoever wrote the condition first.
+// Secret belongs to somebody else, no matter who wrote the condition first.
 func TestOnlyOurFieldsAreWritten(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t, touching)

@@ -20,7 +20,7 @@ import (
 // Pods that use the Secret as env or through subPath have the token they were
 // started with. A restart replaces them as kubectl rollout restart does, by an
 // annotation of the pod template. It has the fingerprint of the token, which needs no
-// other restart, whoever reads the annotation.
+// other restart, no matter who reads the annotation.
 
 const (
 	// createdSlack is how long after the replacement of a token a pod may have been

@@ -118,11 +118,11 @@ func (w *world) fill(ctx context.Context, p *progress) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return last(seen).Sub(begun), w.alive(seen)
+	return last(seen).Sub(begun), w.accepted(seen)
 }
 
-// alive says whether WeChat accepts the tokens that were seen.
-func (w *world) alive(seen map[string]change) error {
+// accepted says whether WeChat accepts the tokens that were seen.
+func (w *world) accepted(seen map[string]change) error {
 	for key, c := range seen {
 		if !w.weChat.Valid(c.token) {
 			return fmt.Errorf("the Secret %s holds a token that WeChat does not accept", key)

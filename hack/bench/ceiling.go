@@ -40,7 +40,7 @@ func (w *world) patchStatus(ctx context.Context, wt *v1alpha1.WeChatToken, token
 	wt.Status.ObservedGeneration = wt.Generation
 	wt.Status.Conditions = []metav1.Condition{{
 		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: wt.Generation,
-		Reason: v1alpha1.ReasonTokenValid, Message: "The Secret holds a live token", LastTransitionTime: now,
+		Reason: v1alpha1.ReasonTokenValid, Message: "The Secret holds a valid token", LastTransitionTime: now,
 	}}
 	wt.Status.SecretName = wt.Name
 	wt.Status.ExpirationTime = new(metav1.NewTime(now.Add(2 * time.Hour)))

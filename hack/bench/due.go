@@ -66,7 +66,7 @@ func (b *bench) due(ctx context.Context, r *result) error {
 	if err := b.endProfile(m, "due", r.N); err != nil {
 		return err
 	}
-	if err := w.alive(seen); err != nil {
+	if err := w.accepted(seen); err != nil {
 		return err
 	}
 	first, end := last(seen), at

@@ -174,7 +174,7 @@ func (b *bench) ceilingOfForced(ctx context.Context, w *world, single, many int)
 	if err != nil {
 		return c, err
 	}
-	telling, cancel := context.WithCancelCause(ctx)
+	reporting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var told sync.WaitGroup
 	told.Go(func() {
@@ -183,14 +183,14 @@ func (b *bench) ceilingOfForced(ctx context.Context, w *world, single, many int)
 			if !ok || e.Type != watch.Modified || wt.Annotations[asked] == "" {
 				continue
 			}
-			if err := w.applySecret(telling, wt, made()); err != nil {
+			if err := w.applySecret(reporting, wt, made()); err != nil {
 				cancel(err)
 			}
 		}
 	})
 	defer told.Wait()
 	defer watching.Stop()
-	c.apart, err = w.oneByOne(telling, b.progress("forced, ceiling one by one", single), apps[:single], func(ctx context.Context, a app) error {
+	c.apart, err = w.oneByOne(reporting, b.progress("forced, ceiling one by one", single), apps[:single], func(ctx context.Context, a app) error {
 		return w.annotate(ctx, a, asked, "now")
 	})
 	if err != nil {

@@ -54,7 +54,7 @@ func (b *bench) hanging(ctx context.Context, r *result) error {
 	if err := b.endProfile(m, "hanging", r.N); err != nil {
 		return err
 	}
-	return w.alive(seen)
+	return w.accepted(seen)
 }
 
 // usualApply is how many seconds it takes until n Secrets hold a token.

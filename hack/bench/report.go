@@ -48,7 +48,7 @@ type latency struct {
 	Ceiling *percentiles `json:"ceiling,omitempty"`
 }
 
-// number is something else worth telling.
+// number is something else worth a line.
 type number struct {
 	What  string  `json:"what"`
 	Value float64 `json:"value"`

@@ -10,7 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// The operator lives through a minute in which everything happens at least once.
+// The operator survives a minute in which everything happens at least once.
 func TestOperatorLivesThroughChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes two minutes")

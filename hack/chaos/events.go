@@ -33,7 +33,7 @@ type run struct {
 	stopWatching context.CancelFunc
 
 	mu        sync.Mutex
-	bumps     map[int]int    // by target, how often the refresh annotation was changed
+	requests  map[int]int    // by target, how often the refresh annotation was changed
 	rotations map[string]int // by appid, how often its AppSecret was reset
 	resetting sync.Map       // appid to *sync.Mutex: one reset at a time
 	happened  map[kind]int
@@ -41,7 +41,7 @@ type run struct {
 }
 
 func newRun(w *world, targets []target) *run {
-	return &run{world: w, targets: targets, bumps: map[int]int{}, rotations: map[string]int{}, happened: map[kind]int{}}
+	return &run{world: w, targets: targets, requests: map[int]int{}, rotations: map[string]int{}, happened: map[kind]int{}}
 }
 
 // create creates the accounts at WeChat and the targets in the cluster.
@@ -142,7 +142,7 @@ func (r *run) do(ctx context.Context, e event) error {
 	case deleteSecret, editToken, editMemory, removeOwner:
 		return r.damage(ctx, t, e)
 	case forceRefresh:
-		return r.many(ctx, t, e.Writers, r.bump)
+		return r.many(ctx, t, e.Writers, r.requestRefresh)
 	case endToken, fetchOutside:
 		return r.endOutside(ctx, t, e)
 	case lie:
@@ -212,11 +212,11 @@ func (t target) meta() metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: t.namespace, Name: t.name}
 }
 
-// bump asks for a new token.
-func (r *run) bump(ctx context.Context, t target) error {
+// requestRefresh asks for a new token.
+func (r *run) requestRefresh(ctx context.Context, t target) error {
 	r.mu.Lock()
-	r.bumps[t.index]++
-	value := fmt.Sprintf("%06d", r.bumps[t.index])
+	r.requests[t.index]++
+	value := fmt.Sprintf("%06d", r.requests[t.index])
 	r.mu.Unlock()
 	asked := span{from: time.Now()}
 	wt := &v1alpha1.WeChatToken{ObjectMeta: t.meta()}

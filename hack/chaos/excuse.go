@@ -24,7 +24,7 @@ import (
 
 // enough is the time in which the operator replaces a token when nothing keeps it
 // from that. It needs some milliseconds; on a busy machine, with hundreds of
-// tokens at once, more. A token that is due lives three times as long.
+// tokens at once, more. A token that is due is valid three times as long.
 const enough = 4 * time.Second
 
 // stale is when a consumer that reads each second has not read its Secret: the
@@ -245,7 +245,7 @@ func (l *ledger) retryAfter(a account, c *call) time.Time {
 }
 
 // spacings are the waits between two forced calls for one account, and between
-// two questions whether one token lives: 30 s by WeChat's rule and ours, and 2 s of
+// two questions whether one token is valid: 30 s by WeChat's rule and ours, and 2 s of
 // slack for the first.
 func (l *ledger) spacings(a account, token string) []span {
 	var all []span

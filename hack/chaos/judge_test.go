@@ -11,7 +11,7 @@ import (
 
 // The life that these tests judge: target 0 is a stable account of its own, a
 // manager leads from the begin on, and a token is made after 10 s. It is due after
-// 40 s, and dies after 50 s.
+// 40 s, and expires after 50 s.
 func judgedLedger() (*ledger, func(seconds float64) time.Time) {
 	targets := fleet(8)
 	l := newLedger(paceOf(40*time.Second), targets)
@@ -53,7 +53,7 @@ func TestDeadCallsAreExcusedByWhatWasInTheWay(t *testing.T) {
 			mod:    func(*ledger, func(float64) time.Time) {},
 		},
 		"NoLeader": {
-			reason: "Without a leader from before the token is due until it dies nobody can replace it.",
+			reason: "Without a leader from before the token is due until it expires nobody can replace it.",
 			mod:    func(l *ledger, at func(float64) time.Time) { l.processes[0].ended = at(38) },
 			want:   "no manager led",
 		},

@@ -90,7 +90,7 @@ type sighting struct {
 	obtained time.Time // by its annotation
 }
 
-// request is a bump of the refresh annotation.
+// request is a new value of the refresh annotation.
 type request struct {
 	account account
 	target  int

@@ -96,7 +96,7 @@ func (r *run) settle(ctx context.Context) []string {
 }
 
 // ill says which targets are not as they should be: Ready, with a token that
-// lives at WeChat.
+// WeChat accepts.
 func (r *run) ill(ctx context.Context) ([]string, error) {
 	var list v1alpha1.WeChatTokenList
 	if err := r.cluster.List(ctx, &list); err != nil {

@@ -40,7 +40,7 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "how long things break, 1m or more; half a minute of calm follows")
 	flag.IntVar(&o.tokens, "tokens", 200, "how many WeChatTokens there are, 8 or more")
 	flag.Uint64Var(&o.seed, "seed", 0, "what all that happens follows from; 0 draws one, which is printed")
-	flag.DurationVar(&o.life, "life", 2*time.Minute, "how long a token lives; below 2m the quarter of it in which it is replaced is hardly longer than a leader's lease, whose end then costs invalid tokens")
+	flag.DurationVar(&o.life, "life", 2*time.Minute, "how long a token is valid; below 2m the quarter of it in which it is replaced is hardly longer than a leader's lease, whose end then costs invalid tokens")
 	flag.BoolVar(&o.plan, "plan", false, "print what would happen, and do nothing")
 	flag.StringVar(&o.bin, "bin", "bin", "`folder` with the program manager")
 	flag.StringVar(&o.json, "json", "", "write the report to this `file` too")

@@ -23,7 +23,7 @@ const (
 	breakWeChat      kind = "fault"            // WeChat fails for a while
 	deleteSecret     kind = "delete-secret"    //
 	editToken        kind = "edit-token"       // the Secret gets a token that never was one
-	editMemory       kind = "edit-memory"      // the Secret's annotations say that the token lives for ever
+	editMemory       kind = "edit-memory"      // the Secret's annotations say that the token is valid for ever
 	removeOwner      kind = "remove-owner"     // the Secret is nobody's, until somebody deletes it a while later
 	forceRefresh     kind = "force"            // the annotation refresh-requested-at
 	endToken         kind = "end-token"        // somebody outside ends the token; reported a while later
@@ -144,7 +144,7 @@ func needsPerson(code int) bool {
 type pace struct {
 	life    time.Duration // of a token
 	window  time.Duration // of a stable token's life, in which there is the next one
-	overlap time.Duration // for which a classic token lives on when there is the next one
+	overlap time.Duration // for which a classic token stays valid when there is the next one
 }
 
 // paceOf is that of tokens of the given life. Window and overlap are a quarter of
@@ -273,7 +273,7 @@ func (p *planner) weChat() {
 		e := event{At: at, Kind: breakWeChat, Target: t.index, For: p.between(time.Second, 15*time.Second), Fault: &fault}
 		fault.AppID, fault.Endpoint = t.account.appID, t.account.endpoint()
 		switch p.chance.IntN(10) {
-		case 0: // the business call too, by which the operator asks whether a token lives
+		case 0: // the business call too, by which the operator asks whether a token is valid
 			fault.Endpoint = ""
 		case 1:
 			fault.Endpoint = wechattest.Business

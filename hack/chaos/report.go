@@ -82,7 +82,7 @@ type callTally struct {
 	Rotations int            `json:"rotations"`
 	Reasons   map[string]int `json:"reasons"`
 	AtOnce    int            `json:"atOnce"` // two for one account at one time, with two leaders
-	Checks    int            `json:"checks"` // questions whether a token lives
+	Checks    int            `json:"checks"` // questions whether a token is valid
 }
 
 // forcedTally is how often WeChat was asked by force, and heard it.
@@ -323,7 +323,7 @@ func (out *report) print(w io.Writer) {
 		row(out.Calls.Reasons[why], "  "+why)
 	}
 	row(out.Calls.AtOnce, "  beside another one for the account, explained by two leaders or two AppSecrets")
-	row(out.Calls.Checks, "questions to WeChat whether a token lives")
+	row(out.Calls.Checks, "questions to WeChat whether a token is valid")
 	row(out.Forced.Total, fmt.Sprintf("forced calls; at most %d for one account, %.1f s apart or more, %d refused", out.Forced.Most, out.Forced.Closest, out.Forced.Refused))
 	row(out.Spread.Tokens, fmt.Sprintf("new tokens that reached all Secrets of their account: p99 %d ms, worst %d ms", out.Spread.P99, out.Spread.Longest))
 	row(out.Spread.Calm, fmt.Sprintf("  with nothing in the way: p50 %d ms, p99 %d ms, worst %d ms", out.Spread.CalmP50, out.Spread.CalmP99, out.Spread.Worst))

@@ -27,11 +27,11 @@ type call struct {
 	token   string    // fingerprint of the token in the answer, empty if none can be read there; on Business of the one asked about
 
 	// answered says that the caller was told all there was to tell: a token, or
-	// of a business call whether one lives.
+	// of a business call whether one is valid.
 	answered bool
 }
 
-// weChat is the fake, and whoever listens to what is asked of it.
+// weChat is the fake, and who listens to what is asked of it.
 type weChat struct {
 	*wechattest.Server
 

@@ -88,12 +88,12 @@ func (c *consumer) second(ctx context.Context) {
 			c.tokens++
 		}
 	}
-	alive, err := c.use(ctx)
+	valid, err := c.use(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	c.calls++
-	if err != nil || !alive {
+	if err != nil || !valid {
 		c.dead++
 		mark = "X"
 	}
@@ -107,7 +107,7 @@ func (c *consumer) second(ctx context.Context) {
 func name(i int) string { return string(rune('A' + i%23)) } // never X
 
 // use calls WeChat with the token.
-func (c *consumer) use(ctx context.Context) (alive bool, err error) {
+func (c *consumer) use(ctx context.Context) (valid bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/cgi-bin/get_api_domain_ip?access_token="+c.token, nil)
 	if err != nil {
 		return false, err

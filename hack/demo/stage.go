@@ -59,7 +59,7 @@ func (d *demo) setUp(ctx context.Context) error {
 		return err
 	}
 	d.command(fmt.Sprintf("fake-wechat --open-accounts --life=%s --window=%s --overlap=%s >%s &", life, window, overlap, d.log("fake-wechat")))
-	d.sayf("A token lives %s here instead of 2 hours, and WeChat hands out the next one in\nits last %s instead of 5 minutes. %s/fake/ explains itself.", life, window, d.weChatURL)
+	d.sayf("A token is valid for %s here instead of 2 hours, and WeChat hands out the next one in\nits last %s instead of 5 minutes. %s/fake/ explains itself.", life, window, d.weChatURL)
 	err = d.startManager(ctx)
 	d.command(fmt.Sprintf("manager %s >%s &", strings.Join(d.managerFlags(), " "), d.log("manager")))
 	return err
@@ -92,7 +92,7 @@ const perLine = 60
 func (d *demo) watchItRotate(ctx context.Context) error {
 	d.heading("A consumer reads the Secret each second and calls WeChat; the token rotates twice")
 	d.sayf(`Each character is a second: a letter is a new token in the Secret, "." the same
-token once more, "X" a call that WeChat refused because the token was dead.`)
+token once more, "X" a call that WeChat refused because the token was invalid.`)
 	clients, err := kubernetes.NewForConfig(d.plane.Config)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ token once more, "X" a call that WeChat refused because the token was dead.`)
 		}
 	})
 	d.consumer.start(context.WithoutCancel(ctx))
-	// Two rotations take two lives at most; a slow machine may take longer.
+	// Two rotations take two lifetimes at most; a slow machine may take longer.
 	giveUp := time.After(4 * life)
 	for drawn, after := 0, 3; after > 0; drawn++ {
 		select {

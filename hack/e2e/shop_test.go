@@ -21,7 +21,7 @@ import (
 	"wechattoken.io/operator/hack/e2e/report"
 )
 
-// Rotations that the shop lives through at least.
+// Rotations that the shop sees at least.
 const rotations = 5
 
 // The operator as it is installed, and pods that call WeChat all the time with
@@ -132,7 +132,7 @@ func (c *cluster) samplesRunAsTheyStand(t *testing.T) {
 	}
 }
 
-// A user bumps the annotation, and the container finds the new token in its file.
+// A user requests a refresh, and the container finds the new token in its file.
 func (c *cluster) refreshIsSeenInTheContainer(t *testing.T) {
 	token := sample[v1alpha1.WeChatToken](t, "touch-and-restart/stable.yaml")
 	token.Name, token.Spec.AppID, token.Spec.Restart = "forced", "wx00000000000f0ced", v1alpha1.Restart{}

@@ -25,7 +25,7 @@ type description struct {
 
 // titles are the labels title and description of each program's image.
 var titles = map[string][2]string{
-	"manager":     {"wechat-token-operator", "Every pod that needs a WeChat access_token always has a live one"},
+	"manager":     {"wechat-token-operator", "Every pod that needs a WeChat access_token always has a valid one"},
 	"fake-wechat": {"fake-wechat", "The WeChat API for tests and demonstrations"},
 }
 

@@ -69,7 +69,7 @@ func TestImageHoldsOnlyWhatItShould(t *testing.T) {
 		Entrypoint: []string{"/manager"},
 		Labels: map[string]string{
 			"org.opencontainers.image.title":       "wechat-token-operator",
-			"org.opencontainers.image.description": "Every pod that needs a WeChat access_token always has a live one",
+			"org.opencontainers.image.description": "Every pod that needs a WeChat access_token always has a valid one",
 			"org.opencontainers.image.licenses":    "Apache-2.0",
 			"org.opencontainers.image.version":     "v1.2.3",
 			"org.opencontainers.image.revision":    "0123456789",

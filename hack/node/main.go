@@ -5,7 +5,7 @@
 // kube-controller-manager, kube-scheduler, kube-proxy, kubelet and containerd.
 // It is for the tests that need real pods, where nothing can be downloaded.
 //
-// All of it lives in namespaces of its own (processes, mounts, network), so that
+// All of it is in namespaces of its own (processes, mounts, network), so that
 // ending one process ends it all, and nothing of this machine's network changes.
 package main
 

@@ -118,7 +118,7 @@ func (s *story) play(ctx context.Context) error {
 		return err
 	}
 	s.weChat.Allow(blog)
-	if _, err := s.kubectl("patch", "wxt", "-n", apps, "blog", "--type=merge", `-p={"spec":{"secret":{"labels":{"mended":"true"}}}}`); err != nil {
+	if _, err := s.kubectl("patch", "wxt", "-n", apps, "blog", "--type=merge", `-p={"spec":{"secret":{"labels":{"repaired":"true"}}}}`); err != nil {
 		return err
 	}
 	s.spans = append(s.spans, span{"40164 for blog", from, time.Since(s.begin)})

@@ -36,7 +36,7 @@ type point struct{ at, value float64 }
 // panels are what is drawn, with what Prometheus knows.
 func (s *story) panels(ctx context.Context) ([]panel, error) {
 	all := []panel{
-		{title: "seconds until the token dies", label: "name", query: `max by (name) (wechattoken_expiration_timestamp_seconds) - time()`},
+		{title: "seconds until the token expires", label: "name", query: `max by (name) (wechattoken_expiration_timestamp_seconds) - time()`},
 		{title: "reason of Ready", label: "who", bars: true, query: `label_join(max by (name, reason) (wechattoken_ready_reason), "who", " ", "name", "reason")`},
 		{title: "calls for a token in 10 s, by result", label: "result", query: `sum by (result) (increase(wechattoken_refreshes_total[10s]))`},
 		{title: "alerts that fire", label: "who", bars: true, query: `label_join(max by (alertname, name) (ALERTS{alertstate="firing"}), "who", " ", "name", "alertname")`},

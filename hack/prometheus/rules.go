@@ -121,7 +121,7 @@ func metricsOf(query string) []string {
 }
 
 // compressed is how many times faster things go here than the rules are made for:
-// 10 s from due to dead in place of 300.
+// 10 s from due to dead instead of 300.
 const compressed = 30
 
 // compress makes all times of the rules shorter.

@@ -147,7 +147,7 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 
 	w.weChat.Allow(blog)
 	// A change of the spec ends the wait for somebody to act at WeChat.
-	if _, err := w.kubectl("patch", "wxt", "-n", apps, "blog", "--type=merge", `-p={"spec":{"secret":{"labels":{"mended":"true"}}}}`); err != nil {
+	if _, err := w.kubectl("patch", "wxt", "-n", apps, "blog", "--type=merge", `-p={"spec":{"secret":{"labels":{"repaired":"true"}}}}`); err != nil {
 		t.Fatal(err)
 	}
 	w.awaitAlert(t, "WeChatTokenIPNotAllowed", onBlog, false)

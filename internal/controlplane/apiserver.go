@@ -19,7 +19,7 @@ exec '%s' "$@"
 `
 
 // keepPID makes envtest start kube-apiserver by the script, with certificates
-// that outlive it: whoever trusts one trusts its successor.
+// that outlive it: who trusts one trusts its successor.
 func (c *ControlPlane) keepPID(assets string) error {
 	server := c.env.ControlPlane.GetAPIServer()
 	server.Path = filepath.Join(c.dir, "kube-apiserver")

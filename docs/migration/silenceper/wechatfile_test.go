@@ -23,7 +23,7 @@ import (
 var creds = wechat.Credentials{AppID: "wx0123456789abcdef", AppSecret: "an app secret"}
 
 // The SDK follows the file from one token to the next, and calls for none, not
-// even when WeChat calls the one in the file dead.
+// even when WeChat calls the one in the file invalid.
 func TestSDKFollowsTheFile(t *testing.T) {
 	weChat := wechattest.New(wechattest.Config{})
 	weChat.AddAccount(creds.AppID, creds.AppSecret)

@@ -1,7 +1,7 @@
 // Command consumer stands for an application of a user: it takes the token from a
 // file or from the environment, as the samples do, and calls WeChat with it four
 // times a second. It prints a line of JSON for each token it gets to see and for
-// each call with one that was dead. It never prints a token.
+// each call with one that was invalid. It never prints a token.
 package main
 
 import (

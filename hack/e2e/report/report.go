@@ -10,7 +10,7 @@ type Event string
 // The events.
 const (
 	Token  Event = "token"  // there is another token than before
-	Dead   Event = "dead"   // WeChat has called the token dead
+	Dead   Event = "dead"   // WeChat has called the token invalid
 	Failed Event = "failed" // the token could not be read, or WeChat not be called
 	Ended  Event = "ended"  // the consumer was told to end
 )

@@ -1,5 +1,5 @@
 // Command pause does nothing until it is told to end: it keeps the namespaces of
-// a pod alive, as registry.k8s.io/pause does where that can be pulled.
+// a pod running, as registry.k8s.io/pause does where that can be pulled.
 package main
 
 import (
