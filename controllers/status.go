@@ -108,19 +108,7 @@ func describeTickets(s *v1alpha1.WeChatTokenStatus, o *observation, holds *recor
 	var worst ticketFinding
 	var messages []string
 	for _, place := range record.Wanted(o.wt) {
-		var t record.Ticket
-		var failure *account.Failure
-		if holds != nil {
-			t = holds.Tickets[place]
-		}
-		if o.account != nil {
-			failure = o.account.TicketFailure(place)
-		}
-		f := ofTicket(t, failure, now)
-		status := v1alpha1.TicketStatus{Type: record.TicketTypes[place].Name, Fingerprint: record.Fingerprint(t.Value), LastError: f.err}
-		if t.Value != "" {
-			status.ExpirationTime, status.LastRefreshTime = new(metav1.NewTime(t.ExpiresAt)), new(metav1.NewTime(t.FirstSeen))
-		}
+		f, status := describeTicket(place, o, holds, now)
 		s.Tickets = append(s.Tickets, status)
 		if f.message != "" {
 			messages = append(messages, fmt.Sprintf("%s: %s", status.Type, f.message))
@@ -134,6 +122,25 @@ func describeTickets(s *v1alpha1.WeChatTokenStatus, o *observation, holds *recor
 		message = "The Secret holds a trusted ticket of each type"
 	}
 	set(s, o.wt, v1alpha1.ConditionTicketsReady, worst.trusted, worst.reason, message, now)
+}
+
+// describeTicket says how things are with the ticket at a place in
+// record.TicketTypes.
+func describeTicket(place int, o *observation, holds *record.Record, now time.Time) (ticketFinding, v1alpha1.TicketStatus) {
+	var t record.Ticket
+	var failure *account.Failure
+	if holds != nil {
+		t = holds.Tickets[place]
+	}
+	if o.account != nil {
+		failure = o.account.TicketFailure(place)
+	}
+	f := ofTicket(t, failure, now)
+	status := v1alpha1.TicketStatus{Type: record.TicketTypes[place].Name, Fingerprint: record.Fingerprint(t.Value), LastError: f.err}
+	if t.Value != "" {
+		status.ExpirationTime, status.LastRefreshTime = new(metav1.NewTime(t.ExpiresAt)), new(metav1.NewTime(t.FirstSeen))
+	}
+	return f, status
 }
 
 // expire turns Ready False if the token has ended, and TicketsReady if a ticket is

@@ -59,14 +59,19 @@ func (s *State) doneToken(c Call, a Answer, now time.Time) {
 	if s.Mode == v1alpha1.ModeClassic {
 		s.Known.Spent = s.Known.Spent.CallClassic(c.Start)
 	}
-	if a.Err != nil {
-		if a.Err.Lost {
-			s.forcedUncounted = s.forcedUncounted || c.Kind == Force
-			s.answerLost = s.answerLost || c.Kind == Force || s.Mode == v1alpha1.ModeClassic
-		}
-		s.failedToken(c.Kind, a.Err, now)
+	if a.Err == nil {
+		s.obtained(c, a, now)
 		return
 	}
+	if a.Err.Lost {
+		s.forcedUncounted = s.forcedUncounted || c.Kind == Force
+		s.answerLost = s.answerLost || c.Kind == Force || s.Mode == v1alpha1.ModeClassic
+	}
+	s.failedToken(c.Kind, a.Err, now)
+}
+
+// obtained notes the token that a call has brought.
+func (s *State) obtained(c Call, a Answer, now time.Time) {
 	isNew := c.New(a)
 	if c.Kind == Force || (isNew && s.forcedByOther(c)) {
 		s.Known.Spent = s.Known.Spent.Force(s.Mode, c.Start)
