@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/refusal"
 )
 
 // announce logs and tells by an event what has changed: the status or the reason
@@ -35,10 +36,10 @@ func announce(ctx context.Context, recorder events.EventRecorder, before, after 
 			kind = corev1.EventTypeNormal
 		}
 		ctrl.LoggerFrom(ctx).Info(is.Message, strings.ToLower(of.condition[:1])+of.condition[1:], is.Status, "reason", is.Reason)
-		recorder.Eventf(after, nil, kind, is.Reason, of.action, "%s", short(is.Message))
+		recorder.Eventf(after, nil, kind, is.Reason, of.action, "%s", refusal.Short(is.Message))
 	}
 	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
-		recorder.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", short(fmt.Sprintf("The refresh requested as %q is done", h)))
+		recorder.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", refusal.Short(fmt.Sprintf("The refresh requested as %q is done", h)))
 	}
 }
 

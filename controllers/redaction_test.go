@@ -22,7 +22,7 @@ func TestRefusalsAreRedacted(t *testing.T) {
 	cases := map[string]func(token string) string{
 		"Base64": func(token string) string { return base64.StdEncoding.EncodeToString([]byte(token)) },
 		"Cut": func(token string) string {
-			return strings.Repeat("x", maxText-60-len(`secrets "shop" is forbidden: `)) + token
+			return strings.Repeat("x", 900-60-len(`secrets "shop" is forbidden: `)) + token
 		},
 	}
 	for name, quote := range cases {

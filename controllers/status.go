@@ -161,14 +161,3 @@ func expire(s *v1alpha1.WeChatTokenStatus, now time.Time) {
 		}
 	}
 }
-
-// maxText bounds what is said of an error, in bytes: an event's note holds 1,024.
-const maxText = 900
-
-// short cuts a text that is too long to be shown.
-func short(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
-}

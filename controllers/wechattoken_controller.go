@@ -21,7 +21,7 @@ import (
 	"wechattoken.io/operator/controllers/metrics"
 	"wechattoken.io/operator/controllers/secretcache"
 	"wechattoken.io/operator/internal/record"
-	"wechattoken.io/operator/internal/redact"
+	"wechattoken.io/operator/internal/refusal"
 )
 
 // WeChatTokenReconciler keeps a valid token in the Secret of each WeChatToken.
@@ -131,11 +131,11 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o *observation, p plan)
 			return outcome{gone: true}, nil
 		case apierrors.IsConflict(err):
 			return out, err
-		case isRefusal(err):
-			out.refused = short(redacted(err, o, p.write))
+		case refusal.Is(err):
+			out.refused = textOf(err, o, p.write)
 			return out, nil
 		default:
-			return out, fmt.Errorf("write Secret %q: %s", o.wt.TokenSecretName(), redacted(err, o, p.write))
+			return out, fmt.Errorf("write Secret %q: %s", o.wt.TokenSecretName(), textOf(err, o, p.write))
 		}
 	}
 	if out.holds == nil {
@@ -144,21 +144,13 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o *observation, p plan)
 	return out, r.removeOld(ctx, p.remove)
 }
 
-// redacted is the text of an error of the API server without what was written and
-// read: a policy may quote it.
-func redacted(err error, o *observation, r *record.Record) string {
+// textOf is what may be shown of an error of the API server.
+func textOf(err error, o *observation, r *record.Record) string {
 	secrets := append(r.Secrets(), o.onTarget.Secrets()...)
 	if o.credentials != nil {
 		secrets = append(secrets, o.credentials.AppSecret)
 	}
-	return redact.Secrets(err.Error(), secrets...)
-}
-
-// isRefusal reports whether the API server has said no to what was written, and
-// would again. A webhook that does not answer is an internal error.
-func isRefusal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
-		apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInternalError(err)
+	return refusal.Text(err, secrets...)
 }
 
 // write applies the target Secret. It insists on what was seen, so that nothing

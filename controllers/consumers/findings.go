@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/refusal"
 )
 
 // finding is what there is to report of a workload; the zero one is nothing.
@@ -76,7 +77,7 @@ func (all *findings) condition(count int) *metav1.Condition {
 	if count > maxConsumers {
 		c.Message += fmt.Sprintf(". status.consumers lists the first %d of %d", maxConsumers, count)
 	}
-	c.Message = short(c.Message)
+	c.Message = refusal.Short(c.Message)
 	return c
 }
 
@@ -95,13 +96,4 @@ func some(workloads []string) string {
 		return strings.Join(workloads, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(workloads[:most], ", "), len(workloads)-most)
-}
-
-// short cuts a text that is too long for an event, whose note has 1,024 bytes.
-func short(s string) string {
-	const longest = 900
-	if len(s) <= longest {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longest], "") + "…"
 }

@@ -14,7 +14,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
-	"wechattoken.io/operator/internal/redact"
+	"wechattoken.io/operator/internal/refusal"
 )
 
 // Pods that use the Secret as env or through subPath have the token they were
@@ -129,8 +129,8 @@ func (r *Reconciler) restart(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 		switch {
 		case apierrors.IsNotFound(err):
 			return finding{}, nil // it is gone, and an event follows
-		case isRefusal(err):
-			return finding{reason: v1alpha1.ReasonRestartRefused, why: redacted(err, stored), wake: now.Add(refusedWait)}, nil
+		case refusal.Is(err):
+			return finding{reason: v1alpha1.ReasonRestartRefused, why: refusal.Text(err, stored.Secrets()...), wake: now.Add(refusedWait)}, nil
 		case err != nil || f.reason != v1alpha1.ReasonRestarting:
 			return f, err
 		}
@@ -171,17 +171,4 @@ func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	known.rollouts[w.uid] = rollout{generation: generation}
 	ctrl.LoggerFrom(ctx).Info("restarted a workload for a new token", "kind", w.kind, "name", w.name, "tokenFingerprint", known.token)
 	return finding{reason: v1alpha1.ReasonRestarting}, nil
-}
-
-// isRefusal reports whether the API server has said no to what was written, and
-// would again. A webhook that does not answer is an internal error.
-func isRefusal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
-		apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInternalError(err)
-}
-
-// redacted is the text of an error of the API server without what the Secret holds: a
-// policy may quote it.
-func redacted(err error, stored *record.Record) string {
-	return short(redact.Secrets(err.Error(), stored.Secrets()...))
 }

@@ -18,6 +18,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/refusal"
 	"wechattoken.io/operator/internal/uses"
 )
 
@@ -48,8 +49,8 @@ func (m *memory) cancelTouch() {
 // that has touched nothing yet does not know, and keeps the refusal that is reported.
 func (m *memory) reportTouch(wt *v1alpha1.WeChatToken, c *metav1.Condition) {
 	select {
-	case refusal := <-m.touchResult:
-		m.refusal = &refusal
+	case said := <-m.touchResult:
+		m.refusal = &said
 	default:
 	}
 	if wt.Spec.Propagation != v1alpha1.PropagationTouch || c.Status != metav1.ConditionTrue {
@@ -61,7 +62,7 @@ func (m *memory) reportTouch(wt *v1alpha1.WeChatToken, c *metav1.Condition) {
 		*c = *is
 	case m.refusal != nil && *m.refusal != "":
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonTouchRefused
-		c.Message = short("The API server refused to touch pods: " + *m.refusal + ". The kubelet brings the token within 90 s all the same. Check the role of config/consumers/touch, and the policies for pods")
+		c.Message = refusal.Short("The API server refused to touch pods: " + *m.refusal + ". The kubelet brings the token within 90 s all the same. Check the role of config/consumers/touch, and the policies for pods")
 	}
 }
 
@@ -84,19 +85,19 @@ func (r *Reconciler) touchFor(ctx context.Context, wt *v1alpha1.WeChatToken, sto
 	known.cancel, known.touchResult = cancel, result
 	go func() { // so that no worker waits for 10,000 pods
 		defer cancel()
-		refusal := ""
+		said := ""
 		touched, err := r.touchPods(ctx, key.Namespace, secret, contents)
 		switch {
 		case ctx.Err() != nil:
 			return // by a newer touch, or by the end of the controller
-		case isRefusal(err):
-			refusal = redacted(err, stored)
+		case refusal.Is(err):
+			said = refusal.Text(err, stored.Secrets()...)
 		case err != nil:
-			log.Info("not all pods were touched: the kubelet brings them the token in its time", "cause", redacted(err, stored))
+			log.Info("not all pods were touched: the kubelet brings them the token in its time", "cause", refusal.Text(err, stored.Secrets()...))
 		default:
 			log.V(1).Info("touched pods", "pods", touched, "for", contents)
 		}
-		result <- refusal
+		result <- said
 		r.wake(key)
 	}()
 }
@@ -133,7 +134,7 @@ func (r *Reconciler) touchPods(ctx context.Context, namespace, secret, contents 
 		})
 	}
 	wg.Wait()
-	for _, matches := range []func(error) bool{isRefusal, func(err error) bool { return err != nil }} {
+	for _, matches := range []func(error) bool{refusal.Is, func(err error) bool { return err != nil }} {
 		if i := slices.IndexFunc(errs, matches); i >= 0 {
 			return int(done.Load()), errs[i]
 		}
