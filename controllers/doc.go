@@ -30,6 +30,9 @@
 //	metrics      a scrape reads nothing but memory
 //	record       what is read back was written with the AppSecret, or is not trusted
 //	budget       the operator stops before WeChat's limits do
+//	uses         operator and plugin give one answer to who uses a Secret, and how
+//	redact       no form of a secret is left in a text
+//	refusal      an error of the API server is shown without secrets, and short
 //
 // Words:
 //
