@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/account"
 	"wechattoken.io/operator/internal/refusal"
 )
 
@@ -52,4 +53,13 @@ func changed(before, after *v1alpha1.WeChatToken, kind string) *metav1.Condition
 		return nil
 	}
 	return is
+}
+
+// shown reports whether the status shows the outcome of a report for the first time:
+// it counts once.
+func shown(before, after *v1alpha1.WeChatToken, outcome string) bool {
+	if outcome == account.ReportUnanswered {
+		return changed(before, after, v1alpha1.ConditionReady) != nil
+	}
+	return outcome != "" && before.Status.LastHandledInvalidToken != after.Status.LastHandledInvalidToken
 }

@@ -114,7 +114,7 @@ func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecor
 			}
 		},
 	})
-	r.Metrics = metrics.New(c, r.Accounts.Spent)
+	r.Metrics = metrics.New(c, r.Accounts.Spent, account.ReportOutcomes)
 	o.WeChat.Skew = r.Metrics.Skewed
 	return r
 }

@@ -31,7 +31,7 @@ type WeChatTokenReconciler struct {
 	Secrets  *secretcache.Cache
 	Accounts *account.Accounts
 	Events   events.EventRecorder
-	Metrics  *metrics.Metrics // nil counts nothing
+	Metrics  *metrics.Metrics
 	// StableWindow is how long before its end WeChat replaces a stable token:
 	// 300 s ("getStableAccessToken").
 	StableWindow time.Duration
@@ -229,7 +229,9 @@ func (r *WeChatTokenReconciler) report(ctx context.Context, o *observation, out 
 	}
 	announce(ctx, r.Events, before, o.wt)
 	if o.account != nil {
-		r.Metrics.Reported(before, o.wt, o.account.ReportOutcome(out.holds))
+		if outcome := o.account.ReportOutcome(out.holds); shown(before, o.wt, outcome) {
+			r.Metrics.Reported(outcome)
+		}
 	}
 	return nil
 }

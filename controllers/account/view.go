@@ -45,6 +45,9 @@ const (
 	ReportUnanswered = "unanswered" // WeChat was asked, and did not tell yet
 )
 
+// ReportOutcomes are all of them.
+var ReportOutcomes = []string{ReportConfirmed, ReportRefuted, ReportOutdated, ReportUnanswered}
+
 // ReportOutcome is what has become of the report now that the Secret holds r; empty
 // if that is not known yet. With all but ReportUnanswered it is handled.
 func (v *View) ReportOutcome(r *record.Record) string {

@@ -60,7 +60,7 @@ func benchmarkScrape(b *testing.B, count int) {
 		tokens = append(tokens, weChatToken(named(fmt.Sprintf("token-%d", i)), valid(now)))
 	}
 	registry := prometheus.NewRegistry()
-	m := New(holding(tokens...), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true })
+	m := New(holding(tokens...), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true }, verdicts)
 	if err := registry.Register(m); err != nil {
 		b.Fatal(err)
 	}

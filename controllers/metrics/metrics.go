@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,7 +22,7 @@ import (
 	"wechattoken.io/operator/internal/wechat"
 )
 
-// Metrics are the metrics of one process. A nil one counts and collects nothing.
+// Metrics are the metrics of one process.
 type Metrics struct {
 	tokens client.Reader
 	spent  func(types.NamespacedName) (budget.Spent, bool)
@@ -50,20 +49,13 @@ const (
 	errcodeOther = "other" // one that package wechat does not know
 )
 
-// Values of the label verdict.
-const (
-	reportInvalid    = "invalid"    // WeChat agreed, and the token was replaced
-	reportValid      = "valid"      // WeChat accepts the token
-	reportOutdated   = "outdated"   // the token had been replaced before
-	reportUnanswered = "unanswered" // WeChat did not answer
-)
-
 // New makes the metrics. tokens lists WeChatTokens from the cache; spent is what the
-// account of a WeChatToken has spent, if this process knows it.
+// account of a WeChatToken has spent, if this process knows it; verdicts are what may
+// become of a report of an invalid token.
 //
 // The series of all counters are there from the start: increase() does not see the
 // step from nothing to 1.
-func New(tokens client.Reader, spent func(types.NamespacedName) (budget.Spent, bool)) *Metrics {
+func New(tokens client.Reader, spent func(types.NamespacedName) (budget.Spent, bool), verdicts []string) *Metrics {
 	m := &Metrics{
 		tokens:    tokens,
 		spent:     spent,
@@ -77,7 +69,7 @@ func New(tokens client.Reader, spent func(types.NamespacedName) (budget.Spent, b
 	for _, errcode := range errcodes() {
 		m.refreshes.WithLabelValues(resultFailure, errcode)
 	}
-	for _, verdict := range []string{reportInvalid, reportValid, reportOutdated, reportUnanswered} {
+	for _, verdict := range verdicts {
 		m.reports.WithLabelValues(verdict)
 	}
 	return m
@@ -108,9 +100,6 @@ func errcodeOf(err *wechat.Error) string {
 // Called counts a call to WeChat, of any kind. endpoint is the last part of its
 // path.
 func (m *Metrics) Called(endpoint string, took time.Duration, failed *wechat.Error) {
-	if m == nil {
-		return
-	}
 	result := resultSuccess
 	if failed != nil {
 		result = resultFailure
@@ -122,7 +111,6 @@ func (m *Metrics) Called(endpoint string, took time.Duration, failed *wechat.Err
 // the one in use.
 func (m *Metrics) Refreshed(isNew bool, failed *wechat.Error) {
 	switch {
-	case m == nil:
 	case failed != nil:
 		m.refreshes.WithLabelValues(resultFailure, errcodeOf(failed)).Inc()
 	case isNew:
@@ -135,45 +123,19 @@ func (m *Metrics) Refreshed(isNew bool, failed *wechat.Error) {
 // Rotated notes that a Secret was written with a token for which it has waited since
 // then. The zero time is that of a Secret that has not waited.
 func (m *Metrics) Rotated(since time.Time) {
-	if m != nil && !since.IsZero() {
+	if !since.IsZero() {
 		m.rotations.Observe(time.Since(since).Seconds())
 	}
 }
 
-// Reported counts a report of an invalid token once, when the status shows its
-// outcome. An empty outcome is none yet.
-func (m *Metrics) Reported(before, after *v1alpha1.WeChatToken, outcome string) {
-	if m == nil || outcome == "" {
-		return
-	}
-	shown := before.Status.LastHandledInvalidToken != after.Status.LastHandledInvalidToken
-	if outcome == reportUnanswered {
-		shown = readyChanged(before, after)
-	}
-	if shown {
-		m.reports.WithLabelValues(outcome).Inc()
-	}
-}
-
-// readyChanged reports whether the condition Ready has another status or reason.
-func readyChanged(before, after *v1alpha1.WeChatToken) bool {
-	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady)
-	return is != nil && (was == nil || was.Status != is.Status || was.Reason != is.Reason)
-}
+// Reported counts a report of an invalid token.
+func (m *Metrics) Reported(verdict string) { m.reports.WithLabelValues(verdict).Inc() }
 
 // Skewed notes how far our clock is ahead of WeChat's.
-func (m *Metrics) Skewed(ahead time.Duration) {
-	if m != nil {
-		m.ahead.Store(&ahead)
-	}
-}
+func (m *Metrics) Skewed(ahead time.Duration) { m.ahead.Store(&ahead) }
 
 // Describe makes it a prometheus.Collector.
 func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
-	if m == nil {
-		return
-	}
 	for _, own := range fromCache {
 		descs <- own.desc
 	}
@@ -192,9 +154,6 @@ const untilListed = time.Second
 
 // Collect makes it a prometheus.Collector.
 func (m *Metrics) Collect(found chan<- prometheus.Metric) {
-	if m == nil {
-		return
-	}
 	for _, c := range m.counted() {
 		c.Collect(found)
 	}

@@ -89,9 +89,8 @@ func ready(status metav1.ConditionStatus, reason string) func(*v1alpha1.WeChatTo
 	}
 }
 
-func handled(report string) func(*v1alpha1.WeChatToken) {
-	return func(wt *v1alpha1.WeChatToken) { wt.Status.LastHandledInvalidToken = report }
-}
+// verdicts are of the reports that the test counts.
+var verdicts = []string{"invalid", "valid", "outdated", "unanswered"}
 
 func unknown(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, false }
 
@@ -151,7 +150,7 @@ func series(t *testing.T, all ...prometheus.Collector) map[string]float64 {
 // Prometheus's conventions.
 func TestMetricsAreAsDefined(t *testing.T) {
 	t.Parallel()
-	m := New(holding(weChatToken(classic, valid(time.Now()))), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true })
+	m := New(holding(weChatToken(classic, valid(time.Now()))), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true }, verdicts)
 	m.Skewed(time.Second)
 	m.Called("token", time.Second, nil)
 	families := gathered(t, m, BuildInfo("v1.2.3", "0123abc"))
@@ -232,7 +231,7 @@ func TestSeriesOfATokenFollowIt(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, series(t, New(holding(tc.tokens...), tc.spent))); diff != "" {
+			if diff := cmp.Diff(tc.want, series(t, New(holding(tc.tokens...), tc.spent, verdicts))); diff != "" {
 				t.Errorf("%s\nseries (-want +got):\n%s", tc.reason, diff)
 			}
 		})
@@ -242,7 +241,7 @@ func TestSeriesOfATokenFollowIt(t *testing.T) {
 // While the cache is being filled, the rest is there.
 func TestACacheThatIsNotFilledHidesNothingElse(t *testing.T) {
 	t.Parallel()
-	m := New(&inCache{err: errors.New("the cache is not started")}, unknown)
+	m := New(&inCache{err: errors.New("the cache is not started")}, unknown, verdicts)
 	m.Skewed(-1500 * time.Millisecond)
 	m.Refreshed(true, nil)
 	want := map[string]float64{"clock_skew_seconds": -1.5, "refreshes_total success": 1, "build_info v1.2.3 0123abc": 1}
@@ -270,7 +269,7 @@ func TestCallsAreCounted(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := New(holding(), unknown)
+			m := New(holding(), unknown, verdicts)
 			m.Called("stable_token", time.Second, tc.failed)
 			m.Refreshed(tc.isNew, tc.failed)
 			result, _, _ := strings.Cut(tc.want, " ")
@@ -290,7 +289,7 @@ func TestCallsAreCounted(t *testing.T) {
 func TestCountersBeginWithZero(t *testing.T) {
 	t.Parallel()
 	there := map[string]int{}
-	for _, family := range gathered(t, New(holding(), unknown)) {
+	for _, family := range gathered(t, New(holding(), unknown, verdicts)) {
 		there[family.GetName()] = len(family.GetMetric())
 	}
 	want := map[string]int{
@@ -303,44 +302,11 @@ func TestCountersBeginWithZero(t *testing.T) {
 	}
 }
 
-// A report counts once, when its outcome is in the status.
-func TestReportsAreCountedOnce(t *testing.T) {
-	t.Parallel()
-	const report = "0123456789abcdef"
-	failing := ready(metav1.ConditionTrue, v1alpha1.ReasonCheckFailed)
-	cases := map[string]struct {
-		reason        string
-		before, after *v1alpha1.WeChatToken
-		outcome       string
-		want          map[string]float64
-	}{
-		"Invalid":     {"The token was replaced.", weChatToken(), weChatToken(handled(report)), "invalid", map[string]float64{"invalid_token_reports_total invalid": 1}},
-		"Valid":       {"The reporter was wrong.", weChatToken(), weChatToken(handled(report)), "valid", map[string]float64{"invalid_token_reports_total valid": 1}},
-		"Outdated":    {"The reporter has an older token.", weChatToken(handled("other")), weChatToken(handled(report)), "outdated", map[string]float64{"invalid_token_reports_total outdated": 1}},
-		"Again":       {"The status has shown the outcome before.", weChatToken(handled(report)), weChatToken(handled(report), failing), "invalid", map[string]float64{}},
-		"None":        {"The outcome is not known yet.", weChatToken(), weChatToken(handled(report)), "", map[string]float64{}},
-		"Unanswered":  {"The reason of Ready shows that WeChat did not answer.", weChatToken(), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
-		"Reason":      {"Another reason counts as well as another status.", weChatToken(ready(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)), weChatToken(failing), "unanswered", map[string]float64{"invalid_token_reports_total unanswered": 1}},
-		"StillSilent": {"It counts once, however often WeChat is asked.", weChatToken(failing), weChatToken(failing), "unanswered", map[string]float64{}},
-		"NoCondition": {"The status shows nothing.", weChatToken(failing), weChatToken(), "unanswered", map[string]float64{}},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := New(holding(), unknown)
-			m.Reported(tc.before, tc.after, tc.outcome)
-			if diff := cmp.Diff(tc.want, series(t, m)); diff != "" {
-				t.Errorf("%s\nseries (-want +got):\n%s", tc.reason, diff)
-			}
-		})
-	}
-}
-
 // The time of a rotation is that of a Secret that has waited.
 func TestRotationIsMeasured(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := New(holding(), unknown)
+		m := New(holding(), unknown, verdicts)
 		m.Rotated(time.Time{})
 		m.Rotated(time.Now().Add(-20 * time.Second))
 		for _, family := range gathered(t, m) {
@@ -401,24 +367,10 @@ func TestErrcodesAreBounded(t *testing.T) {
 	}
 }
 
-// No metrics are metrics that count nothing.
-func TestNilCountsNothing(t *testing.T) {
-	t.Parallel()
-	var m *Metrics
-	m.Called("token", time.Second, nil)
-	m.Refreshed(true, nil)
-	m.Rotated(noon)
-	m.Reported(weChatToken(), weChatToken(handled("x")), "valid")
-	m.Skewed(time.Second)
-	if got := gathered(t, m); len(got) != 0 {
-		t.Errorf("collected %v", got)
-	}
-}
-
 // A scrape may come at any moment.
 func TestCountsAndScrapesMayOverlap(t *testing.T) {
 	t.Parallel()
-	m := New(holding(weChatToken(valid(time.Now()))), unknown)
+	m := New(holding(weChatToken(valid(time.Now()))), unknown, verdicts)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -426,7 +378,7 @@ func TestCountsAndScrapesMayOverlap(t *testing.T) {
 			m.Called("token", time.Second, nil)
 			m.Refreshed(true, nil)
 			m.Rotated(noon)
-			m.Reported(weChatToken(), weChatToken(handled("x")), "valid")
+			m.Reported("valid")
 			m.Skewed(time.Second)
 		}
 	}()
