@@ -16,7 +16,7 @@ type writes struct {
 // lastWrite is what the target of a WeChatToken was made to hold last.
 type lastWrite struct {
 	uid        types.UID
-	what       string // see contentsOf
+	what       string // a fingerprint of all but the budget
 	token      string // its fingerprint
 	replacedAt time.Time
 	repairedAt time.Time // when the same was last written once more

@@ -42,7 +42,7 @@ type Accounts struct {
 // Options are what Accounts need. All are required.
 type Options struct {
 	WeChat *wechat.Client
-	Window time.Duration // see State
+	Window time.Duration // how long before its end WeChat replaces a stable token: 5 minutes
 	// Wake queues a WeChatToken, for which there is news. The news of a failed call
 	// is less urgent than the others.
 	Wake func(key types.NamespacedName, failed bool)
