@@ -7,27 +7,20 @@ import (
 	"strings"
 )
 
+// resourcePath has the resource, and of a single object the name and the
+// subresource. A namespace before them is no part of these.
+var resourcePath = regexp.MustCompile(`^/(?:api|apis/[^/]+)/[^/]+(?:/namespaces/[^/]+)?/([^/]+)(/[^/]+)?(/[^/]+)?`)
+
 // RequestOf is what a request is for, in the words in which the API server's
 // metric apiserver_request_total counts it: "GET secrets", "LIST secrets", "APPLY
 // secrets" or "PATCH wechattokens/status". It is empty for one that is for no
 // resource, such as for discovery.
 func RequestOf(r *http.Request) string {
-	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	switch {
-	case len(parts) > 2 && parts[0] == "api":
-		parts = parts[2:]
-	case len(parts) > 3 && parts[0] == "apis":
-		parts = parts[3:]
-	default:
+	path := resourcePath.FindStringSubmatch(r.URL.Path)
+	if path == nil {
 		return ""
 	}
-	if len(parts) > 2 && parts[0] == "namespaces" {
-		parts = parts[2:]
-	}
-	resource, named, verb := parts[0], len(parts) > 1, r.Method
-	if len(parts) > 2 {
-		resource += "/" + parts[2]
-	}
+	verb, named := r.Method, path[2] != ""
 	switch {
 	case verb == http.MethodGet && r.URL.Query().Has("watch"):
 		verb = "WATCH"
@@ -38,7 +31,7 @@ func RequestOf(r *http.Request) string {
 	case verb == http.MethodPatch && strings.HasPrefix(r.Header.Get("Content-Type"), "application/apply-patch"):
 		verb = "APPLY"
 	}
-	return verb + " " + resource
+	return verb + " " + path[1] + path[3]
 }
 
 // sample is a line of metrics with labels.
