@@ -41,15 +41,8 @@ func In(pod *corev1.PodSpec) map[string][]v1alpha1.SecretUse {
 				use(secret, how)
 			}
 		}
-		for _, e := range c.Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-				use(e.ValueFrom.SecretKeyRef.Name, v1alpha1.UseEnv)
-			}
-		}
-		for _, e := range c.EnvFrom {
-			if e.SecretRef != nil {
-				use(e.SecretRef.Name, v1alpha1.UseEnv)
-			}
+		for _, secret := range secretsOfEnv(&c) {
+			use(secret, v1alpha1.UseEnv)
 		}
 	}
 	order := []v1alpha1.SecretUse{v1alpha1.UseFile, v1alpha1.UseSubPath, v1alpha1.UseEnv}
@@ -85,6 +78,21 @@ func secretsOfVolume(v *corev1.Volume) []string {
 	return names
 }
 
+func secretsOfEnv(c *corev1.Container) []string {
+	var names []string
+	for _, e := range c.Env {
+		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+			names = append(names, e.ValueFrom.SecretKeyRef.Name)
+		}
+	}
+	for _, e := range c.EnvFrom {
+		if e.SecretRef != nil {
+			names = append(names, e.SecretRef.Name)
+		}
+	}
+	return names
+}
+
 // Stale reports whether a running container with these uses never sees a new
 // token.
 func Stale(uses []v1alpha1.SecretUse) bool {
@@ -112,15 +120,8 @@ func Only(pod corev1.PodSpec) corev1.PodSpec {
 				k.VolumeMounts = append(k.VolumeMounts, corev1.VolumeMount{Name: m.Name, SubPath: m.SubPath, SubPathExpr: m.SubPathExpr})
 			}
 		}
-		for _, e := range c.Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-				k.Env = append(k.Env, corev1.EnvVar{ValueFrom: &corev1.EnvVarSource{SecretKeyRef: e.ValueFrom.SecretKeyRef}})
-			}
-		}
-		for _, e := range c.EnvFrom {
-			if e.SecretRef != nil {
-				k.EnvFrom = append(k.EnvFrom, corev1.EnvFromSource{SecretRef: e.SecretRef})
-			}
+		for _, name := range secretsOfEnv(&c) {
+			k.EnvFrom = append(k.EnvFrom, corev1.EnvFromSource{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}})
 		}
 		kept.Containers = append(kept.Containers, k)
 	}
