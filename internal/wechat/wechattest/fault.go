@@ -2,6 +2,8 @@ package wechattest
 
 import (
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -95,32 +97,28 @@ type Fault struct {
 
 // Check says why f can not be set.
 func (f Fault) Check() error {
-	if _, ok := kinds[f.Kind]; !ok {
-		return fmt.Errorf("kind is %q, must be one of %q", f.Kind, allKinds())
-	}
-	if !slices.Contains([]Endpoint{"", Stable, Classic, Business, Ticket}, f.Endpoint) {
-		return fmt.Errorf("endpoint is %q, must be %q, %q, %q, %q or empty for all", f.Endpoint, Stable, Classic, Business, Ticket)
-	}
+	all := slices.Sorted(maps.Keys(kinds))
 	switch {
+	case !slices.Contains(all, f.Kind):
+		return fmt.Errorf("kind is %q, must be one of %q", f.Kind, all)
+	case !slices.Contains([]Endpoint{"", Stable, Classic, Business, Ticket}, f.Endpoint):
+		return fmt.Errorf("endpoint is %q, must be %q, %q, %q, %q or empty for all", f.Endpoint, Stable, Classic, Business, Ticket)
 	case f.Kind == FaultErrcode && f.Code == 0:
 		return fmt.Errorf("an errcode fault needs a code")
 	case f.Kind == FaultSlow && f.Delay <= 0:
 		return fmt.Errorf("a slow fault needs a delay")
-	case f.Status != 0 && f.Status != 200 && (f.Status < 300 || f.Status > 599 || f.Status == 304):
+	case f.Status != 0 && !isFaultStatus(f.Status):
 		return fmt.Errorf("status is %d, must be 200 or from 300 to 599 and have a body", f.Status)
-	case f.Count < 0 || f.For < 0 || f.Delay < 0 || f.Bytes < 0 || f.Bytes > maxHuge:
+	case min(f.Count, f.Bytes) < 0 || min(f.For, f.Delay) < 0 || f.Bytes > maxHuge:
 		return fmt.Errorf("count, duration, delay and bytes must not be negative, bytes not above %d", maxHuge)
 	}
 	return nil
 }
 
-func allKinds() []FaultKind {
-	var all []FaultKind
-	for k := range kinds {
-		all = append(all, k)
-	}
-	slices.Sort(all)
-	return all
+// isFaultStatus reports whether FaultStatus can answer its page with this status:
+// 304 has no body.
+func isFaultStatus(status int) bool {
+	return status == http.StatusOK || status >= 300 && status <= 599 && status != http.StatusNotModified
 }
 
 func (f Fault) processed() bool { return kinds[f.Kind] }
