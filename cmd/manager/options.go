@@ -83,33 +83,31 @@ Flags:
 
 // validate says what of the command line cannot be.
 func (o *options) validate(args []string) error {
-	if len(args) > 0 {
+	switch {
+	case len(args) > 0:
 		return fmt.Errorf("there are no arguments besides flags, but got %q", args)
-	}
-	u, err := url.Parse(o.weChatURL)
-	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || u.RawQuery != "" || u.User != nil {
+	case !isBaseURL(o.weChatURL):
 		return errors.New("--wechat-url must be like https://api.weixin.qq.com")
-	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{{"--request-timeout", o.requestTimeout}, {"--stable-window", o.stableWindow}} {
-		if d.value <= 0 {
-			return fmt.Errorf("%s must be more than 0", d.flag)
-		}
-	}
-	// Below DEBUG client-go logs whole requests, Secrets and all.
-	if o.logLevel < slog.LevelDebug {
+	case o.requestTimeout <= 0:
+		return errors.New("--request-timeout must be more than 0")
+	case o.stableWindow <= 0:
+		return errors.New("--stable-window must be more than 0")
+	case o.logLevel < slog.LevelDebug: // there client-go logs whole requests, Secrets and all
 		return errors.New("--log-level must be DEBUG, INFO, WARN or ERROR")
-	}
-	if o.namespaces != "" && len(o.watched()) == 0 {
+	case o.namespaces != "" && len(o.watched()) == 0:
 		return errors.New("--namespaces names no namespace; leave it out for all")
-	}
-	if o.workers < 1 {
+	case o.workers < 1:
 		return errors.New("--workers must be at least 1")
 	}
-	_, err = o.logHandler(io.Discard)
+	_, err := o.logHandler(io.Discard)
 	return err
+}
+
+// isBaseURL reports whether paths can be put behind s. It holds no password: a
+// command line is seen by all.
+func isBaseURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.RawQuery == "" && u.User == nil
 }
 
 // watched is the set of namespaces to work in; empty for all.
