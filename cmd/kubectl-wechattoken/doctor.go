@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,19 +99,11 @@ func (o *doctorOptions) run(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	failed := false
-	tell := func(name string, findings []finding) {
-		for _, f := range findings {
-			fmt.Fprintf(o.Out, "  %-7s  %-16s  %s\n", f.level, name, f.text)
-			failed = failed || f.level == fail
-		}
-	}
-
 	g := gatherer{cluster: c, operatorNS: o.operatorNS, dial: o.dial}
 	schema := g.schema(ctx)
 	if !schema.value.served() && schema.err == nil {
-		fmt.Fprintln(o.Out, "The cluster")
-		tell("kind", kindKnown(&clusterFacts{schema: schema}, time.Time{}))
+		kind := clusterChecks[:1] // without it the others have nothing to look at
+		tell(o.Out, "The cluster", kind, &clusterFacts{schema: schema}, time.Time{})
 		return &exit{code: exitNo}
 	}
 	tokens, err := c.tokens(ctx, names, labels.Everything(), o.everywhere)
@@ -118,16 +111,10 @@ func (o *doctorOptions) run(ctx context.Context, names []string) error {
 		return err
 	}
 	facts := g.clusterFacts(ctx, schema, tokens)
-	fmt.Fprintln(o.Out, "The cluster")
-	for _, check := range clusterChecks {
-		tell(check.name, check.look(facts, c.clock.now()))
-	}
+	failed := tell(o.Out, "The cluster", clusterChecks, facts, c.clock.now())
 	for i := range tokens {
-		fmt.Fprintf(o.Out, "WeChatToken %s/%s\n", tokens[i].Namespace, tokens[i].Name)
-		facts := g.tokenFacts(ctx, &tokens[i], facts)
-		for _, check := range tokenChecks {
-			tell(check.name, check.look(facts, c.clock.now()))
-		}
+		title := fmt.Sprintf("WeChatToken %s/%s", tokens[i].Namespace, tokens[i].Name)
+		failed = tell(o.Out, title, tokenChecks, g.tokenFacts(ctx, &tokens[i], facts), c.clock.now()) || failed
 	}
 	if len(tokens) == 0 {
 		fmt.Fprintln(o.ErrOut, "There are no WeChatTokens here: -n chooses the namespace, -A takes all.")
@@ -136,6 +123,18 @@ func (o *doctorOptions) run(ctx context.Context, names []string) error {
 		return &exit{code: exitNo}
 	}
 	return nil
+}
+
+// tell prints what the checks find, and reports whether something fails.
+func tell[F any](out io.Writer, title string, checks []check[F], facts *F, now time.Time) (failed bool) {
+	fmt.Fprintln(out, title)
+	for _, check := range checks {
+		for _, f := range check.look(facts, now) {
+			fmt.Fprintf(out, "  %-7s  %-16s  %s\n", f.level, check.name, f.text)
+			failed = failed || f.level == fail
+		}
+	}
+	return failed
 }
 
 // operatorName is that of the Deployment, its ServiceAccount and its lease.
