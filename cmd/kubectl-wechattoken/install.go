@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -14,7 +15,7 @@ import (
 
 // flags are those of a manager that matter here.
 type flags struct {
-	namespaces []string        // nil for all
+	namespaces []string        // empty for all
 	selector   labels.Selector // nil for all
 	weChat     string          // empty for WeChat itself
 	consumers  bool
@@ -23,39 +24,41 @@ type flags struct {
 
 // flagsOf reads the command line of the operator's container.
 func flagsOf(d *appsv1.Deployment) flags {
-	var f flags
-	for _, c := range d.Spec.Template.Spec.Containers {
+	values := flagValues(&d.Spec.Template.Spec)
+	selector, _ := labels.Parse(values["selector"]) // with one that cannot be, the operator does not start
+	consumers, given := values["consumers"]
+	return flags{
+		namespaces: strings.FieldsFunc(values["namespaces"], func(r rune) bool { return r == ',' || r == ' ' }),
+		selector:   selector,
+		weChat:     values["wechat-url"],
+		consumers:  given && consumers != "false",
+		alone:      values["leader-elect"] == "false",
+	}
+}
+
+// flagValues are what the command lines of a pod set, by the flag's name: after
+// "=", or in the next argument. A flag without a value is there, too.
+func flagValues(pod *corev1.PodSpec) map[string]string {
+	values := map[string]string{}
+	for _, c := range pod.Containers {
 		args := slices.Concat(c.Command, c.Args)
 		for i, arg := range args {
-			name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 			if !strings.HasPrefix(arg, "-") {
 				continue
 			}
+			name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 			if !given && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
 				value = args[i+1]
 			}
-			switch name {
-			case "namespaces":
-				f.namespaces = strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
-			case "selector":
-				if s, err := labels.Parse(value); err == nil {
-					f.selector = s
-				}
-			case "wechat-url":
-				f.weChat = value
-			case "consumers":
-				f.consumers = value != "false"
-			case "leader-elect":
-				f.alone = value == "false"
-			}
+			values[name] = value
 		}
 	}
-	return f
+	return values
 }
 
 // worksOn reports whether an operator with these flags works on wt.
 func (f flags) worksOn(wt *v1alpha1.WeChatToken) bool {
-	return (f.namespaces == nil || slices.Contains(f.namespaces, wt.Namespace)) &&
+	return (len(f.namespaces) == 0 || slices.Contains(f.namespaces, wt.Namespace)) &&
 		(f.selector == nil || f.selector.Matches(labels.Set(wt.Labels)))
 }
 

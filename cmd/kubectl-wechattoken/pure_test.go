@@ -210,6 +210,7 @@ func TestFlagsSayWhoseOperatorItIs(t *testing.T) {
 	}{
 		"All":            {nil, true},
 		"Namespace":      {[]string{"--namespaces=shop,web"}, true},
+		"EmptyNamespace": {[]string{"--namespaces="}, true},
 		"OtherNamespace": {[]string{"--namespaces", "shop"}, false},
 		"Selector":       {[]string{"-selector=shard=a"}, true},
 		"OtherSelector":  {[]string{"--selector=shard notin (a)"}, false},
