@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -33,44 +35,16 @@ const settle = 2 * time.Second
 // look says how far the operator has come. A wait is given up where it would not
 // end by itself, with what the operator says of it.
 func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
-	if a.request != "" {
-		// Somebody has asked once more: a token that answers that answers us.
-		if value := wt.Annotations[v1alpha1.AnnotationRefreshRequestedAt]; value != "" {
-			a.request = value
-		}
-		if wt.Status.LastHandledRefreshAt == a.request {
-			return progress{done: true}
-		}
-	} else {
-		if value := wt.Annotations[v1alpha1.AnnotationInvalidToken]; value != "" {
-			a.report = value
-		}
-		if wt.Status.LastHandledInvalidToken == a.report {
-			return progress{done: true}
-		}
+	if a.handled(wt) {
+		return progress{done: true}
 	}
 	ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil {
 		return progress{say: "no operator has seen this WeChatToken yet"}
 	}
-	isNew := ready.Reason != a.ready.Reason || ready.Message != a.ready.Message
-	settled := now.Sub(a.at) >= settle
-	switch ready.Reason {
-	case v1alpha1.ReasonSuspended:
-		return progress{stop: exitf(exitNo, "%s. Set spec.suspend to false; the request is done then", ready.Message)}
-	case v1alpha1.ReasonRefreshBudgetExhausted:
-		if settled {
-			return progress{stop: exitf(exitLimit, "%s. The request stays, and is done then", ready.Message)}
-		}
-	case v1alpha1.ReasonRefreshRefused, v1alpha1.ReasonDayQuotaExceeded:
-		if isNew {
-			return progress{stop: exitf(exitLimit, "%s. The request stays, and is tried again", ready.Message)}
-		}
-	}
 	stalled := meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionStalled)
-	waitsForPerson := ready.Reason == v1alpha1.ReasonAppSecretMissing || ready.Reason == v1alpha1.ReasonSecretConflict
-	if stalled && (isNew || (waitsForPerson && settled)) {
-		return progress{stop: exitf(exitNo, "%s: %s", ready.Reason, ready.Message)}
+	if stop := a.hopeless(ready, stalled, now); stop != nil {
+		return progress{stop: stop}
 	}
 	if ready.Reason == v1alpha1.ReasonTokenValid {
 		return progress{say: "the operator is at it"}
@@ -78,10 +52,43 @@ func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
 	return progress{say: fmt.Sprintf("%s: %s", ready.Reason, ready.Message)}
 }
 
+// handled reports whether the operator has answered. Somebody may have asked once
+// more: a token that answers that answers us.
+func (a *asked) handled(wt *v1alpha1.WeChatToken) bool {
+	if a.request != "" {
+		a.request = cmp.Or(wt.Annotations[v1alpha1.AnnotationRefreshRequestedAt], a.request)
+		return wt.Status.LastHandledRefreshAt == a.request
+	}
+	a.report = cmp.Or(wt.Annotations[v1alpha1.AnnotationInvalidToken], a.report)
+	return wt.Status.LastHandledInvalidToken == a.report
+}
+
+// hopeless says why a wait would not end by itself; it is nil if it may.
+func (a *asked) hopeless(ready *metav1.Condition, stalled bool, now time.Time) error {
+	is := func(reasons ...string) bool { return slices.Contains(reasons, ready.Reason) }
+	isNew, settled := a.isNew(ready), now.Sub(a.at) >= settle
+	switch {
+	case is(v1alpha1.ReasonSuspended):
+		return exitf(exitNo, "%s. Set spec.suspend to false; the request is done then", ready.Message)
+	case is(v1alpha1.ReasonRefreshBudgetExhausted) && settled:
+		return exitf(exitLimit, "%s. The request stays, and is done then", ready.Message)
+	case is(v1alpha1.ReasonRefreshRefused, v1alpha1.ReasonDayQuotaExceeded) && isNew:
+		return exitf(exitLimit, "%s. The request stays, and is tried again", ready.Message)
+	case stalled && isNew, stalled && settled && is(v1alpha1.ReasonAppSecretMissing, v1alpha1.ReasonSecretConflict):
+		return exitf(exitNo, "%s: %s", ready.Reason, ready.Message)
+	default:
+		return nil
+	}
+}
+
+func (a *asked) isNew(ready *metav1.Condition) bool {
+	return ready.Reason != a.ready.Reason || ready.Message != a.ready.Message
+}
+
 // late is said when the time is up.
 func (a *asked) late(wt *v1alpha1.WeChatToken, timeout time.Duration) error {
 	ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
-	if ready == nil || (ready.Reason == a.ready.Reason && ready.Message == a.ready.Message && ready.Reason == v1alpha1.ReasonTokenValid) {
+	if ready == nil || (!a.isNew(ready) && ready.Reason == v1alpha1.ReasonTokenValid) {
 		return exitf(exitTimeout, "The operator has not answered within %s. The request stays. Find out why: kubectl wechattoken doctor %s -n %s", timeout, wt.Name, wt.Namespace)
 	}
 	return exitf(exitTimeout, "It is not done within %s, and the request stays. %s: %s", timeout, ready.Reason, ready.Message)
