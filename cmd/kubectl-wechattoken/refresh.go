@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
@@ -124,7 +125,6 @@ const pause = 500 * time.Millisecond
 // looks again and again rather than watch, so that an API server that is away
 // for a moment does not matter.
 func (p *plugin) follow(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken, a *asked, timeout time.Duration) (*v1alpha1.WeChatToken, error) {
-	end := time.Now().Add(timeout)
 	said := ""
 	say := func(text string) {
 		if text != "" && text != said {
@@ -132,32 +132,25 @@ func (p *plugin) follow(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToke
 			said = text
 		}
 	}
-	for {
+	// The timeout ends no call under way: c.token gets a context without it.
+	err := wait.PollUntilContextTimeout(ctx, pause, timeout, true, func(context.Context) (bool, error) {
 		now, err := c.token(ctx, wt.Name)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil && !away(err):
-			return nil, err
-		case err != nil:
+		if away(err) && ctx.Err() == nil {
 			say(err.Error())
-		default:
-			wt = now
-			is := a.look(wt, time.Now())
-			if is.done || is.stop != nil {
-				return wt, is.stop
-			}
-			say(is.say)
+			return false, nil
 		}
-		if !time.Now().Before(end) {
-			return nil, a.late(wt, timeout)
+		if err != nil {
+			return false, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pause):
-		}
+		wt = now
+		is := a.look(wt, time.Now())
+		say(is.say)
+		return is.done, is.stop
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		return nil, a.late(wt, timeout)
 	}
+	return wt, err
 }
 
 // away reports whether the API server may be back soon.
