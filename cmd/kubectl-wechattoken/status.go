@@ -36,6 +36,7 @@ The exit code is 0 if all are Ready, and 1 if not.
 		Example: `  kubectl wechattoken status -A
   kubectl wechattoken status shop -n web -o wide
   kubectl wechattoken status -A -o json | jq '.items[] | select(.ready != "True")'`,
+		Args:              o.check,
 		ValidArgsFunction: p.completeNames(1000),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
@@ -49,13 +50,18 @@ The exit code is 0 if all are Ready, and 1 if not.
 	return cmd
 }
 
-func (o *statusOptions) run(ctx context.Context, names []string) error {
+// check says what of the command line cannot be.
+func (o *statusOptions) check(_ *cobra.Command, names []string) error {
 	if !slices.Contains([]string{"", "wide", "json", "yaml"}, o.output) {
 		return exitf(exitUsage, "--output must be wide, json or yaml, not %q", o.output)
 	}
 	if len(names) > 0 && (o.everywhere || o.selector != "") {
 		return exitf(exitUsage, "Name WeChatTokens, or choose them with -A and -l: not both")
 	}
+	return nil
+}
+
+func (o *statusOptions) run(ctx context.Context, names []string) error {
 	selector, err := labels.Parse(o.selector)
 	if err != nil {
 		return exitf(exitUsage, "--selector: %v", err)
