@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -118,51 +117,6 @@ func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 	}
 }
 
-// The free call comes first also when the last one was a moment ago.
-func TestNewbornInvalidTokenIsAskedForPlainly(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(100 * time.Millisecond)
-		killed(w)
-		w.change(reporting(w.report()))
-		w.run(500 * time.Millisecond)
-		if got := w.weChat.Counts(testAppID).Forced; got != 0 {
-			t.Errorf("%d forced calls before the free one", got)
-		}
-		w.run(time.Second)
-		if got := w.weChat.Counts(testAppID); got.Forced != 1 || got.Stable.Calls != 3 || !w.weChat.Valid(w.token()) {
-			t.Errorf("%d calls, %d of them forced, valid %t; want the first, the free one and 1 forced", got.Stable.Calls, got.Forced, w.weChat.Valid(w.token()))
-		}
-	})
-}
-
-// The forced call has worked, and its answer is lost: a plain one brings what it
-// has made.
-func TestLostAnswerForAnInvalidTokenIsAskedForPlainly(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		n := 0
-		wire := gateway{w, func(req *http.Request) bool {
-			if strings.HasSuffix(req.URL.Path, "/stable_token") {
-				n++
-			}
-			return n == 3 // the first, the plain one, the forced one
-		}}
-		w.gateway = wire
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		killed(w)
-		w.change(reporting(w.report()))
-		w.run(10 * time.Second)
-		c := w.weChat.Counts(testAppID)
-		if c.Forced != 1 || c.Stable.Calls != 4 || !w.weChat.Valid(w.token()) {
-			t.Errorf("%d calls, %d of them forced, valid %t; want 4, and one forced", c.Stable.Calls, c.Forced, w.weChat.Valid(w.token()))
-		}
-		if got := len(w.recordOf("shop").Spent.Forced); got != 1 {
-			t.Errorf("the Secret counts %d forced calls, want 1", got)
-		}
-	})
-}
-
 // A reporter who is wrong costs one question and one write, also over restarts.
 func TestFalseReportCostsOneQuestion(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -227,26 +181,6 @@ func TestLiarCannotBurnTheBudget(t *testing.T) {
 	}
 }
 
-// A report of a token that is not there any more has nothing to do.
-func TestReportOfAnotherTokenIsDone(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		old := w.report()
-		w.change(requesting("1"))
-		w.run(10 * time.Minute)
-		before := w.weChat.Counts(testAppID)
-		w.change(reporting(old))
-		w.run(time.Minute)
-		if diff := w.weChat.Counts(testAppID); diff.Business.Calls != before.Business.Calls || diff.Stable.Calls != before.Stable.Calls {
-			t.Error("WeChat was asked about a token that nobody has")
-		}
-		if got := w.get("shop").Status.LastHandledInvalidToken; got != old {
-			t.Errorf("echo %q, want %q", got, old)
-		}
-	})
-}
-
 // However many report the same invalid token, WeChat is asked once and calls once.
 func TestReportsOfOneAccountCoalesce(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -308,115 +242,6 @@ func TestMalformedReportIsIgnored(t *testing.T) {
 	})
 }
 
-// Until the invalid token has a successor Ready is False, and its end is the time
-// at which it was found invalid.
-func TestReadyIsFalseWhileTheTokenIsDead(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(classic))
-		w.run(time.Hour)
-		w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Classic, Kind: wechattest.FaultErrcode, Code: -1})
-		fetchedOutside(w)
-		w.change(reporting(w.report()))
-		w.run(10 * time.Second)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonWeChatUnavailable)
-		if wt := w.get("shop"); wt.Status.ExpirationTime.After(time.Now()) || wt.Status.LastHandledInvalidToken != "" {
-			t.Errorf("the token ends at %s, echo %q", wt.Status.ExpirationTime, wt.Status.LastHandledInvalidToken)
-		}
-		if w.token() == "" {
-			t.Error("the Secret was emptied")
-		}
-		w.weChat.ClearFaults()
-		w.run(2 * time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
-	})
-}
-
-// A report waits for WeChat's word, however long that takes.
-func TestReportOutlivesAFailedQuestion(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(30 * time.Minute)
-		fault := w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: -1})
-		killed(w)
-		invalid := w.token()
-		w.change(reporting(w.report()))
-		w.run(10 * time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonCheckFailed)
-		if got := w.other(); got != v1alpha1.ConditionReconciling {
-			t.Errorf("condition %q beside Ready, want Reconciling", got)
-		}
-		if got := w.weChat.Counts(testAppID).Business.Calls; got > 16 {
-			t.Errorf("%d questions in 10 minutes to a WeChat that is busy", got)
-		}
-		w.weChat.ClearFaults(fault)
-		w.run(90 * time.Second)
-		if w.token() == invalid {
-			t.Error("the invalid token is still there")
-		}
-	})
-}
-
-// WeChat may ask for patience, 5 minutes with 89503. A change of the spec ends
-// that wait, and another report shortens it to 30 s.
-func TestReportWaitEndsWithANewOne(t *testing.T) {
-	changes := map[string]func(*world){
-		"Spec":   func(w *world) { w.change(checking(3600)) },
-		"Report": func(w *world) { w.run(time.Second); w.change(reporting(w.report())) },
-	}
-	for name, change := range changes {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken())
-				w.run(30 * time.Minute)
-				w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: 89503, Count: 1})
-				killed(w)
-				w.change(reporting(w.report()))
-				w.run(time.Minute)
-				if w.weChat.Valid(w.token()) || w.weChat.Counts(testAppID).Business.Calls != 1 {
-					t.Fatal("the operator does not wait")
-				}
-				change(w)
-				w.run(time.Second)
-				if !w.weChat.Valid(w.token()) {
-					t.Error("the token is still invalid")
-				}
-			})
-		})
-	}
-}
-
-// Tokens that die all the time are replaced within the budget of forced calls,
-// and then the free call is made until it brings another token.
-func TestDeathsAreBudgeted(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Minute)
-		for range budget.ForcedPerDay {
-			killed(w)
-			w.change(reporting(w.report()))
-			w.run(time.Minute)
-			if !w.weChat.Valid(w.token()) {
-				t.Fatal("the token is invalid a minute after the report")
-			}
-		}
-		w.restart()
-		w.run(time.Second)
-		before := w.weChat.Counts(testAppID)
-		killed(w)
-		w.change(reporting(w.report()))
-		w.run(10 * time.Minute)
-		after := w.weChat.Counts(testAppID)
-		if after.Forced != budget.ForcedPerDay || after.Stable.Calls-before.Stable.Calls > 11 {
-			t.Errorf("%d forced calls in all, and %d calls in the last 10 minutes", after.Forced, after.Stable.Calls-before.Stable.Calls)
-		}
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonRefreshBudgetExhausted)
-		w.run(24 * time.Hour)
-		if !w.weChat.Valid(w.token()) {
-			t.Error("WeChat would force another token by now, and the Secret has the invalid one")
-		}
-	})
-}
-
 // The check finds an invalid token without a report.
 func TestCheckIntervalReplacesAnInvalidToken(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -433,50 +258,6 @@ func TestCheckIntervalReplacesAnInvalidToken(t *testing.T) {
 					t.Error("the token is invalid after a check's time")
 				}
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
-			})
-		})
-	}
-}
-
-// A restart is no reason to check, and WeChatTokens of one account share it.
-func TestCheckIntervalsAreShared(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(checking(60)), weChatToken(named("b"), checking(90)), weChatToken(named("c"), checking(60)))
-		w.run(time.Hour)
-		before := w.weChat.Counts(testAppID).Business.Calls
-		if before < 50 || before > 60 {
-			t.Errorf("%d questions in an hour, want one a minute for all three", before)
-		}
-		for range 30 {
-			w.restart()
-			w.run(10 * time.Second)
-		}
-		if got := w.weChat.Counts(testAppID).Business.Calls; got != before {
-			t.Errorf("%d questions by restarts", got-before)
-		}
-	})
-}
-
-// A check that WeChat does not answer backs off, and says so without alarm.
-func TestCheckIntervalBacksOff(t *testing.T) {
-	for _, code := range []int{-1, 45009, 48001} {
-		t.Run(fmt.Sprint(code), func(t *testing.T) {
-			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(checking(30)))
-				w.run(10 * time.Minute)
-				w.weChat.SetFault(wechattest.Fault{Endpoint: wechattest.Business, Kind: wechattest.FaultErrcode, Code: code})
-				before := w.weChat.Counts(testAppID).Business.Calls
-				w.run(24 * time.Hour)
-				if got := w.weChat.Counts(testAppID).Business.Calls - before; got > 35 {
-					t.Errorf("%d questions in a day without an answer", got)
-				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonCheckFailed)
-				if got := w.other(); got != "" {
-					t.Errorf("condition %s beside Ready, want none", got)
-				}
-				w.weChat.ClearFaults()
-				w.run(2 * time.Hour)
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 			})
 		})
 	}

@@ -355,73 +355,6 @@ func TestHandledRequestStaysHandled(t *testing.T) {
 	}
 }
 
-// A refused forced refresh must not hold up the refresh that is due.
-func TestRefusedForceDoesNotDelayTheRefresh(t *testing.T) {
-	for _, code := range []int{0, 45009} {
-		t.Run(fmt.Sprint(code), func(t *testing.T) {
-			inWorld(t, wechattest.Config{ForcedPerDay: 1, ForceRefusedCode: code}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken())
-				w.run(time.Minute)
-				w.change(requesting("1"))
-				w.run(time.Second)
-				if code == 0 {
-					w.run(time.Minute)
-				} else {
-					w.run(100 * time.Minute)
-				}
-				w.change(requesting("2"))
-				if invalid := w.consume(4*time.Hour, 10*time.Second); invalid > 0 {
-					t.Errorf("%d of 1440 reads found an invalid token", invalid)
-				}
-			})
-		})
-	}
-}
-
-// With the forced budget used up the refresh that is due is made in its
-// time, and asked for until it is had.
-func TestExhaustedBudgetKeepsAsking(t *testing.T) {
-	for _, window := range []time.Duration{300 * time.Second, 200 * time.Second} {
-		t.Run(window.String(), func(t *testing.T) {
-			inWorld(t, wechattest.Config{ForcedPerDay: -1, Window: window}, func(w *world) {
-				w.window = 300 * time.Second // with 200 s WeChat gives the old token back at first
-				w.restart()
-				w.create(appSecret(testAppSecret), weChatToken())
-				w.run(time.Minute)
-				for i := range 21 {
-					w.change(requesting(fmt.Sprint("request ", i)))
-					w.run(time.Minute)
-				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
-				expires := w.get("shop").Status.ExpirationTime.Time
-				w.run(time.Until(expires) - 30*time.Second)
-				if w.get("shop").Status.ExpirationTime.Time.Equal(expires) {
-					t.Errorf("30 s before its end the token is still the old one; WeChat had a new one for %s", window-30*time.Second)
-				}
-			})
-		})
-	}
-}
-
-// Without budget a refresh request costs one plain call, which may bring a new token.
-func TestRefreshRequestWithoutBudgetAsksPlainly(t *testing.T) {
-	inWorld(t, wechattest.Config{ForcedPerDay: -1}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Minute)
-		for i := range budget.ForcedPerDay {
-			w.change(requesting(fmt.Sprint(i)))
-			w.run(time.Minute)
-		}
-		before := w.weChat.Counts(testAppID)
-		w.change(requesting("one more"))
-		w.run(10 * time.Minute)
-		after := w.weChat.Counts(testAppID)
-		if plain := after.Stable.Calls - before.Stable.Calls; plain != 1 || after.Forced != before.Forced {
-			t.Errorf("%d calls, %d of them forced; want one plain call", plain, after.Forced-before.Forced)
-		}
-	})
-}
-
 // The echo outlives a restart and the next refresh: the same request is not done
 // twice.
 func TestEchoOutlivesARestart(t *testing.T) {
@@ -453,23 +386,6 @@ func TestAnotherAppIDHasItsOwnBudget(t *testing.T) {
 		w.run(time.Minute)
 		if got := w.weChat.Counts("wxfedcba9876543210").Forced; got != 1 {
 			t.Errorf("%d forced calls, want 1", got)
-		}
-	})
-}
-
-// Refresh requests while WeChat refuses.
-func TestRefreshRequestsDoNotHammer(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 89503})
-		calls := w.calls()
-		for i := range 120 {
-			w.change(requesting(fmt.Sprint(i)))
-			w.run(time.Second)
-		}
-		if got := w.calls() - calls; got > 6 {
-			t.Errorf("%d calls in 2 minutes to a WeChat that waits for the administrator", got)
 		}
 	})
 }

@@ -129,110 +129,6 @@ func TestReadyFollowsTheToken(t *testing.T) {
 	})
 }
 
-// Ready turns False too when the token expires in the middle of a call.
-func TestReadyFollowsTheTokenDuringACall(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Second)
-		expires := w.get("shop").Status.ExpirationTime.Time
-		w.change(suspendedSpec)
-		w.run(time.Until(expires) - 5*time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
-		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultHang, Count: 1})
-		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
-		w.run(6 * time.Second)
-		if w.callsUnderWay == 0 {
-			t.Fatal("no call is under way")
-		}
-		if got := w.ready(); got.Status != metav1.ConditionFalse {
-			t.Errorf("Ready = %s with an invalid token", got.Status)
-		}
-		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	})
-}
-
-func TestSuspendedIsLeftAlone(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(suspendedSpec))
-		w.run(time.Hour)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
-		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = false })
-		w.run(time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-
-		calls, writes := w.calls(), w.secretWrites
-		w.change(suspendedSpec, requesting("1"))
-		w.edit("shop", func(s *corev1.Secret) { s.Labels = nil })
-		w.run(3 * time.Hour)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
-		if w.calls() != calls || w.secretWrites != writes {
-			t.Errorf("%d calls and %d writes of the Secret while suspended", w.calls()-calls, w.secretWrites-writes)
-		}
-	})
-}
-
-// P2, DESIGN §4: asked before its window, WeChat gives the same token back. That
-// is a success, costs no write, and is not asked again at once.
-func TestSameTokenIsNoWrite(t *testing.T) {
-	inWorld(t, wechattest.Config{Window: 200 * time.Second}, func(w *world) {
-		w.window = 300 * time.Second // the operator asks 100 s too early
-		w.restart()
-		w.create(appSecret(testAppSecret), weChatToken())
-		if invalid := w.consume(6*time.Hour, 10*time.Second); invalid > 0 {
-			t.Errorf("%d reads found an invalid token", invalid)
-		}
-		c := w.weChat.Counts("").Stable
-		if w.secretWrites != c.Rotations || w.statusWrites != c.Rotations {
-			t.Errorf("%d and %d writes for %d tokens", w.secretWrites, w.statusWrites, c.Rotations)
-		}
-		if asked := c.Calls - c.Rotations; asked < 3*6 || asked > 3*11 {
-			t.Errorf("asked %d times in vain for 3 tokens, want 100 s in steps of 10 to 15 s for each", asked)
-		}
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	})
-}
-
-// A corrected end of the same token is written: the clock was set, or WeChat
-// has changed its mind.
-func TestCorrectedEndIsWritten(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Second)
-		token := w.token()
-		w.run(time.Until(w.get("shop").Status.NextRefreshTime.Time) - 10*time.Minute)
-		// Somebody damages the Secret, so WeChat is asked; it says the token
-		// ends in 100 s.
-		w.restart()
-		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 100, Count: 1})
-		w.edit("shop", unproven)
-		w.run(time.Second)
-		if w.token() != token {
-			t.Fatal("the token changed")
-		}
-		if left := time.Until(w.get("shop").Status.ExpirationTime.Time); left > 100*time.Second {
-			t.Errorf("the token is said to live %s, want 100 s", left)
-		}
-		// That was a lie. The next answers put it right.
-		w.run(time.Minute)
-		if left := time.Until(w.get("shop").Status.ExpirationTime.Time); left < 10*time.Minute {
-			t.Errorf("the token is said to live %s, want what WeChat says now", left)
-		}
-	})
-}
-
-// A lost answer of Classic mode means that the token in use is dying.
-func TestLostAnswerIsAskedAgain(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(classic))
-		w.run(time.Second)
-		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultLost, Count: 3})
-		if invalid := w.consume(3*time.Hour, 10*time.Second); invalid > 0 {
-			t.Errorf("%d reads found an invalid token", invalid)
-		}
-	})
-}
-
 // A token whose write fails is kept, and the write is tried again, not the call.
 func TestWriteIsTriedAgainNotTheCall(t *testing.T) {
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
@@ -316,42 +212,6 @@ func TestTokenOfAWrongClockIsNotBelieved(t *testing.T) {
 	})
 }
 
-// Hot loop of a paused repair.
-func TestPausedRepairDoesNotSpin(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		r := *w.recordOf("shop")
-		r.Token.ExpiresAt = time.Now().Add(100 * time.Second).Truncate(time.Second)
-		w.restart()
-		// What a wrong answer of WeChat has led to, and a label that somebody took off.
-		w.store(r, func(s *corev1.Secret) { s.Labels = nil })
-		before := w.reconciles
-		w.run(time.Minute)
-		if got := w.reconciles - before; got > 50 {
-			t.Errorf("%d reconciles in a minute", got)
-		}
-	})
-}
-
-// The same token given back at its very end.
-func TestNoStormAtTheEnd(t *testing.T) {
-	inWorld(t, wechattest.Config{Window: -1, Life: 600 * time.Second, Latency: 5 * time.Millisecond}, func(w *world) {
-		w.window = 300 * time.Second
-		w.restart()
-		w.run(700 * time.Millisecond)
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Second)
-		expires := w.get("shop").Status.ExpirationTime.Time
-		w.run(time.Until(expires) - time.Second)
-		calls := w.calls()
-		w.run(3 * time.Second)
-		if got := w.calls() - calls; got > 5 {
-			t.Errorf("%d calls within 3 s", got)
-		}
-	})
-}
-
 // A storm at the end of a token given back again and again.
 func TestStormOfShortLives(t *testing.T) {
 	inWorld(t, wechattest.Config{Latency: 5 * time.Millisecond}, func(w *world) {
@@ -365,39 +225,6 @@ func TestStormOfShortLives(t *testing.T) {
 		w.run(20 * time.Second)
 		if got := w.calls() - calls; got > 25 {
 			t.Errorf("%d calls in 20 s", got)
-		}
-	})
-}
-
-// Retries come sooner than the end of a token that has little left.
-func TestRetriesFitIntoAShortLife(t *testing.T) {
-	cfg := wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second}
-	inWorld(t, cfg, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Second)
-		w.run(time.Until(w.get("shop").Status.NextRefreshTime.Time))
-		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, For: 7 * time.Second})
-		if invalid := w.consume(20*time.Second, 100*time.Millisecond); invalid > 0 {
-			t.Errorf("%d reads found an invalid token", invalid)
-		}
-	})
-}
-
-// A refused write is tried again sooner when the token is about to die.
-func TestRefusedWriteIsTriedBeforeTheEnd(t *testing.T) {
-	cfg := wechattest.Config{Life: 40 * time.Second, Window: 10 * time.Second, Overlap: 10 * time.Second}
-	inWorld(t, cfg, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Second)
-		due := w.get("shop").Status.NextRefreshTime.Time
-		w.refuse = func() error {
-			if time.Since(due) < 4*time.Second {
-				return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("quota"))
-			}
-			return nil
-		}
-		if invalid := w.consume(time.Minute, 500*time.Millisecond); invalid > 0 {
-			t.Errorf("%d reads found an invalid token", invalid)
 		}
 	})
 }

@@ -80,58 +80,6 @@ func TestDamageIsRepaired(t *testing.T) {
 	}
 }
 
-// A damaged Classic Secret is repaired from memory: a call would end the token
-// that consumers hold.
-func TestClassicDamageCostsNoCall(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(classic))
-		w.run(time.Hour)
-		token := w.token()
-		w.remove("shop")
-		w.run(time.Second)
-		if w.token() != token || w.calls() != 1 {
-			t.Errorf("token kept %t with %d calls, want the same token and 1 call", w.token() == token, w.calls())
-		}
-	})
-}
-
-// What others add to the Secret stays.
-func TestForeignAdditionsStay(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Second)
-		w.edit("shop", func(s *corev1.Secret) {
-			s.Labels["team"] = "shop"
-			s.Data["note"] = []byte("x")
-		})
-		writes := w.secretWrites
-		w.run(3 * time.Hour)
-		s := w.secret("shop")
-		if s.Labels["team"] != "shop" || string(s.Data["note"]) != "x" {
-			t.Error("a label or a key of somebody else is gone")
-		}
-		if got := w.secretWrites - writes; got != 1 {
-			t.Errorf("%d writes, want 1 for the refresh", got)
-		}
-	})
-}
-
-// A fight over the Secret is fought slowly.
-func TestFightsAreSlow(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Minute)
-		writes := w.secretWrites
-		for range 600 {
-			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, record.LabelManagedBy) })
-			w.run(100 * time.Millisecond)
-		}
-		if got := w.secretWrites - writes; got < 2 || got > 7 {
-			t.Errorf("%d writes in a minute of fighting, want at most 7", got)
-		}
-	})
-}
-
 // The Secret follows the spec, without a call where the token stays the same.
 func TestSecretFollowsTheSpec(t *testing.T) {
 	cases := map[string]struct {
@@ -238,21 +186,6 @@ func TestTargetMovesWithItsToken(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The old target stays while the new one cannot be had.
-func TestOldTargetStaysUntilTheNewOneIsThere(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}, Data: map[string][]byte{"access_token": []byte("x")}}
-		w.create(theirs, appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		w.change(writing("theirs"))
-		w.run(time.Minute)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-		if w.secret("shop") == nil {
-			t.Error("the old Secret is gone")
-		}
-	})
 }
 
 // P8: a Secret of somebody else is left alone, and the user is told.
@@ -368,20 +301,6 @@ func TestAppSecretIsNotRemoved(t *testing.T) {
 	})
 }
 
-// A Secret that was given away serves nobody here, though its token is valid.
-func TestGivenAwayIsNotReady(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Minute)
-		w.edit("shop", func(s *corev1.Secret) { s.OwnerReferences = nil })
-		w.run(time.Second)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-		if got := w.get("shop").Status.SecretName; got != "" {
-			t.Errorf("status.secretName %q", got)
-		}
-	})
-}
-
 // The old target stays while there is no token for the new one.
 func TestOldTargetStaysUntilThereIsAToken(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -438,26 +357,6 @@ func TestWriteInsistsOnWhatWasSeen(t *testing.T) {
 	})
 }
 
-// An annotation alone that leaves the spec leaves the Secret too.
-func TestDroppedLabelAndAnnotationGo(t *testing.T) {
-	for name, spec := range map[string]*v1alpha1.TokenSecret{
-		"Label":      {Labels: map[string]v1alpha1.LabelValue{"team": "a"}},
-		"Annotation": {Annotations: map[string]v1alpha1.AnnotationValue{"team": "a"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = spec }))
-				w.run(time.Minute)
-				w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
-				w.run(time.Minute)
-				if s := w.secret("shop"); s.Labels["team"]+s.Annotations["team"] != "" {
-					t.Error("it is still there")
-				}
-			})
-		})
-	}
-}
-
 // A token that was replaced by another of its length is put back.
 func TestForgedTokenIsReplaced(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -482,48 +381,6 @@ func TestOldTargetStaysWhileTheWriteFails(t *testing.T) {
 		w.run(time.Minute)
 		if w.secret("shop") == nil {
 			t.Error("the old Secret is gone, and the new one is not there")
-		}
-	})
-}
-
-// An invalid token is not put back: a deleted Secret stays away until there is a
-// live one.
-func TestInvalidTokenIsNotPutBack(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus})
-		w.run(2 * time.Hour)
-		w.remove("shop")
-		w.run(time.Minute)
-		if w.secret("shop") != nil {
-			t.Error("the Secret is back with an invalid token")
-		}
-	})
-}
-
-// A fight over the Secret holds up no change of the spec, and Ready does not
-// speak of a spec that the Secret does not follow yet.
-func TestSpecChangeWaitsForNoRepair(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Minute)
-		for range 3 {
-			w.edit("shop", func(s *corev1.Secret) { delete(s.Labels, record.LabelManagedBy) })
-			w.run(100 * time.Millisecond)
-		}
-		if w.secret("shop").Labels[record.LabelManagedBy] != "" {
-			t.Fatal("the fight is not paused")
-		}
-		w.change(func(wt *v1alpha1.WeChatToken) {
-			wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"team": "shop"}}
-		})
-		w.run(100 * time.Millisecond)
-		if w.secret("shop").Labels["team"] != "shop" {
-			t.Error("the change of the spec waits")
-		}
-		if wt := w.get("shop"); wt.Status.ObservedGeneration != wt.Generation {
-			t.Errorf("observedGeneration %d of %d", wt.Status.ObservedGeneration, wt.Generation)
 		}
 	})
 }
