@@ -163,9 +163,14 @@ func (l *ledger) wrongSecret(a account, t time.Time) bool {
 	})
 }
 
-// settled reports whether a good call began after t.
+// settled reports whether a good call began after t whose process had the time to
+// write what it brought: with the next AppSecret another leader trusts no record
+// that was written before.
 func (l *ledger) settled(t time.Time, before []*call) bool {
-	return slices.ContainsFunc(before, func(c *call) bool { return c.good() && c.begun.After(t) })
+	return slices.ContainsFunc(before, func(c *call) bool {
+		ended := l.processes[c.process-1].ended
+		return c.good() && c.begun.After(t) && (ended.IsZero() || ended.Sub(c.ended) > time.Second)
+	})
 }
 
 // asked reports whether a forced refresh was open when c was made: asked for, and

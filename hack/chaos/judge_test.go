@@ -280,6 +280,22 @@ func TestCallsAreExplained(t *testing.T) {
 			},
 			call: 21, want: whySecret,
 		},
+		"AppSecretResetAndTheLeaderEnds": {
+			mod: func(l *ledger, at func(float64) time.Time, c *call) {
+				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}}
+				l.resets = []reset{{span{from: at(8), to: at(9)}, l.targets[0].account.appID}}
+				l.processes[0].ended, l.processes[1].acquired, c.process = at(10.1), at(15), 2
+			},
+			call: 16, want: whySecret,
+		},
+		"AppSecretResetAndTheLeaderWrites": {
+			mod: func(l *ledger, at func(float64) time.Time, c *call) {
+				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}}
+				l.resets = []reset{{span{from: at(8), to: at(9)}, l.targets[0].account.appID}}
+				l.processes[0].ended, l.processes[1].acquired, c.process = at(12), at(15), 2
+			},
+			call: 16, want: whySurplus,
+		},
 		"NewLeaderFindsTheToken": {
 			mod: func(l *ledger, at func(float64) time.Time, c *call) {
 				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}}
