@@ -16,7 +16,7 @@ type Error struct {
 	Code       int64      // errcode; zero when none came
 	Message    string     // errmsg without its trailer, or what else went wrong
 	HTTPStatus int        // zero when no answer came
-	CallerIP   netip.Addr // the address WeChat saw; only with 40164 and 61004
+	CallerIP   netip.Addr // the address WeChat saw; only with an errcode whose remedy names it
 
 	// Lost says that the call may have been carried out though no answer of
 	// WeChat's arrived.
@@ -42,7 +42,7 @@ func (e *Error) Remedy() string {
 	if e.CallerIP.IsValid() {
 		caller = e.CallerIP.String()
 	}
-	return strings.ReplaceAll(e.Meaning().Remedy, "{caller}", caller)
+	return strings.ReplaceAll(e.Meaning().Remedy, callerMark, caller)
 }
 
 // InvalidToken reports whether the error, of a call with an access_token, says
@@ -59,6 +59,9 @@ var (
 	callerIP = regexp.MustCompile(`(?i)(?:invalid ip|requestip:)\s*([0-9a-f.:]+)`)
 )
 
+// callerMark in a Remedy is where the address goes that WeChat saw.
+const callerMark = "{caller}"
+
 // maxMessage bounds Error.Message, in bytes.
 const maxMessage = 256
 
@@ -66,7 +69,7 @@ const maxMessage = 256
 func answered(code int64, errmsg string, status int, secrets ...string) *Error {
 	errmsg = trailer.ReplaceAllString(errmsg, "")
 	e := &Error{Code: code, HTTPStatus: status, Message: clean(errmsg, secrets...)}
-	if m := callerIP.FindStringSubmatch(errmsg); m != nil && (code == 40164 || code == 61004) {
+	if m := callerIP.FindStringSubmatch(errmsg); m != nil && strings.Contains(e.Meaning().Remedy, callerMark) {
 		if addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:")); err == nil {
 			e.CallerIP = addr.Unmap()
 		}
