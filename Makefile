@@ -34,7 +34,6 @@ FUZZTIME ?= 20s
 generate: ## Write the code, manifests and reference that come from the API types
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd
 	$(TOOL) controller-gen rbac:roleName=wechat-token-operator paths=./controllers/... output:rbac:dir=config/rbac
-	go run ./hack/metricsdoc
 	@# Helm reads nothing outside of its chart.
 	cp config/crd/wechattoken.io_wechattokens.yaml config/chart/files/crd.yaml
 	cp config/rbac/role.yaml config/policy/refresher.yaml config/chart/files
@@ -42,6 +41,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml
 	cp config/consumers/restart/policy.yaml config/chart/files/restart-policy.yaml
 	cp config/prometheus/rules.yaml config/prometheus/dashboard.json config/chart/files
+	go run ./hack/metricsdoc
 	go run ./hack/apidocs
 
 .PHONY: fmt
