@@ -134,7 +134,7 @@ func (r *WeChatTokenReconciler) join(ctx context.Context, key types.NamespacedNa
 // others.
 func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeChatToken, key record.Key) ([]*record.Record, error) {
 	var same v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &same, client.MatchingFields{indexAppID: accountName(wt)}); err != nil {
+	if err := r.Client.List(ctx, &same, client.MatchingFields{indexAppIDAndMode: appIDAndMode(wt)}); err != nil {
 		return nil, err
 	}
 	var found []*record.Record

@@ -49,8 +49,8 @@ type Options struct {
 
 // The field indexes of the cache.
 const (
-	indexTarget = "target" // WeChatTokens by the names of the Secrets they write
-	indexAppID  = "appid"  // WeChatTokens by appid and mode, see accountName
+	indexTarget       = "target" // WeChatTokens by the names of the Secrets they write
+	indexAppIDAndMode = "appid"  // WeChatTokens that may share a token
 )
 
 // Backoff of a reconcile that the cluster has failed.
@@ -109,7 +109,7 @@ func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecor
 		Wake:   func(key types.NamespacedName, failed bool) { r.wake(key, failed) },
 		Called: func(c account.Call, a account.Answer, took time.Duration) {
 			r.Metrics.Called(c.Endpoint(), took, a.Err)
-			if c.Kind <= account.Force {
+			if c.ForToken() {
 				r.Metrics.Refreshed(c.New(a), a.Err)
 			}
 		},
@@ -156,20 +156,20 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexTarget, targetOf); err != nil {
 		return err
 	}
-	return indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppID, accountNames)
+	return indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppIDAndMode, appIDsAndModes)
 }
 
 func targetOf(obj client.Object) []string {
 	return []string{obj.(*v1alpha1.WeChatToken).TokenSecretName()} //nolint:forcetypeassert // the index is on this kind
 }
 
-func accountNames(obj client.Object) []string {
-	return []string{accountName(obj.(*v1alpha1.WeChatToken))} //nolint:forcetypeassert // the index is on this kind
+func appIDsAndModes(obj client.Object) []string {
+	return []string{appIDAndMode(obj.(*v1alpha1.WeChatToken))} //nolint:forcetypeassert // the index is on this kind
 }
 
-// accountName is what WeChatTokens have in common that may share a token.
+// appIDAndMode is what WeChatTokens have in common that may share a token.
 // Whether they do, their AppSecrets decide.
-func accountName(wt *v1alpha1.WeChatToken) string {
+func appIDAndMode(wt *v1alpha1.WeChatToken) string {
 	return wt.Spec.AppID + "/" + string(wt.Spec.ModeOrDefault())
 }
 

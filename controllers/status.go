@@ -50,7 +50,7 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 // say. With it, their controller has the word.
 func describeUnwatched(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, now time.Time) {
 	s.Consumers = nil
-	if wt.Spec.Propagation != v1alpha1.PropagationTouch && len(wt.Spec.Restart.Workloads) == 0 {
+	if !wt.Spec.NeedsConsumers() {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionConsumersCurrent)
 		return
 	}

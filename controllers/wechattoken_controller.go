@@ -70,9 +70,9 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	return r.reconcile(ctx, &wt)
 }
 
-// reconcile observes, decides, acts and reports.
+// reconcile observes, decides, acts and publishes.
 //
-// After the write of a Secret it reports in a reconcile of its own, behind all
+// After the write of a Secret it publishes in a reconcile of its own, behind all
 // others: where 1,000 tokens are new at once, pods wait for the Secrets, and nobody
 // waits for the status.
 func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken) (ctrl.Result, error) {
@@ -90,7 +90,7 @@ func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeCh
 	case out.wrote:
 		return ctrl.Result{RequeueAfter: time.Nanosecond, Priority: new(int(lowPriority))}, nil
 	case !out.gone:
-		err = r.report(ctx, &o, out, now)
+		err = r.publish(ctx, &o, out, now)
 	}
 	switch {
 	case apierrors.IsConflict(err):
@@ -220,9 +220,9 @@ func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Sec
 	return errors.Join(errs...)
 }
 
-// report writes the status if it changed, and tells what has changed by logs,
+// publish writes the status if it changed, and tells what has changed by logs,
 // events and metrics.
-func (r *WeChatTokenReconciler) report(ctx context.Context, o *observation, out outcome, now time.Time) error {
+func (r *WeChatTokenReconciler) publish(ctx context.Context, o *observation, out outcome, now time.Time) error {
 	before, err := r.writeStatus(ctx, o.wt, r.statusOf(o, out, now))
 	if before == nil {
 		return err

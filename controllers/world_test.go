@@ -94,7 +94,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 			WithGlobalResourceVersionCounter(). // as of etcd
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithIndex(&v1alpha1.WeChatToken{}, indexTarget, targetOf).
-			WithIndex(&v1alpha1.WeChatToken{}, indexAppID, accountNames).
+			WithIndex(&v1alpha1.WeChatToken{}, indexAppIDAndMode, appIDsAndModes).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 					if w.refuse != nil {

@@ -50,6 +50,12 @@ func (s *WeChatTokenSpec) RefreshBeforeOrDefault() time.Duration {
 	return s.RefreshBefore.Duration
 }
 
+// NeedsConsumers reports whether the spec asks for what only a manager with
+// --consumers does.
+func (s *WeChatTokenSpec) NeedsConsumers() bool {
+	return s.Propagation == PropagationTouch || len(s.Restart.Workloads) > 0
+}
+
 // CheckIntervalOrDefault is the time between two checks of the token; 0 for none.
 func (s *WeChatTokenSpec) CheckIntervalOrDefault() time.Duration {
 	if s.CheckInterval == nil {

@@ -152,7 +152,7 @@ func (o *leakOptions) drill(ctx context.Context, c *cluster, wt *v1alpha1.WeChat
 		}
 		fmt.Fprintf(o.ErrOut, "Step %d of %d is done: the Secret holds %s.\n", step, steps, tokenText(wt))
 	}
-	fmt.Fprintf(o.Out, "%s: %s\n", wt.Name, deadAt(wt.Spec.ModeOrDefault(), leaked, first, last))
+	fmt.Fprintf(o.Out, "%s: %s\n", wt.Name, invalidAt(wt.Spec.ModeOrDefault(), leaked, first, last))
 	fmt.Fprint(o.Out, afterwards(wt))
 	return nil
 }
@@ -169,8 +169,8 @@ func halfWay(err error, step int, leaked string, first time.Time) error {
 	return exitf(e.code, "%s. The first refresh has worked: WeChat takes the leaked token %s until %s at the latest. %s", strings.TrimSuffix(e.text, "."), leaked, stamp(first.Add(overlap)), meanwhile)
 }
 
-// deadAt says since when the leaked token is invalid.
-func deadAt(mode v1alpha1.Mode, leaked string, first, last time.Time) string {
+// invalidAt says since when the leaked token is invalid.
+func invalidAt(mode v1alpha1.Mode, leaked string, first, last time.Time) string {
 	if mode == v1alpha1.ModeClassic {
 		return fmt.Sprintf("the leaked token %s expires by %s, 5 minutes after the refresh. WeChat may take it until then.", leaked, stamp(first.Add(overlap)))
 	}

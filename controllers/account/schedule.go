@@ -15,19 +15,23 @@ import (
 // Every time here follows from the life that WeChat gave a token, never from
 // 7200 s, so that a life of 40 s works as one of 2 hours does.
 
+// intoWindow is how far into its window a stable token is replaced: its end is known
+// to the second, and asked too early WeChat returns the same token. A fifth of a
+// window that is shorter than 10 s.
+const intoWindow = 2 * time.Second
+
 // Due is when t should be replaced, of the WeChatToken uid. window is that of
 // State.
 //
 // Stable: WeChat gives the next token only in the last window of this one (300
-// s), so due is 2 s and a bit after the start of that window: the end is known to
-// the second, and asked too early WeChat returns the same token.
+// s), so due is intoWindow and a bit after the start of that window.
 //
 // Classic: refreshBefore before the end, at most half of the life, and a bit
 // earlier. The bit is the same after each restart, and spreads tokens that were
 // obtained together.
 func Due(uid types.UID, refreshBefore, window time.Duration, t *record.Token) time.Time {
 	if t.Mode == v1alpha1.ModeStable {
-		return t.ExpiresAt.Add(-window + min(2*time.Second, window/5) + offset(uid, window/30))
+		return t.ExpiresAt.Add(-window + min(intoWindow, window/5) + offset(uid, window/30))
 	}
 	before := min(refreshBefore, t.ExpiresAt.Sub(t.ObtainedAt)/2)
 	return t.ExpiresAt.Add(-before - offset(uid, before/20))

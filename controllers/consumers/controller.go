@@ -77,7 +77,7 @@ type Secrets interface {
 // belongs to the one worker that reconciles the WeChatToken.
 type memory struct {
 	seen     bool                  // the WeChatToken was reconciled before
-	version  string                // of the WeChatToken that the last report made
+	version  string                // of the WeChatToken after the last status that was written
 	token    string                // fingerprint of the token that the rollouts are for
 	rollouts map[types.UID]rollout // by workload
 
@@ -190,7 +190,7 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 	condition := all.condition(len(found))
 	known.reportTouch(wt, condition)
 	condition.ObservedGeneration, condition.LastTransitionTime = wt.Generation, metav1.NewTime(now)
-	return all.wake, r.report(ctx, wt, listOf(found, wt.TokenSecretName()), condition, known)
+	return all.wake, r.publish(ctx, wt, listOf(found, wt.TokenSecretName()), condition, known)
 }
 
 // withdraw takes the consumers and the condition out of the status. The API server
@@ -210,9 +210,9 @@ func (r *Reconciler) withdraw(ctx context.Context, wt *v1alpha1.WeChatToken, kno
 	return nil
 }
 
-// report writes the consumers and the condition if wt has others. The time of the
+// publish writes the consumers and the condition if wt has others. The time of the
 // transition stays unless the status changes.
-func (r *Reconciler) report(ctx context.Context, wt *v1alpha1.WeChatToken, list []v1alpha1.Consumer, is *metav1.Condition, known *memory) error {
+func (r *Reconciler) publish(ctx context.Context, wt *v1alpha1.WeChatToken, list []v1alpha1.Consumer, is *metav1.Condition, known *memory) error {
 	was := meta.FindStatusCondition(wt.Status.Conditions, is.Type).DeepCopy()
 	if !meta.SetStatusCondition(&wt.Status.Conditions, *is) && equality.Semantic.DeepEqual(wt.Status.Consumers, list) {
 		return nil

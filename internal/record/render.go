@@ -76,7 +76,8 @@ func data(keys v1alpha1.SecretKeys, r Record) map[string][]byte {
 
 // layoutOf changes with what a spec wants of the Secret beside the token. Without
 // it, a label that was taken out of the spec could not be told from one that
-// somebody else has put on the Secret.
+// somebody else has put on the Secret. A change of what goes into it writes each
+// Secret once after an upgrade.
 func layoutOf(wt *v1alpha1.WeChatToken) string {
 	keys := wt.TokenSecretKeys()
 	parts := []string{"keys", string(keys.AccessToken), string(keys.ExpiresAt), string(keys.ObtainedAt), string(keys.AppID)}
