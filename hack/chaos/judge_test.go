@@ -341,3 +341,27 @@ func TestCallsAreExplained(t *testing.T) {
 		})
 	}
 }
+
+// A caller that has left is noticed a bit later, and has left all the same.
+func TestCallsOverlap(t *testing.T) {
+	begun := time.Now()
+	at := func(seconds float64) time.Time { return begun.Add(time.Duration(seconds * float64(time.Second))) }
+	for name, tc := range map[string]struct {
+		reason string
+		left   bool
+		next   float64 // when the next call begins; the first ends after 10 s
+		want   bool
+	}{
+		"After":     {"One call follows the other.", false, 10.1, false},
+		"Before":    {"The first has not been answered yet.", false, 9.9, true},
+		"Left":      {"The caller had left, and the fake did not know yet.", true, 9.9, false},
+		"LongSince": {"The caller left too late: the fake notices within a second.", true, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, next := &call{begun: begun, ended: at(10), left: tc.left}, &call{begun: at(tc.next)}
+			if got := overlap(first, next); got != tc.want {
+				t.Errorf("%s\noverlap = %t, want %t", tc.reason, got, tc.want)
+			}
+		})
+	}
+}

@@ -24,6 +24,7 @@ type call struct {
 	process int       // number of the manager process, from 1
 	begun   time.Time // when it came in
 	ended   time.Time // when its answer was out, or its caller away
+	left    bool      // its caller did not wait for the end, which the fake notices a bit later
 	token   string    // fingerprint of the token in the answer, empty if none can be read there; on Business of the one asked about
 
 	// answered says that the caller was told all there was to tell: a token, or
@@ -76,7 +77,7 @@ func (w *weChat) forManager(number func() int) http.Handler {
 		w.mu.Lock()
 		delete(w.open, address)
 		w.mu.Unlock()
-		c.ended = time.Now()
+		c.ended, c.left = time.Now(), r.Context().Err() != nil
 		whole := c.Status == http.StatusOK && r.Context().Err() == nil &&
 			slices.Contains([]wechattest.FaultKind{"", wechattest.FaultSlow, wechattest.FaultTextPlain}, c.Fault)
 		if c.Endpoint != wechattest.Business && c.Errcode == 0 {
