@@ -70,14 +70,14 @@ func TestChartLives(t *testing.T) {
 
 	release(t, "install", name, home, "crds.keep", "false")
 	helm(t, "uninstall", name, "--namespace="+home)
-	eventually(t, "with crds.keep=false the kind goes with the release", func() error {
+	eventually(t, "with crds.keep=false the CRD goes with the release", func() error {
 		if left := kubectl(t, "get", crd, "--ignore-not-found"); left != "" {
 			return errors.New(left)
 		}
 		return nil
 	})
 
-	old := filepath.Join(t.TempDir(), "chart") // one of a time when the kind had no short name
+	old := filepath.Join(t.TempDir(), "chart") // one of a time when the CRD had no short name
 	if err := os.CopyFS(old, os.DirFS("chart")); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestChartLives(t *testing.T) {
 	}
 	older := strings.Replace(string(text), "    shortNames:\n    - wxt\n", "", 1)
 	if older == string(text) {
-		t.Fatal("the kind has no short name")
+		t.Fatal("the CRD has no short name")
 	}
 	write(t, filepath.Join(old, "files", "crd.yaml"), older)
 	helm(t, "install", name, old, "--namespace="+home)
@@ -95,7 +95,7 @@ func TestChartLives(t *testing.T) {
 
 	release(t, "upgrade", name, home)
 	if got := kubectl(t, "get", crd, "-o", "jsonpath={.spec.names.shortNames}"); got != `["wxt"]` {
-		t.Errorf("after the upgrade the kind has the short names %s", got)
+		t.Errorf("after the upgrade the CRD has the short names %s", got)
 	}
 
 	// It works with the rights that the release gives it.

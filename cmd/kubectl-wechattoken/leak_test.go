@@ -30,7 +30,7 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 		t.Error("the leaked token is valid")
 	}
 	if now := w.token("shop"); now == leaked || !w.fake.Valid(now) {
-		t.Error("the Secret holds no live token")
+		t.Error("the Secret holds no valid token")
 	}
 	if got := w.fake.Counts(w.get("shop").Spec.AppID).Forced; got != 2 {
 		t.Errorf("got %d forced calls, want 2", got)

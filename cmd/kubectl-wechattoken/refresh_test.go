@@ -60,7 +60,7 @@ func TestRefreshIfInvalidAsksWeChatFirst(t *testing.T) {
 	}
 	w.run("refresh", "killed", "--if-invalid").wants(t, 0, "was invalid, and has been replaced")
 	if now := w.token("killed"); now == old || !w.fake.Valid(now) {
-		t.Error("the invalid token was not replaced by a live one")
+		t.Error("the invalid token was not replaced by a valid one")
 	}
 }
 

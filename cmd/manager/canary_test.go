@@ -138,7 +138,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		"redirect":  {Kind: wechattest.FaultStatus, Status: 302},
 		"quoted":    {Kind: wechattest.FaultErrcode, Code: 40125}, // its message is set below
 
-		// With a live token.
+		// With a valid token.
 		"noticket":       {Kind: wechattest.FaultErrcode, Code: 48001, Endpoint: wechattest.Ticket},
 		"echoedticket":   {Kind: wechattest.FaultEcho, Endpoint: wechattest.Ticket},
 		"hugeticket":     {Kind: wechattest.FaultHuge, Endpoint: wechattest.Ticket},

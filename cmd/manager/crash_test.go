@@ -248,7 +248,7 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 	}
 	if !s.invalid {
 		for _, tr := range trials {
-			tr.checkAlive(t, fake, "right after the crash")
+			tr.checkValid(t, fake, "right after the crash")
 		}
 	}
 
@@ -267,7 +267,7 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 // check says whether a trial has ended well.
 func (s crash) check(t *testing.T, fake *wechattest.Server, tr *trial) {
 	t.Helper()
-	tr.checkAlive(t, fake, "in the end")
+	tr.checkValid(t, fake, "in the end")
 	counts := fake.Counts(tr.apps[0].appID)
 	if got, want := tr.weChatCalls(fake)-tr.calls, max(s.calls[tr.mode], 1)+tr.more(s); got != want {
 		t.Errorf("%s: %d calls, want %d", tr, got, want)
@@ -395,8 +395,8 @@ func (tr *trial) awaitLook(t *testing.T, e *effects) {
 	})
 }
 
-// checkAlive says whether the Secrets there are hold live tokens.
-func (tr *trial) checkAlive(t *testing.T, fake *wechattest.Server, when string) {
+// checkValid says whether the Secrets there are hold valid tokens.
+func (tr *trial) checkValid(t *testing.T, fake *wechattest.Server, when string) {
 	t.Helper()
 	tokens, err := tr.ns.tokens()
 	if err != nil {

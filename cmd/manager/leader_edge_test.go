@@ -452,7 +452,7 @@ func processedLate(t *testing.T) {
 		return nil
 	})
 	f.ns.annotateShop(v1alpha1.AnnotationInvalidToken, fingerprint(token))
-	eventually(t, "a live token after the report", func() error {
+	eventually(t, "a valid token after the report", func() error {
 		if !f.fake.Valid(f.token(t)) {
 			return errors.New("an invalid one")
 		}

@@ -70,7 +70,7 @@ func TestRestartCostsNothing(t *testing.T) {
 	}
 
 	if diff := cmp.Diff(probe, restart(probe, func() {})); diff != "" {
-		t.Errorf("a restart with %d live tokens costs more than the one that came up (-want +got):\n%s", len(apps), diff)
+		t.Errorf("a restart with %d valid tokens costs more than the one that came up (-want +got):\n%s", len(apps), diff)
 	}
 
 	// What is counted above would show if there were something to do: of two
