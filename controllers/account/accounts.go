@@ -33,6 +33,7 @@ func IDOf(creds wechat.Credentials, mode v1alpha1.Mode) ID {
 type Accounts struct {
 	options Options
 	queue   priorityqueue.PriorityQueue[ID]
+	pulse   pulse
 
 	mu   sync.Mutex
 	byID map[ID]*account

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -27,6 +28,7 @@ const behindOthers = -1
 func (a *Accounts) Start(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, a.queue.ShutDown)
 	defer stop()
+	go wait.Until(func() { a.pulse.note(time.Now()) }, beat, ctx.Done())
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	places := make(chan struct{}, maxCalls)
@@ -46,7 +48,12 @@ func (a *Accounts) Start(ctx context.Context) error {
 
 // work makes the call that the account needs next, if it is time.
 func (a *Accounts) work(ctx context.Context, id ID) {
-	c, wanted := a.next(id, time.Now())
+	now := time.Now()
+	if from := a.pulse.note(now); from.After(now) {
+		a.callAt(id, from, now, 0)
+		return
+	}
+	c, wanted := a.next(id, now)
 	if !wanted {
 		return
 	}

@@ -15,6 +15,8 @@
 //
 //   - An account has one call at a time. The accounts that need one are the keys of
 //     a work queue, which hands out no key twice at once.
+//   - A process that was frozen calls nobody before it could learn that another one
+//     leads.
 //   - A slow account delays no other. Each call has a goroutine of its own, up to
 //     maxCalls; accounts whose last call worked come first. A controller with as
 //     many workers would do the same, and hold the memory of all of them while
