@@ -407,4 +407,15 @@ func TestWroteTellsSinceWhen(t *testing.T) {
 			t.Errorf("told again, since %s", got)
 		}
 	})
+	inOffice(t, func(o *office) {
+		suspended := func(is bool) func(*Wants) { return func(w *Wants) { w.Suspended = is } }
+		o.join("a", "good", nil, suspended(true))
+		o.join("b", "good", nil)
+		after(0)
+		o.join("a", "good", nil, suspended(true))
+		v := o.join("a", "good", nil, suspended(false))
+		if got := o.Wrote(key("a"), v.Want(time.Now())); !got.IsZero() {
+			o.t.Errorf("suspended, a Secret has waited since %s", got)
+		}
+	})
 }
