@@ -38,7 +38,14 @@ func TestTwoControllersShareAStatus(t *testing.T) {
 	n := newNamespace(t)
 	fake, url := fakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
-	shop := workloadFor(v1alpha1.KindDeployment, "shop", podOf(asEnv("shop"))).(*appsv1.Deployment)
+	labels := map[string]string{"app": "shop"}
+	shop := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Spec: appsv1.DeploymentSpec{
+		Replicas: new(int32(2)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name: "app", Image: "app",
+			EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "shop"}}}},
+		}}}},
+	}}
 	n.create(appSecret(testAppSecret), weChatToken(restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment, Name: "shop"})), shop)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: "shop-a-0", Labels: map[string]string{"app": "shop", appsv1.DefaultDeploymentUniqueLabelKey: "a"},
