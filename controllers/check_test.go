@@ -117,40 +117,6 @@ func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 	}
 }
 
-// A reporter who is wrong costs one question and one write, also over restarts.
-func TestFalseReportCostsOneQuestion(t *testing.T) {
-	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(mode))
-				w.run(time.Hour)
-				token, calls, writes, report := w.token(), w.calls(), w.secretWrites, w.report()
-				w.change(reporting(report))
-				w.run(time.Minute)
-				w.restart()
-				w.run(10 * time.Minute)
-				if w.token() != token || w.calls() != calls {
-					t.Errorf("token kept %t after %d calls, want it kept after none", w.token() == token, w.calls()-calls)
-				}
-				if got := w.weChat.Counts(testAppID).Business.Calls; got != 1 || w.secretWrites-writes != 1 {
-					t.Errorf("%d questions and %d writes, want one of each", got, w.secretWrites-writes)
-				}
-				if got := w.get("shop").Status.LastHandledInvalidToken; got != report {
-					t.Errorf("echo %q, want %q", got, report)
-				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-
-				killed(w)
-				w.change(reporting(w.report()))
-				w.run(time.Minute)
-				if w.token() == token {
-					t.Error("the same token was reported again when it was invalid, and is still there")
-				}
-			})
-		})
-	}
-}
-
 // A liar costs two questions a minute, and not one token.
 func TestLiarCannotBurnTheBudget(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -221,27 +187,6 @@ func TestReportsOfOneAccountCoalesce(t *testing.T) {
 	}
 }
 
-// What does not look like a report may be a token, and is not repeated.
-func TestMalformedReportIsIgnored(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		killed(w)
-		for _, value := range []string{w.token(), record.Fingerprint(w.token()) + w.token()[:20], record.Fingerprint(w.token()) + "@" + w.token()} {
-			w.change(reporting(value))
-			w.run(time.Minute)
-			if got := w.get("shop").Status.LastHandledInvalidToken; got != "" {
-				t.Errorf("echo %q", got)
-			}
-		}
-		if w.weChat.Counts(testAppID).Business.Calls > 0 {
-			t.Error("WeChat was asked")
-		}
-		w.change(func(wt *v1alpha1.WeChatToken) { wt.Annotations = nil })
-		w.wantNoSecrets()
-	})
-}
-
 // The check finds an invalid token without a report.
 func TestCheckIntervalReplacesAnInvalidToken(t *testing.T) {
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
@@ -281,28 +226,5 @@ func TestWarOverAClassicToken(t *testing.T) {
 		if !w.weChat.Valid(w.token()) {
 			t.Errorf("the token is invalid after the war; Ready = %s", w.ready().Message)
 		}
-	})
-}
-
-// A suspended WeChatToken says when the call for its sibling has ended its
-// token.
-func TestSuspendedTellsTheEndOfItsToken(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(classic), weChatToken(named("b"), classic))
-		w.run(time.Hour)
-		w.change(suspendedSpec)
-		w.run(time.Second)
-		token := w.token()
-		w.changeOf("b", requesting("1"))
-		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSuspended)
-		w.run(5 * time.Minute)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
-		if w.token() != token || w.weChat.Valid(token) {
-			t.Error("the test is wrong: the token should be invalid, and untouched")
-		}
-		w.restart()
-		w.run(time.Second)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSuspended)
 	})
 }

@@ -205,26 +205,6 @@ func TestChangeEndsTheWait(t *testing.T) {
 	}
 }
 
-// A wrong AppSecret after a good one: the token stays valid, and the user is told.
-func TestWrongAppSecretKeepsTheToken(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Minute)
-		token := w.token()
-		w.edit("shop-app", setAppSecret(wrongSecret))
-		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonAppSecretInvalid)
-		if w.other() != v1alpha1.ConditionStalled || w.token() != token {
-			t.Errorf("condition %q, token kept %t; want Stalled, and the token kept", w.other(), w.token() == token)
-		}
-		w.run(2 * time.Hour)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
-		w.edit("shop-app", setAppSecret(testAppSecret))
-		w.run(time.Second)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	})
-}
-
 func TestMissingAppSecretIsTold(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(weChatToken())

@@ -9,7 +9,7 @@ import (
 // Whatever people write into the annotations of a WeChatToken: what is taken from
 // there fits into the status and the Secret, and a report is nothing but one.
 func FuzzAnnotations(f *testing.F) {
-	for _, value := range []string{"", "1", "0123456789abcdef", "0123456789abcdef@2026-11-22T10:00:00Z", "0123456789ABCDEF", "0123456789abcdef@", "0123456789abcdef\n", "98_token", strings.Repeat("é", 200)} {
+	for _, value := range []string{"", "1", "0123456789abcdef", "0123456789abcdef@2026-11-22T10:00:00Z", "0123456789ABCDEF", "0123456789abcdef@", "0123456789abcdef@" + strings.Repeat("x", 60), "0123456789abcdef\n", "98_token", strings.Repeat("é", 200)} {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

@@ -1,8 +1,6 @@
 package controllers
 
 import (
-	"errors"
-	"strings"
 	"testing"
 	"time"
 
@@ -149,28 +147,6 @@ func TestWriteIsTriedAgainNotTheCall(t *testing.T) {
 			})
 		})
 	}
-}
-
-// P12: what the API server refuses is told, with the token redacted should the
-// refusal quote it.
-func TestRefusedSecretIsTold(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.refuse = func() error {
-			return apierrors.NewForbidden(corev1.Resource("secrets"), "shop", errors.New("policy no-secrets, not even "+testAppSecret))
-		}
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(10 * time.Minute)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretRefused)
-		if got := w.ready().Message; !strings.Contains(got, "policy no-secrets, not even [redacted]") {
-			t.Errorf("message %q", got)
-		}
-		if w.calls() != 1 || w.statusWrites != 1 {
-			t.Errorf("%d calls and %d writes of the status, want 1 each", w.calls(), w.statusWrites)
-		}
-		w.refuse = nil
-		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	})
 }
 
 // P3: a restart with a live token costs nothing.

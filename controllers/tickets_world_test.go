@@ -2,8 +2,6 @@ package controllers
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -132,73 +129,6 @@ func TestTicketsNeverRunOut(t *testing.T) {
 	}
 }
 
-// In the steady state a ticket costs one write in its two hours, and what is
-// told of it stands in the status.
-func TestTicketCostsOneWrite(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		time.Sleep(43 * time.Minute)
-		w.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
-		w.run(4 * time.Hour)
-		tokens, secrets, statuses := w.weChat.Counts("").Stable.Rotations, w.secretWrites, w.statusWrites
-		w.run(20 * time.Hour)
-		tokens = w.weChat.Counts("").Stable.Rotations - tokens
-		if secrets, statuses = w.secretWrites-secrets-tokens, w.statusWrites-statuses-tokens; secrets != 10 || statuses != 10 {
-			t.Errorf("%d writes of the Secret and %d of the status for 10 tickets", secrets, statuses)
-		}
-
-		value := w.ticket("shop", "jsapi_ticket")
-		status := w.get("shop").Status
-		if len(status.Tickets) != 1 {
-			t.Fatalf("status %+v", status.Tickets)
-		}
-		got := status.Tickets[0]
-		if got.Type != v1alpha1.TicketJSAPI || got.Fingerprint != record.Fingerprint(value) || got.LastError != nil ||
-			got.ExpirationTime.UTC().Format(time.RFC3339) != w.ticket("shop", "jsapi_ticket_expires_at") || time.Since(got.LastRefreshTime.Time) > 2*time.Hour {
-			t.Errorf("status %+v", got)
-		}
-		w.wantNoSecrets()
-	})
-}
-
-// P4: those who share a token share the tickets. One poll is for all, and who
-// wants none gets none and pays nothing.
-func TestTicketsAreShared(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(bothTickets), weChatToken(named("b"), wanting(v1alpha1.TicketJSAPI)), weChatToken(named("none")))
-		w.run(time.Minute)
-		plain := w.secret("none").ResourceVersion
-		if got := w.polls(); got != 2 {
-			t.Errorf("%d calls for tickets of 2 types", got)
-		}
-		w.create(weChatToken(named("late"), wanting(v1alpha1.TicketWxCard)))
-		w.run(time.Second)
-		if got := w.polls(); got != 2 || w.ticket("late", "wx_card_ticket") != w.ticket("shop", "wx_card_ticket") {
-			t.Errorf("%d calls after the late one came, which has the ticket: %t", got, w.ticket("late", "wx_card_ticket") != "")
-		}
-		polls := w.polls()
-		w.run(85 * time.Minute)
-		if got := w.polls() - polls; got != 2*8 {
-			t.Errorf("%d calls for tickets in 85 minutes, want one of each type every 10", got)
-		}
-		if w.secret("none").ResourceVersion != plain || w.get("none").Status.Tickets != nil || w.ticketsReady("none").Type != "" {
-			t.Error("the one that wants no tickets was written")
-		}
-		w.run(time.Hour)
-		for secret, keys := range map[string][]string{
-			"shop": {"access_token", "appid", "expires_at", "jsapi_ticket", "jsapi_ticket_expires_at", "obtained_at", "wx_card_ticket", "wx_card_ticket_expires_at"},
-			"b":    {"access_token", "appid", "expires_at", "jsapi_ticket", "jsapi_ticket_expires_at", "obtained_at"},
-			"none": {"access_token", "appid", "expires_at", "obtained_at"},
-		} {
-			if diff := cmp.Diff(keys, slices.Sorted(maps.Keys(w.secret(secret).Data))); diff != "" {
-				t.Errorf("keys of %s (-want +got):\n%s", secret, diff)
-			}
-		}
-		if w.ticket("b", "jsapi_ticket") != w.ticket("shop", "jsapi_ticket") || !w.weChat.TicketValid(w.ticket("b", "jsapi_ticket")) {
-			t.Error("the Secrets of one account have different tickets")
-		}
-	})
-}
-
 // P3: what stands on the Secrets is enough. A start costs nothing, and moves no
 // poll.
 func TestRestartWithTicketsCostsNothing(t *testing.T) {
@@ -233,41 +163,6 @@ func TestRestartWithTicketsCostsNothing(t *testing.T) {
 		w.run(time.Second)
 		if w.polls() != polls || w.ticket("new", "jsapi_ticket") != w.ticket("shop0", "jsapi_ticket") {
 			t.Errorf("%d calls, and the new one has the ticket: %t", w.polls()-polls, w.ticket("new", "jsapi_ticket") != "")
-		}
-	})
-}
-
-// An operator that can tickets takes over Secrets of one that could not.
-func TestTicketsComeToALiveSecret(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken())
-		w.run(time.Hour)
-		token := w.token()
-		w.change(bothTickets)
-		w.run(time.Second)
-		if w.token() != token || w.calls() != 1 || w.polls() != 2 {
-			t.Errorf("%d calls for tokens and %d for tickets", w.calls(), w.polls())
-		}
-		w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
-
-		// And they go with the spec.
-		w.change(wanting(v1alpha1.TicketWxCard))
-		w.run(time.Second)
-		if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at", "wx_card_ticket", "wx_card_ticket_expires_at"}, slices.Sorted(maps.Keys(w.secret("shop").Data))); diff != "" {
-			t.Errorf("keys (-want +got):\n%s", diff)
-		}
-		if strings.Contains(w.secret("shop").Annotations[record.Annotation], "JSAPI") || len(w.get("shop").Status.Tickets) != 1 {
-			t.Error("something of the jsapi_ticket is left")
-		}
-		w.change(wanting())
-		w.run(time.Second)
-		if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, slices.Sorted(maps.Keys(w.secret("shop").Data))); diff != "" || w.ticketsReady("shop").Type != "" || w.get("shop").Status.Tickets != nil {
-			t.Errorf("condition %+v, status %+v, keys (-want +got):\n%s", w.ticketsReady("shop"), w.get("shop").Status.Tickets, diff)
-		}
-		polls := w.polls()
-		w.run(30 * time.Minute)
-		if w.polls() != polls || w.token() != token {
-			t.Error("tickets are still asked for, or the token was replaced")
 		}
 	})
 }
@@ -332,114 +227,6 @@ func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 	}
 }
 
-// A call for a ticket that finds the token invalid is as good as a report: WeChat is
-// asked, the token replaced, and the ticket fetched with the next one.
-func TestTicketCallFindsAnInvalidToken(t *testing.T) {
-	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(mode, bothTickets))
-				w.run(time.Minute)
-				killed(w)
-				invalid := w.token()
-				w.run(11 * time.Minute)
-				if w.token() == invalid || !w.weChat.Valid(w.token()) {
-					t.Fatal("the invalid token is still there")
-				}
-				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
-				c := w.weChat.Counts("")
-				if c.Business.Calls != 1 || c.Ticket.Errcodes[40001] != 1 || c.Ticket.OK != 4 {
-					t.Errorf("calls %+v", c)
-				}
-				if w.get("shop").Status.LastHandledInvalidToken != "" {
-					t.Error("a report is echoed that nobody made")
-				}
-			})
-		})
-	}
-}
-
-// Another AppSecret of the same appid keeps the tickets, which are the appid's.
-// Another appid does not.
-func TestTicketsAreTheAppIDs(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
-		w.run(5 * time.Minute)
-		value, polls := w.ticket("shop", "jsapi_ticket"), w.polls()
-		w.weChat.SetSecret(testAppID, wrongSecret)
-		w.edit("shop-app", setAppSecret(wrongSecret))
-		w.run(time.Minute)
-		if w.ticket("shop", "jsapi_ticket") != value || w.polls() != polls || !record.Read(w.secret("shop"), record.NewKey(wrongSecret)).Verified {
-			t.Errorf("%d calls for the ticket that was there, which is there: %t", w.polls()-polls, w.ticket("shop", "jsapi_ticket") == value)
-		}
-
-		w.weChat.AddAccount("wxfedcba9876543210", wrongSecret)
-		hang := w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Endpoint: wechattest.Ticket})
-		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" })
-		w.run(time.Minute)
-		if w.ticket("shop", "jsapi_ticket") != "" {
-			t.Error("the ticket of the old appid stands beside the token of the new one")
-		}
-		w.weChat.ClearFaults(hang)
-		w.run(2 * time.Minute)
-		if got := w.ticket("shop", "jsapi_ticket"); got == value || !w.weChat.TicketValid(got) {
-			t.Error("the new appid has no ticket")
-		}
-	})
-}
-
-// People damage Secrets: the ticket comes back without a call.
-func TestDamagedTicketIsRepaired(t *testing.T) {
-	cases := map[string]func(*corev1.Secret){
-		"Deleted":    func(s *corev1.Secret) { delete(s.Data, "jsapi_ticket") },
-		"Edited":     func(s *corev1.Secret) { s.Data["jsapi_ticket"] = []byte("x") },
-		"EndEdited":  func(s *corev1.Secret) { s.Data["jsapi_ticket_expires_at"] = []byte("2100-01-01T00:00:00Z") },
-		"RecordGone": func(s *corev1.Secret) { delete(s.Annotations, record.Annotation) },
-		"Unproven":   unproven,
-	}
-	for name, damage := range cases {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, wechattest.Config{}, func(w *world) {
-				w.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
-				w.run(time.Minute)
-				before := w.secret("shop")
-				w.edit("shop", damage)
-				w.run(time.Second)
-				after := w.secret("shop")
-				if diff := cmp.Diff(before.Data, after.Data); diff != "" || w.polls() != 1 || w.calls() != 1 || after.Annotations[record.Annotation] != before.Annotations[record.Annotation] {
-					t.Errorf("%d and %d calls, data (-before +after):\n%s", w.calls(), w.polls(), diff)
-				}
-
-				// Without the memory, what is not known costs a call, and a good
-				// ticket stays where it is.
-				w.edit("shop", damage)
-				w.restart()
-				w.run(time.Second)
-				if got := w.ticket("shop", "jsapi_ticket"); got != string(before.Data["jsapi_ticket"]) || w.polls() > 2 {
-					t.Errorf("the ticket is there: %t, after %d calls", got != "", w.polls())
-				}
-				w.wantTicketsReady(metav1.ConditionTrue, v1alpha1.ReasonTicketsValid)
-			})
-		})
-	}
-}
-
-// Tickets move with the Secret.
-func TestTicketsMoveWithTheSecret(t *testing.T) {
-	inWorld(t, wechattest.Config{}, func(w *world) {
-		w.create(appSecret(testAppSecret), weChatToken(bothTickets))
-		w.run(time.Minute)
-		value := w.ticket("shop", "jsapi_ticket")
-		w.change(writing("elsewhere"))
-		w.restart()
-		w.run(time.Second)
-		if w.ticket("elsewhere", "jsapi_ticket") != value || w.secret("shop") != nil || w.polls() != 2 {
-			t.Errorf("moved: %t, %d calls", w.ticket("elsewhere", "jsapi_ticket") == value, w.polls())
-		}
-	})
-}
-
 // A slow ticket endpoint delays the token by its own call at most, and never by
 // the calls of both types.
 func TestSlowTicketsDelayNoToken(t *testing.T) {
@@ -455,6 +242,28 @@ func TestSlowTicketsDelayNoToken(t *testing.T) {
 		w.run(10 * time.Second)
 		if got := w.get("shop").Status.LastHandledRefreshAt; got != "1" {
 			t.Errorf("the forced refresh waits for more than the call under way: %s", strings.Join(w.effects[len(w.effects)-6:], ", "))
+		}
+	})
+}
+
+// Another AppSecret of the same appid keeps the tickets, which are the appid's.
+// Another appid does not.
+func TestTicketsAreTheAppIDs(t *testing.T) {
+	inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(wanting(v1alpha1.TicketJSAPI)))
+		w.run(5 * time.Minute)
+		value, polls := w.ticket("shop", "jsapi_ticket"), w.polls()
+		w.weChat.SetSecret(testAppID, wrongSecret)
+		w.edit("shop-app", setAppSecret(wrongSecret))
+		w.run(time.Minute)
+		if w.ticket("shop", "jsapi_ticket") != value || w.polls() != polls {
+			t.Errorf("%d calls for the ticket that was there", w.polls()-polls)
+		}
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Endpoint: wechattest.Ticket})
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" })
+		w.run(time.Minute)
+		if w.ticket("shop", "jsapi_ticket") != "" {
+			t.Error("the ticket of the old appid stands beside the token of the new one")
 		}
 	})
 }
