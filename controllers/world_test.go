@@ -69,8 +69,6 @@ type world struct {
 
 	// refuse makes the API server fail a write of a Secret, refuseRead a read.
 	refuse, refuseRead func() error
-	// gateway is what the operator calls instead of WeChat; nil for WeChat.
-	gateway http.RoundTripper
 
 	// effects are what the operator has done to the world so far, each before
 	// and after. At the one with the number crashAt, counted from 1, it crashes.
@@ -212,9 +210,6 @@ func (w *world) wake(key types.NamespacedName) {
 type wire struct{ w *world }
 
 func (t wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.w.gateway != nil {
-		return t.w.gateway.RoundTrip(req)
-	}
 	return t.w.RoundTrip(req)
 }
 
