@@ -134,6 +134,10 @@ func (l *ledger) unknowable(d deadCall) string {
 
 const whyAPIServer = "the API server was away"
 
+// watchAway is how long after an outage of the API server client-go opens a watch
+// again, at most.
+const watchAway = 30 * time.Second
+
 // obstacles are what kept the operator from replacing the token of d, since some
 // time until the consumer read it.
 func (l *ledger) obstacles(d deadCall, since time.Time, watched bool) []span {
@@ -141,10 +145,10 @@ func (l *ledger) obstacles(d deadCall, since time.Time, watched bool) []span {
 	all := l.leaderless(l.begun, d.at)
 	for _, o := range l.outages {
 		// A write that failed is tried again after as long as it has failed, 10 s
-		// at most. A watch is opened again by client-go, after 30 s at most.
+		// at most.
 		tail := min(o.to.Sub(o.from), 10*time.Second)
 		if watched {
-			tail = 30 * time.Second
+			tail = watchAway
 		}
 		all = append(all, span{o.from, o.to.Add(tail), whyAPIServer})
 	}

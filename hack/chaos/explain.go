@@ -156,10 +156,17 @@ func (l *ledger) acted(a account, from, to time.Time) bool {
 }
 
 // wrongSecret reports whether the cluster had an old AppSecret at t, or had one a
-// moment before.
+// moment before: after an outage of the API server, until the watch of Secrets was
+// open again.
 func (l *ledger) wrongSecret(a account, t time.Time) bool {
 	return slices.ContainsFunc(l.resets, func(r reset) bool {
-		return r.appID == a.appID && span{from: r.from, to: r.to.Add(enough)}.covers(t)
+		known := r.to.Add(enough)
+		for _, o := range l.outages {
+			if open := o.to.Add(watchAway); o.from.Before(r.to) && open.After(known) {
+				known = open
+			}
+		}
+		return r.appID == a.appID && span{from: r.from, to: known}.covers(t)
 	})
 }
 

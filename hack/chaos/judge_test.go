@@ -365,3 +365,32 @@ func TestCallsOverlap(t *testing.T) {
 		})
 	}
 }
+
+// An old AppSecret is used until the operator could see the next one.
+func TestTheOldAppSecretMayBeUsedForAMoment(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		outage float64 // when one ended, 0 for none
+		asked  float64 // the AppSecret was reset at 20
+		want   bool
+	}{
+		"Before":    {"It was the right one.", 0, 19, false},
+		"AtOnce":    {"The watch takes a moment.", 0, 22, true},
+		"Later":     {"The watch has shown the next one.", 0, 30, false},
+		"Outage":    {"The watch is not open again yet.", 10, 30, true},
+		"LongSince": {"It is.", 10, 41, false},
+		"Next":      {"An outage that comes later hides nothing.", 35, 34, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, at := judgedLedger()
+			a := l.targets[0].account
+			l.resets = []reset{{span{from: at(20), to: at(20)}, a.appID}}
+			if tc.outage > 0 {
+				l.outages = []span{{from: at(tc.outage - 2), to: at(tc.outage)}}
+			}
+			if got := l.wrongSecret(a, at(tc.asked)); got != tc.want {
+				t.Errorf("%s\nwrongSecret = %t, want %t", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
