@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,67 +17,6 @@ import (
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-// What somebody damages is put right, with the same token where that is known.
-func TestDamageIsRepaired(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		damage func(*world)
-	}{
-		"Deleted":        {"", func(w *world) { w.remove("shop") }},
-		"TokenEdited":    {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = []byte("x") }) }},
-		"TokenBlanked":   {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data["access_token"] = nil }) }},
-		"KeyRemoved":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Data, "expires_at") }) }},
-		"AllRemoved":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Data = nil }) }},
-		"Annotation":     {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { delete(s.Annotations, record.Annotation) }) }},
-		"AllAnnotations": {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Annotations = nil }) }},
-		"ExpiryEdited": {"A later end in the annotation would let the token die unseen.", func(w *world) {
-			w.edit("shop", func(s *corev1.Secret) {
-				s.Annotations[record.Annotation] = regexp.MustCompile(`expiresAt":"[^"]*`).ReplaceAllString(s.Annotations[record.Annotation], `expiresAt":"2026-01-01T00:00:00Z`)
-			})
-		}},
-		"Label":           {"", func(w *world) { w.edit("shop", func(s *corev1.Secret) { s.Labels = nil }) }},
-		"EverythingTwice": {"", func(w *world) { w.remove("shop"); w.run(time.Second); w.remove("shop") }},
-	}
-	for name, tc := range cases {
-		for _, restarted := range []bool{false, true} {
-			t.Run(name+map[bool]string{true: "AfterRestart"}[restarted], func(t *testing.T) {
-				inWorld(t, wechattest.Config{}, func(w *world) {
-					w.create(appSecret(testAppSecret), weChatToken())
-					w.run(time.Hour)
-					want := w.secret("shop")
-					if restarted {
-						w.restart()
-						w.run(time.Second)
-					}
-					tc.damage(w)
-					w.run(repairPause + time.Second)
-					got := w.secret("shop")
-					if got == nil {
-						t.Fatalf("%s\nthere is no Secret", tc.reason)
-					}
-					if restarted {
-						// Who forgot when the token was obtained says when it was asked for.
-						for _, s := range []*corev1.Secret{want, got} {
-							delete(s.Data, "obtained_at")
-							delete(s.Annotations, record.Annotation)
-						}
-					}
-					if diff := cmp.Diff(want.Data, got.Data); diff != "" {
-						t.Errorf("%s\ndata (-want +got):\n%s", tc.reason, diff)
-					}
-					if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" {
-						t.Errorf("%s\nannotations (-want +got):\n%s", tc.reason, diff)
-					}
-					if diff := cmp.Diff(want.Labels, got.Labels); diff != "" {
-						t.Errorf("%s\nlabels (-want +got):\n%s", tc.reason, diff)
-					}
-					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-				})
-			})
-		}
-	}
-}
 
 // The Secret follows the spec, without a call where the token stays the same.
 func TestSecretFollowsTheSpec(t *testing.T) {
