@@ -1,0 +1,123 @@
+package v1alpha1
+
+// Propagation is how pods that mount the Secret as a volume get a new token.
+// +kubebuilder:validation:Enum=Watch;Touch
+type Propagation string
+
+// The ways of propagation.
+const (
+	// PropagationWatch leaves it to the kubelet.
+	PropagationWatch Propagation = "Watch"
+	// PropagationTouch makes the kubelet look at once.
+	PropagationTouch Propagation = "Touch"
+)
+
+// Restart says which workloads to restart when a token replaces another.
+type Restart struct {
+	// workloads to restart, as kubectl rollout restart does, once for each token
+	// that replaces another in the Secret. One whose pods are all younger than
+	// that is left alone.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Workloads []RestartTarget `json:"workloads,omitempty"`
+}
+
+// RestartTarget selects workloads of one kind in the namespace of the
+// WeChatToken: the one of a name, those with some labels, or, with neither, all
+// that use the Secret as env or through subPath.
+// +kubebuilder:validation:XValidation:rule="!has(self.name) || !has(self.selector)",message="name and selector exclude each other: name one workload, or select some by their labels"
+type RestartTarget struct {
+	// kind of the workloads: Deployment, StatefulSet or DaemonSet.
+	// +required
+	Kind WorkloadKind `json:"kind,omitempty"`
+
+	// name of the one workload. It is restarted however it uses the Secret, and
+	// also if another operator restarts it, too.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="name must be a valid name of a workload: lower-case letters, digits, - and ."
+	Name string `json:"name,omitempty"`
+
+	// selector takes the workloads that have these labels themselves, however
+	// they use the Secret. Those that Stakater's Reloader restarts are left to
+	// it.
+	// +optional
+	Selector WorkloadSelector `json:"selector,omitzero"`
+}
+
+// WorkloadSelector selects workloads by their own labels, not those of their
+// pods.
+type WorkloadSelector struct {
+	// matchLabels are the labels that a workload must have, all of them.
+	// +required
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.indexOf('/') <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="each label key must be a valid one, such as app or example.com/app"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="each label value must be empty or letters, digits, -, _ and ., at most 63"
+	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
+}
+
+// WorkloadKind is a kind of workload of apps/v1.
+// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+type WorkloadKind string
+
+// The kinds of workloads.
+const (
+	KindDeployment  WorkloadKind = "Deployment"
+	KindStatefulSet WorkloadKind = "StatefulSet"
+	KindDaemonSet   WorkloadKind = "DaemonSet"
+)
+
+// Consumer is a workload that uses the Secret, or that spec.restart names.
+type Consumer struct {
+	// kind of the workload, as in spec.restart.
+	// +required
+	Kind WorkloadKind `json:"kind,omitempty"`
+
+	// name of the workload, in the namespace of the WeChatToken.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// uses are the ways in which its containers use the Secret: File follows a
+	// new token by itself, SubPath and Env only with a restart. What a plain init
+	// container uses does not count, for it ends before the token changes.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=3
+	Uses []SecretUse `json:"uses,omitempty"`
+
+	// restartedBy is who restarts it when there is a new token: Operator, as
+	// spec.restart says, or Reloader, as the annotations of the workload say. It
+	// is absent when nobody does.
+	// +optional
+	RestartedBy Restarter `json:"restartedBy,omitempty"`
+}
+
+// SecretUse is a way in which a container uses a Secret.
+// +kubebuilder:validation:Enum=File;SubPath;Env
+type SecretUse string
+
+// The uses of a Secret.
+const (
+	// UseFile is a volume that is mounted as a whole.
+	UseFile SecretUse = "File"
+	// UseSubPath is a volume of which one file or folder is mounted.
+	UseSubPath SecretUse = "SubPath"
+	// UseEnv is an environment variable, or all of them.
+	UseEnv SecretUse = "Env"
+)
+
+// Restarter is who restarts a workload.
+// +kubebuilder:validation:Enum=Operator;Reloader
+type Restarter string
+
+// The restarters.
+const (
+	RestarterOperator Restarter = "Operator"
+	RestarterReloader Restarter = "Reloader"
+)

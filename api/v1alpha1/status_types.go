@@ -1,0 +1,136 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// WeChatTokenStatus is a view of what the operator last saw and did. Nothing is
+// decided from it: what the operator must remember stands on the Secret.
+type WeChatTokenStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks
+	// of; -1 until the operator has seen the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions say how things stand. Ready is True while the Secret carries a token that works and
+	// belongs to the spec. Reconciling is there while the operator waits for
+	// something that passes by itself, Stalled while nothing will change until
+	// a person acts. TicketsReady is there with spec.tickets, and True while the
+	// Secret carries a ticket of each type that is trusted. docs/runbooks/reasons.md
+	// has the reasons with their remedies.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// secretName is the Secret that holds the token.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+
+	// expirationTime is when the token in the Secret expires.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// nextRefreshTime is when that token is due to be replaced.
+	// +optional
+	NextRefreshTime *metav1.Time `json:"nextRefreshTime,omitempty"`
+
+	// lastRefreshTime is when that token was obtained.
+	// +optional
+	LastRefreshTime *metav1.Time `json:"lastRefreshTime,omitempty"`
+
+	// tokenFingerprint is the first 16 hex digits of the SHA-256 of that token.
+	// In a shell: printf %s "$TOKEN" | sha256sum | cut -c1-16
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	TokenFingerprint string `json:"tokenFingerprint,omitempty"`
+
+	// lastHandledRefreshAt is the value of the annotation
+	// wechattoken.io/refresh-requested-at that was handled last. It appears when
+	// the Secret holds the new token.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	LastHandledRefreshAt string `json:"lastHandledRefreshAt,omitempty"`
+
+	// lastHandledInvalidToken is the value of the annotation
+	// wechattoken.io/invalid-token that was handled last: WeChat says that the token
+	// is valid, or it is not the current one any more.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	LastHandledInvalidToken string `json:"lastHandledInvalidToken,omitempty"`
+
+	// consumers are the Deployments, StatefulSets and DaemonSets that use the
+	// Secret or that spec.restart names, the first 64 by kind and name. The
+	// condition ConsumersCurrent says whether new tokens reach them. It is empty
+	// unless the manager runs with --consumers.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Consumers []Consumer `json:"consumers,omitempty"`
+
+	// lastError is why the last call to WeChat gave no token. It is absent when
+	// all is well.
+	// +optional
+	LastError *WeChatError `json:"lastError,omitempty"`
+
+	// tickets are those that spec.tickets asks for.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=2
+	Tickets []TicketStatus `json:"tickets,omitempty"`
+}
+
+// TicketStatus is a ticket in the Secret.
+type TicketStatus struct {
+	// type of the ticket.
+	// +required
+	Type TicketType `json:"type,omitempty"`
+
+	// expirationTime is until when the ticket is trusted. WeChat does not tell
+	// how long it works: its expires_in is always that of a new one.
+	// +optional
+	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+
+	// lastRefreshTime is when WeChat was first seen to give this ticket.
+	// +optional
+	LastRefreshTime *metav1.Time `json:"lastRefreshTime,omitempty"`
+
+	// fingerprint is the first 16 hex digits of the SHA-256 of the ticket.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	// lastError is why the last call for this ticket brought none. It is absent
+	// when all is well.
+	// +optional
+	LastError *WeChatError `json:"lastError,omitempty"`
+}
+
+// WeChatError is an answer of WeChat that carried no token, or no ticket.
+type WeChatError struct {
+	// code is WeChat's errcode; absent when no errcode came, as with a timeout.
+	// +optional
+	Code *int64 `json:"code,omitempty"`
+
+	// message is WeChat's errmsg without what changes from answer to answer
+	// (rid and hint), or what else went wrong.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+
+	// callerIP is the address WeChat saw, for errors about the IP allow-list:
+	// this is what the allow-list needs.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=45
+	CallerIP string `json:"callerIP,omitempty"`
+}
