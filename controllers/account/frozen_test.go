@@ -14,7 +14,7 @@ func TestAFrozenProcessLooksAtItsLeaseFirst(t *testing.T) {
 		time.Sleep(time.Hour) // idle, and not frozen
 		o.join("a", "wx0000000000000001", nil)
 		synctest.Wait()
-		if n := o.wire.calls["wx0000000000000001"]; n != 1 {
+		if n := o.calls("wx0000000000000001"); n != 1 {
 			t.Errorf("%d calls after an hour of nothing, want 1 at once", n)
 		}
 
@@ -24,12 +24,12 @@ func TestAFrozenProcessLooksAtItsLeaseFirst(t *testing.T) {
 		o.join("b", "wx0000000000000002", nil)
 		time.Sleep(thaw - time.Second)
 		synctest.Wait()
-		if n := o.wire.calls["wx0000000000000002"]; n != 0 {
+		if n := o.calls("wx0000000000000002"); n != 0 {
 			t.Errorf("%d calls right after a freeze, want none", n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if n := o.wire.calls["wx0000000000000002"]; n != 1 {
+		if n := o.calls("wx0000000000000002"); n != 1 {
 			t.Errorf("%d calls after the freeze, want 1", n)
 		}
 	})
