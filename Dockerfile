@@ -37,6 +37,6 @@ ENTRYPOINT ["/fake-wechat"]
 
 FROM base AS manager
 LABEL org.opencontainers.image.title="wechat-token-operator" \
-      org.opencontainers.image.description="Every pod that needs a WeChat access_token always has a live one"
+      org.opencontainers.image.description="Every pod that needs a WeChat access_token always has a valid one"
 COPY --from=build /out/manager /manager
 ENTRYPOINT ["/manager"]
