@@ -15,8 +15,9 @@ const (
 	// frozenAfter is how long a process has noted nothing if it was frozen. It is
 	// shorter than any lease.
 	frozenAfter = 2 * beat
-	// thaw is how long it calls nobody then. The lease is looked at every 2 s.
-	thaw = 5 * time.Second
+	// thaw is how long it calls nobody then. A leader looks at its lease every 2 s.
+	// More would only make those wait whose leader still has it.
+	thaw = 2500 * time.Millisecond
 )
 
 // pulse says when the process ran last, by the wall clock: the monotonic one stops
