@@ -11,6 +11,7 @@ import (
 func TestAFrozenProcessLooksAtItsLeaseFirst(t *testing.T) {
 	t.Parallel()
 	inOffice(t, func(o *office) {
+		o.join("first", "wx0000000000000000", nil)
 		time.Sleep(time.Hour) // idle, and not frozen
 		o.join("a", "wx0000000000000001", nil)
 		synctest.Wait()
