@@ -109,7 +109,7 @@ func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecor
 		Wake:   func(key types.NamespacedName, failed bool) { r.wake(key, failed) },
 		Called: func(c account.Call, a account.Answer, took time.Duration) {
 			r.Metrics.Called(c.Endpoint(), took, a.Err)
-			if c.ForToken() {
+			if c.Kind.ForToken() {
 				r.Metrics.Refreshed(c.New(a), a.Err)
 			}
 		},

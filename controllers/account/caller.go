@@ -136,7 +136,7 @@ func (a *Accounts) do(ctx context.Context, c Call) (answer Answer) {
 	switch w := a.options.WeChat; {
 	case c.Kind == Check:
 		answer.Valid, err = w.Valid(ctx, c.Token.Value)
-	case c.Kind.forTicket():
+	case c.Kind.ForTicket():
 		answer.Ticket, err = w.Ticket(ctx, c.Token.Value, record.TicketTypes[c.Kind.place()].Wire)
 	case c.Mode == v1alpha1.ModeClassic:
 		answer.Token, err = w.ClassicToken(ctx, c.Credentials)
@@ -153,15 +153,12 @@ func (a *Accounts) do(ctx context.Context, c Call) (answer Answer) {
 	return answer
 }
 
-// ForToken reports whether the call is one for a token.
-func (c Call) ForToken() bool { return c.Kind.forToken() }
-
 // Endpoint is the last part of the path that a call asks.
 func (c Call) Endpoint() string {
 	switch {
 	case c.Kind == Check:
 		return "get_api_domain_ip"
-	case c.Kind.forTicket():
+	case c.Kind.ForTicket():
 		return "getticket"
 	case c.Mode == v1alpha1.ModeClassic:
 		return "token"

@@ -27,14 +27,14 @@ type Answer struct {
 
 // New reports whether the answer has another token than the one in use.
 func (c Call) New(a Answer) bool {
-	return c.Kind.forToken() && a.Err == nil && a.Token.Value != c.Token.Value
+	return c.Kind.ForToken() && a.Err == nil && a.Token.Value != c.Token.Value
 }
 
 // Done says what the answer to a call changes.
 func (s *State) Done(c Call, a Answer, now time.Time) {
 	last := &s.last[c.Kind]
 	last.at, last.token = c.Start, c.Token.Fingerprint()
-	if c.Kind.forToken() {
+	if c.Kind.ForToken() {
 		s.doneToken(c, a, now)
 		return
 	}
@@ -44,7 +44,7 @@ func (s *State) Done(c Call, a Answer, now time.Time) {
 	switch {
 	case a.Err != nil:
 		last.failure = last.failure.followedBy(a.Err, now)
-		if c.Kind.forTicket() && a.Err.InvalidToken() && s.suspect != last.token {
+		if c.Kind.ForTicket() && a.Err.InvalidToken() && s.suspect != last.token {
 			s.suspect, s.suspectAt = last.token, now
 		}
 	case c.Kind == Check:

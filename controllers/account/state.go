@@ -29,11 +29,11 @@ const (
 
 const kinds = int(Ticket) + len(record.TicketTypes)
 
-// forToken reports whether a call of the kind brings a token.
-func (k Kind) forToken() bool { return k <= Force }
+// ForToken reports whether a call of the kind brings a token.
+func (k Kind) ForToken() bool { return k <= Force }
 
-// forTicket reports whether a call of the kind brings a ticket.
-func (k Kind) forTicket() bool { return k >= Ticket }
+// ForTicket reports whether a call of the kind brings a ticket.
+func (k Kind) ForTicket() bool { return k >= Ticket }
 
 // place is where in record.TicketTypes the ticket of a kind is.
 func (k Kind) place() int { return int(k - Ticket) }
