@@ -40,7 +40,7 @@
 //	window           the last 5 minutes of a token, in which WeChat has the next one
 //	refresh request  a new value of the annotation wechattoken.io/refresh-requested-at
 //	forced refresh   a call that ends the present token; WeChat allows 20 a day
-//	publish          a consumer says that the token is invalid
+//	report           a consumer says that the token is invalid
 //	check            WeChat is asked whether it is
 //	record           what the operator remembers on the Secret
 //	target           the Secret that holds the token

@@ -164,7 +164,7 @@ func (w *world) restart() {
 }
 
 // errCrashed is what an operator that is gone gets to see: nothing that it could act on.
-var errCrashed = apierrors.NewServiceUnavailable("the operator is invalid")
+var errCrashed = apierrors.NewServiceUnavailable("the operator has ended")
 
 // effect lets the operator do something to the world, or die before or after.
 func (w *world) effect(what string, do func() error) error {

@@ -54,7 +54,7 @@ func rowOf(wt *v1alpha1.WeChatToken, found consumers, now time.Time) row {
 	return r
 }
 
-// readiness is the Ready condition, but that of an operator that is invalid itself,
+// readiness is the Ready condition, but that of an operator that has ended,
 // and so does not tell that the token is.
 func readiness(wt *v1alpha1.WeChatToken, now time.Time) (ready, reason, message string) {
 	c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)

@@ -36,10 +36,10 @@ type effects struct {
 	victim  *manager
 
 	oneAtATime sync.Mutex
-	more       *sync.Cond        // one more has happened, or the manager is invalid
+	more       *sync.Cond        // one more has happened, or the manager was killed
 	strikeAt   string            // the point at which the manager is to die
 	waits      map[string]string // the first of an effect waits for another effect
-	struck     bool              // it is invalid: nothing passes any more
+	struck     bool              // it was killed: nothing passes any more
 	points     []string          // those that were passed, such as "before call 1"
 	happened   map[string]int    // how often each effect has happened
 
@@ -97,7 +97,7 @@ func (e *effects) start(t *testing.T, flags ...string) *manager {
 }
 
 var (
-	errStruck  = errors.New("the manager is invalid")
+	errStruck  = errors.New("the manager was killed")
 	errRefused = errors.New("the API server refused the write") // for a conflict: nothing has happened
 )
 

@@ -122,7 +122,7 @@ func (n *namespace) secret(name string) *corev1.Secret {
 }
 
 // Each install works on its own WeChatTokens, and on those of another not even
-// while that one is invalid.
+// while that one is away.
 func TestShardsLeaveEachOtherAlone(t *testing.T) {
 	labelled := func(value string) func(string) string {
 		return func(string) string { return "--selector=" + shardLabel + "=" + value }
