@@ -210,13 +210,14 @@ func TestMissingAppSecretIsTold(t *testing.T) {
 		w.create(weChatToken())
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonAppSecretMissing)
-		if got := w.ready().Message; !strings.Contains(got, `no Secret "shop-app"`) || w.other() != v1alpha1.ConditionStalled {
+		if got := w.ready().Message; !strings.Contains(got, `no AppSecret in Secret "shop-app"`) || w.other() != v1alpha1.ConditionStalled {
 			t.Errorf("message %q, condition %q", got, w.other())
 		}
+		missing := w.ready().Message
 		w.create(appSecret(" \n"))
 		w.run(time.Minute)
-		if got := w.ready().Message; !strings.Contains(got, `no AppSecret under the key "appsecret"`) {
-			t.Errorf("message %q", got)
+		if got := w.ready().Message; got != missing {
+			t.Errorf("who may not read Secrets learns from %q that there is one", got)
 		}
 		w.edit("shop-app", setAppSecret(testAppSecret))
 		w.run(time.Second)
@@ -228,6 +229,25 @@ func TestMissingAppSecretIsTold(t *testing.T) {
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonAppSecretMissing)
 		w.run(3 * time.Hour)
 		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonAppSecretMissing)
+	})
+}
+
+// Any Secret of the namespace can be named: the password of a database, a private
+// key. Only an AppSecret is ever sent.
+func TestOnlyAnAppSecretIsSent(t *testing.T) {
+	inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
+		w.create(appSecret("hunter2-canary-password"), weChatToken(), weChatToken(named("classic"), classic))
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonAppSecretInvalid)
+		if got := w.ready().Message; !strings.Contains(got, "not 32 hex digits") || strings.Contains(got, "canary") || w.other() != v1alpha1.ConditionStalled {
+			t.Errorf("message %q, condition %q", got, w.other())
+		}
+		if got := w.calls(); got != 0 {
+			t.Errorf("%d calls to WeChat, want none", got)
+		}
+		w.edit("shop-app", setAppSecret("\ufeff"+testAppSecret+"\r\n"))
+		w.run(time.Second)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	})
 }
 

@@ -11,8 +11,8 @@ import (
 
 const (
 	testAppID     = "wx0123456789abcdef"
-	testAppSecret = "canary0secret0canary0secret0cana"
-	wrongSecret   = "canary0wrong0secret0canary0wrong"
+	testAppSecret = "5ec2e7000ca4a2005ec2e7000ca4a200"
+	wrongSecret   = "bad5ec2e70ca4a20bad5ec2e70ca4a20"
 	testWindow    = 5 * time.Minute
 )
 

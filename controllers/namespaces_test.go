@@ -31,7 +31,7 @@ func alsoIn(others ...*namespace) func(*operation) {
 // does not know the AppSecret gets nothing from those who do.
 func TestNamespacesShareAToken(t *testing.T) {
 	t.Parallel()
-	const another = "canary0another0secret0canary0ano"
+	const another = "a07e25ec2e70ca4aa07e25ec2e70ca4a"
 	reasons := map[string]struct {
 		life    time.Duration // zero: 2 hours
 		replace func(*wechattest.Server, []*namespace)

@@ -18,14 +18,15 @@ import (
 	"wechattoken.io/operator/controllers/secretcache"
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
+	"wechattoken.io/operator/internal/wechat/wire"
 )
 
 // observation is what a reconcile has found: in the cluster, and of the account.
 type observation struct {
 	wt *v1alpha1.WeChatToken
 
-	credentials *wechat.Credentials // nil while the AppSecret cannot be read
-	missing     string              // why it cannot be read
+	credentials *wechat.Credentials // nil while there is no AppSecret
+	missing     finding             // what is wrong with it then
 	key         record.Key          // of the AppSecret; nil without one
 	account     *account.View       // nil while there are no credentials
 
@@ -160,21 +161,21 @@ func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeCha
 	return found, nil
 }
 
-// credentials reads the AppSecret. Without one it says what is missing.
-func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken) (*wechat.Credentials, string, error) {
+// credentials reads the AppSecret. Without one it says what is wrong.
+func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken) (*wechat.Credentials, finding, error) {
 	ref := wt.Spec.AppSecretRef
 	s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name})
 	if err != nil {
-		return nil, "", err
+		return nil, finding{}, err
 	}
 	if s == nil {
-		return nil, fmt.Sprintf("There is no Secret %q in this namespace; create it with the AppSecret under the key %q", ref.Name, ref.KeyOrDefault()), nil
+		s = &corev1.Secret{}
 	}
-	value := strings.TrimSpace(string(s.Data[ref.KeyOrDefault()])) // a line feed comes along easily
-	if value == "" {
-		return nil, fmt.Sprintf("Secret %q holds no AppSecret under the key %q", ref.Name, ref.KeyOrDefault()), nil
+	secret, odd := wire.ReadAppSecret(s.Data[ref.KeyOrDefault()])
+	if secret == "" {
+		return nil, ofAppSecret(ref, odd), nil
 	}
-	return &wechat.Credentials{AppID: wt.Spec.AppID, AppSecret: value}, "", nil
+	return &wechat.Credentials{AppID: wt.Spec.AppID, AppSecret: secret}, finding{}, nil
 }
 
 // conflict says who else has the target Secret, or an older claim to it; empty if

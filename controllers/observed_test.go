@@ -166,7 +166,7 @@ func noToken(o *observation) {
 }
 
 func appSecretMissing(o *observation) {
-	o.credentials, o.key, o.account, o.missing = nil, nil, nil, "There is no Secret"
+	o.credentials, o.key, o.account, o.missing = nil, nil, nil, ofAppSecret(o.wt.Spec.AppSecretRef, "")
 	o.onTarget = record.Read(o.target, nil)
 }
 

@@ -53,7 +53,7 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 	case o.wt.Spec.Suspend:
 		return finding{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}, false
 	case o.account == nil:
-		return finding{reason: v1alpha1.ReasonAppSecretMissing, message: o.missing, ends: byPerson}, false
+		return o.missing, false
 	}
 	next := o.account.Next(now)
 	if next.Cause.Kind != account.NoCause {
@@ -69,6 +69,25 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 		}, false
 	}
 	return valid, false
+}
+
+// ofAppSecret says that there is no AppSecret where ref says. odd is what is odd
+// about what is there; empty if nothing is there. Who may write WeChatTokens need
+// not have permission to read Secrets, so that a missing Secret and a missing key
+// are one message.
+func ofAppSecret(ref v1alpha1.AppSecretReference, odd string) finding {
+	if odd != "" {
+		return finding{
+			reason:  v1alpha1.ReasonAppSecretInvalid,
+			message: fmt.Sprintf("What Secret %q has under the key %q is no AppSecret, and was not sent: %s. Put there what the WeChat console shows: 32 hex digits", ref.Name, ref.KeyOrDefault(), odd),
+			ends:    byPerson,
+		}
+	}
+	return finding{
+		reason:  v1alpha1.ReasonAppSecretMissing,
+		message: fmt.Sprintf("There is no AppSecret in Secret %q of this namespace under the key %q: create the Secret, or the key in it", ref.Name, ref.KeyOrDefault()),
+		ends:    byPerson,
+	}
 }
 
 // ofCause says what keeps a WeChatToken from what it wants. stillValid says that

@@ -137,7 +137,7 @@ func (w *world) restart() {
 	w.stop = stop
 	w.secrets = secretcache.New(liveReader{w}, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind).GroupKind())
 	w.r = New(client.WithFieldOwner(w.client, record.ManagedBy), w.secrets, w, Options{
-		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, wire{w}, wire{w}),
+		WeChat:       wechat.NewClientWithTransports("https://wechat", 10*time.Second, line{w}, line{w}),
 		StableWindow: w.window,
 	})
 	w.r.wake = func(key types.NamespacedName, _ bool) {
@@ -206,10 +206,10 @@ func (w *world) wake(key types.NamespacedName) {
 	}
 }
 
-// wire is what the operator calls.
-type wire struct{ w *world }
+// line is what the operator calls.
+type line struct{ w *world }
 
-func (t wire) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t line) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.w.RoundTrip(req)
 }
 

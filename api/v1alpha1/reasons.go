@@ -67,7 +67,8 @@ const (
 	ReasonDayQuotaExceeded = "DayQuotaExceeded"
 	// ReasonAppIDInvalid is errcode 40013.
 	ReasonAppIDInvalid = "AppIDInvalid"
-	// ReasonAppSecretInvalid is errcode 40001 or 40125.
+	// ReasonAppSecretInvalid is errcode 40001 or 40125, or says that what
+	// appSecretRef names is not 32 hex digits, and so was not sent.
 	ReasonAppSecretInvalid = "AppSecretInvalid"
 	// ReasonAppSecretFrozen is errcode 40243.
 	ReasonAppSecretFrozen = "AppSecretFrozen"

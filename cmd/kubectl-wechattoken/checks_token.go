@@ -75,10 +75,10 @@ func appSecretFit(f *tokenFacts, _ time.Time) []finding {
 		return []finding{unknownf("Secret %s: %s", ref.Name, sorry(f.appSecret.err))}
 	case !f.appSecret.value.there:
 		return []finding{fails("Secret %s has nothing under the key %s: put the AppSecret there", ref.Name, ref.KeyOrDefault())}
-	case !f.appSecret.value.form:
-		return []finding{fails("what Secret %s has under the key %s is no AppSecret, which is 32 lower-case hex digits: copy it anew, or reset it at %s", ref.Name, ref.KeyOrDefault(), console.Keys)}
+	case f.appSecret.value.odd != "":
+		return []finding{fails("what Secret %s has under the key %s is no AppSecret: %s. Copy it anew, or reset it at %s", ref.Name, ref.KeyOrDefault(), f.appSecret.value.odd, console.Keys)}
 	case f.appSecret.value.spaces:
-		return []finding{warns("the AppSecret in Secret %s has a line feed or spaces around it; the operator passes over them, others may not", ref.Name)}
+		return []finding{warns("the AppSecret in Secret %s has a line feed or other characters that cannot be seen; the operator passes over them, others may not", ref.Name)}
 	}
 	return []finding{passes("Secret %s holds 32 hex digits; whether they are right, the next line tells", ref.Name)}
 }

@@ -300,8 +300,8 @@ func TestDoctorLooksAtTheAppSecretsForm(t *testing.T) {
 		level level
 		text  string
 	}{
-		"too-short":                          {fail, "is no AppSecret"},
-		strings.Repeat("A", 32):              {fail, "is no AppSecret"},
+		"too-short":                          {fail, "is no AppSecret: it is not 32 hex digits"},
+		`"0123456789abcdef0123456789abcdef"`: {fail, "is in quotation marks"},
 		"0123456789abcdef0123456789abcdef\n": {warn, "line feed"},
 		"  ":                                 {fail, "nothing under the key appsecret"},
 		"0123456789abcdef0123456789abcdef":   {pass, "32 hex digits"},

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -24,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat/wire"
 )
 
 // clusterFacts are what the doctor knows of the cluster.
@@ -57,17 +56,14 @@ type tokenFacts struct {
 
 // appSecret is the form of an AppSecret; the AppSecret itself is not kept.
 type appSecret struct {
-	there  bool // under its key
-	form   bool // 32 hex digits
-	spaces bool // around it
+	there  bool   // under its key
+	odd    string // why it is none; empty if it is one
+	spaces bool   // or other characters that cannot be seen, in it or around it
 }
 
-// form is that of an AppSecret, as the WeChat console shows it.
-var form = regexp.MustCompile(`^[0-9a-f]{32}$`)
-
 func formOf(value []byte) appSecret {
-	trimmed := strings.TrimSpace(string(value))
-	return appSecret{there: trimmed != "", form: form.MatchString(trimmed), spaces: len(trimmed) != len(value)}
+	secret, odd := wire.ReadAppSecret(value)
+	return appSecret{there: secret != "" || odd != "", odd: odd, spaces: len(secret) != len(value)}
 }
 
 // gatherer finds the facts.

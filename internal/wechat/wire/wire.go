@@ -1,5 +1,6 @@
-// Package wire has the bounds of what WeChat gives: of tokens, tickets and how
-// long they are valid. They hold for an answer, and for what is read back from a Secret.
+// Package wire has the form of an AppSecret, and the bounds of what WeChat gives: of
+// tokens, tickets and how long they are valid. They hold for an answer, and for what
+// is read back from a Secret.
 package wire
 
 import "time"
