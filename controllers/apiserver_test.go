@@ -289,26 +289,25 @@ func TestOneTargetHasOneOwner(t *testing.T) {
 	n.create(weChatToken(named("b"), writing("one"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" }))
 	n.isReady("b", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
 
-	// b has a target of its own; the older a comes and takes it.
+	// b has a target of its own; the older a names it, and does not get it.
 	update(n, n.token("b"), writing("two"))
 	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 	update(n, n.token("a"), writing("two"))
-	n.isReady("b", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+	n.isReady("a", metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
 	s := n.secret("two")
-	if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != "a" || string(s.Data["appid"]) != testAppID {
-		t.Errorf("owners %v, appid %s; want a's", s.OwnerReferences, s.Data["appid"])
+	if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != "b" || string(s.Data["appid"]) == testAppID {
+		t.Errorf("owners %v, appid %s; want b's", s.OwnerReferences, s.Data["appid"])
 	}
 
-	// a leaves. The garbage collector, which this control plane lacks, takes
-	// the Secret; then b has it.
-	if err := n.Delete(t.Context(), n.token("a")); err != nil {
+	// b leaves. The garbage collector, which this control plane lacks, takes
+	// the Secret; then a has it.
+	if err := n.Delete(t.Context(), n.token("b")); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Delete(t.Context(), n.secret("two")); err != nil {
 		t.Fatal(err)
 	}
-	n.isReady("b", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 }
 
 // What admission refuses is told: here a Secret that somebody made immutable.

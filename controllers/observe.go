@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,27 +60,30 @@ func (o *observation) endOf(t *record.Token) time.Time {
 // missing Secret is an observation, not an error.
 func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observation, error) {
 	key := client.ObjectKeyFromObject(wt)
-	o := observation{wt: wt, last: r.writes.of(key, wt.UID)}
-	r.Secrets.SetNames(key, secretcache.Names{Target: wt.TokenSecretName(), Credentials: wt.Spec.AppSecretRef.Name})
-	var err error
-	// A new WeChatToken has no Secret yet. For any other, do not trust the watch
-	// that the Secret is missing: it may lag behind what the last leader wrote.
-	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
-	if isNew := len(wt.Status.Conditions) == 0; !isNew || !r.Secrets.Absent(target) {
-		if o.target, err = r.Secrets.Get(ctx, target); err != nil {
-			return o, err
-		}
+	m := r.memories.of(wt)
+	if !m.looked {
+		m.earlier = r.Secrets.OwnedBy(wt.Namespace, wt.UID)
 	}
-	if o.conflict, err = r.conflict(ctx, wt, o.target); err != nil {
+	o := observation{wt: wt, last: m.last}
+	r.Secrets.SetNames(key, secretcache.Names{Target: wt.TokenSecretName(), Credentials: wt.Spec.AppSecretRef.Name})
+	r.wakeNext(r.claims.put(wt))
+	// A new WeChatToken has no Secret yet. For one that this process has not looked at
+	// before, do not trust the watch that the Secret is missing: it may lag behind
+	// what the last leader wrote.
+	var err error
+	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
+	isNew := len(wt.Status.Conditions) == 0
+	if o.target, err = r.get(ctx, target, isNew || m.looked); err != nil {
 		return o, err
 	}
-	if o.conflict != "" {
+	if o.conflict = r.conflict(wt, o.target); o.conflict != "" {
 		r.Accounts.Pause(key)
 		return o, nil
 	}
-	if o.credentials, o.missing, err = r.credentials(ctx, wt); err != nil {
+	if o.credentials, o.missing, err = r.credentials(ctx, wt, m.looked); err != nil {
 		return o, err
 	}
+	m.looked = true
 	if o.credentials != nil {
 		o.key = record.NewKey(o.credentials.AppSecret)
 	}
@@ -89,22 +92,24 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		r.Accounts.Pause(key)
 		return o, nil
 	}
-	if err := r.observeOld(ctx, &o); err != nil {
+	if err := r.observeOld(ctx, &o, m); err != nil {
 		return o, err
 	}
-	return o, r.join(ctx, key, &o, time.Now())
+	r.join(key, &o, time.Now())
+	return o, nil
+}
+
+// get reads a Secret. trusting says to believe the watch that there is none.
+func (r *WeChatTokenReconciler) get(ctx context.Context, id types.NamespacedName, trusting bool) (*corev1.Secret, error) {
+	if trusting && r.Secrets.Absent(id) {
+		return nil, nil
+	}
+	return r.Secrets.Get(ctx, id)
 }
 
 // join tells the account what is wanted and what was found, and takes its view.
-func (r *WeChatTokenReconciler) join(ctx context.Context, key types.NamespacedName, o *observation, now time.Time) error {
-	wt, mode := o.wt, o.wt.Spec.ModeOrDefault()
-	if !r.Accounts.Surveyed(*o.credentials, mode) {
-		found, err := r.siblings(ctx, wt, o.key)
-		if err != nil {
-			return err
-		}
-		r.Accounts.Survey(*o.credentials, mode, found, now)
-	}
+func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, now time.Time) {
+	wt := o.wt
 	found := o.onTarget
 	if found == nil {
 		found = o.onOld
@@ -124,47 +129,14 @@ func (r *WeChatTokenReconciler) join(ctx context.Context, key types.NamespacedNa
 	if found != nil && found.Token.AppID == wt.Spec.AppID {
 		wants.Secret = found
 	}
-	view := r.Accounts.Join(key, *o.credentials, mode, wants, found, now)
+	view := r.Accounts.Join(key, *o.credentials, wt.Spec.ModeOrDefault(), wants, found, now)
 	o.account = &view
-	return nil
-}
-
-// siblings are the records on the Secrets of all other WeChatTokens that name the
-// appid and mode of wt, in whatever namespace. In other namespaces only those
-// count that the key verifies: anybody who edits a namespace may have written the
-// others.
-func (r *WeChatTokenReconciler) siblings(ctx context.Context, wt *v1alpha1.WeChatToken, key record.Key) ([]*record.Record, error) {
-	var same v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &same, client.MatchingFields{indexAppIDAndMode: appIDAndMode(wt)}); err != nil {
-		return nil, err
-	}
-	var found []*record.Record
-	for i := range same.Items {
-		other := &same.Items[i]
-		if other.UID == wt.UID {
-			continue
-		}
-		s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: other.Namespace, Name: other.TokenSecretName()})
-		if apierrors.IsForbidden(err) {
-			continue // its namespace is not ours, and must not hold up those that are
-		}
-		if err != nil {
-			return nil, err
-		}
-		if s == nil || !metav1.IsControlledBy(s, other) {
-			continue
-		}
-		if rec := record.Read(s, key); rec != nil && (rec.Verified || other.Namespace == wt.Namespace) {
-			found = append(found, rec)
-		}
-	}
-	return found, nil
 }
 
 // credentials reads the AppSecret. Without one it says what is wrong.
-func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken) (*wechat.Credentials, finding, error) {
+func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken, trusting bool) (*wechat.Credentials, finding, error) {
 	ref := wt.Spec.AppSecretRef
-	s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name})
+	s, err := r.get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name}, trusting)
 	if err != nil {
 		return nil, finding{}, err
 	}
@@ -179,60 +151,41 @@ func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.We
 }
 
 // conflict says who else has the target Secret, or an older claim to it; empty if
-// it is wt's. Of two WeChatTokens that name one target the older has it: it
-// takes the Secret over if the younger was there first.
-func (r *WeChatTokenReconciler) conflict(ctx context.Context, wt *v1alpha1.WeChatToken, s *corev1.Secret) (string, error) {
-	var claimants v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &claimants, client.InNamespace(wt.Namespace), client.MatchingFields{indexTarget: wt.TokenSecretName()}); err != nil {
-		return "", err
-	}
-	younger := map[types.UID]bool{}
-	for i := range claimants.Items {
-		other := &claimants.Items[i]
-		if other.UID == wt.UID || !other.DeletionTimestamp.IsZero() {
-			continue
+// it is wt's. A Secret stays with the WeChatToken that has it, so that nobody takes
+// it by naming it. What else there is in the namespace is not told: who may write
+// WeChatTokens need not have permission to see it.
+func (r *WeChatTokenReconciler) conflict(wt *v1alpha1.WeChatToken, s *corev1.Secret) string {
+	if s == nil {
+		target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
+		if first := r.claims.first(target); first != wt.Name {
+			return fmt.Sprintf("is claimed by the older WeChatToken %q", first)
 		}
-		if older(other, wt) {
-			return fmt.Sprintf("is claimed by the older WeChatToken %q", other.Name), nil
-		}
-		younger[other.UID] = true
-	}
-	if s == nil || metav1.IsControlledBy(s, wt) {
-		return "", nil
+		return ""
 	}
 	owner := metav1.GetControllerOf(s)
 	switch {
-	case owner == nil:
-		return "was not made by this operator", nil
-	case owner.Kind == v1alpha1.Kind && owner.Name == wt.Name:
-		return "belongs to an earlier WeChatToken of this name, and goes when the garbage collector has noticed", nil
-	case younger[owner.UID]:
-		return "", nil
+	case metav1.IsControlledBy(s, wt):
+		return ""
+	case owner == nil, owner.Kind != v1alpha1.Kind:
+		return "was not made by this operator"
+	case owner.Name == wt.Name:
+		return "belongs to an earlier WeChatToken of this name, and goes when the garbage collector has noticed"
 	default:
-		return fmt.Sprintf("belongs to %s %q", owner.Kind, owner.Name), nil
+		return fmt.Sprintf("belongs to WeChatToken %q", owner.Name)
 	}
 }
 
-func older(a, b *v1alpha1.WeChatToken) bool {
-	if a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.UID < b.UID
-	}
-	return a.CreationTimestamp.Before(&b.CreationTimestamp)
-}
-
-// observeOld looks for Secrets that the WeChatToken owns under names it no longer
-// uses.
-func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observation) error {
-	for _, name := range r.Secrets.OwnedBy(o.wt.Namespace, o.wt.UID) {
-		if name == o.wt.TokenSecretName() || name == o.wt.Spec.AppSecretRef.Name {
-			continue
-		}
+// observeOld looks for Secrets that the WeChatToken has had under other names.
+func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observation, m *memory) error {
+	m.rename(o)
+	for _, name := range slices.Clone(m.earlier) {
 		s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.wt.Namespace, Name: name})
 		if err != nil {
 			return err
 		}
 		if s == nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[record.Annotation] == "" {
-			continue // the watch is behind, or a person made it
+			m.gone(name) // a person made it, or it is gone
+			continue
 		}
 		o.old = append(o.old, s)
 		if rec := record.Read(s, o.key); rec != nil && (o.onOld == nil || rec.Token.ObtainedAt.After(o.onOld.Token.ObtainedAt)) {

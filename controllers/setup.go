@@ -47,12 +47,6 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// The field indexes of the cache.
-const (
-	indexTarget       = "target" // WeChatTokens by the names of the Secrets they write
-	indexAppIDAndMode = "appid"  // WeChatTokens that may share a token
-)
-
 // Backoff of a reconcile that the cluster has failed.
 const (
 	shortestBackoff = 50 * time.Millisecond
@@ -62,9 +56,6 @@ const (
 // Setup adds all controllers to the manager. It returns a check that fails until
 // the Secrets that are there are known.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error, err error) {
-	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
-		return nil, err
-	}
 	meta, err := metadata.NewForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
 	if err != nil {
 		return nil, err
@@ -123,7 +114,6 @@ func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecor
 func (r *WeChatTokenReconciler) setup(mgr ctrl.Manager, secrets source.Source, workers int) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
-		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.WeChatToken{}, handler.Funcs{CreateFunc: urgentFirst}).
 		WatchesRawSource(secrets).
 		WatchesRawSource(source.Func(r.start)).
@@ -149,28 +139,6 @@ func (r *WeChatTokenReconciler) start(_ context.Context, queue workqueue.TypedRa
 		sorted.AddWithOpts(priorityqueue.AddOpts{Priority: new(int(p))}, reconcile.Request{NamespacedName: key})
 	}
 	return nil
-}
-
-// Index adds the field indexes that the reconciler reads by.
-func Index(ctx context.Context, indexer client.FieldIndexer) error {
-	if err := indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexTarget, targetOf); err != nil {
-		return err
-	}
-	return indexer.IndexField(ctx, &v1alpha1.WeChatToken{}, indexAppIDAndMode, appIDsAndModes)
-}
-
-func targetOf(obj client.Object) []string {
-	return []string{obj.(*v1alpha1.WeChatToken).TokenSecretName()} //nolint:forcetypeassert // the index is on this kind
-}
-
-func appIDsAndModes(obj client.Object) []string {
-	return []string{appIDAndMode(obj.(*v1alpha1.WeChatToken))} //nolint:forcetypeassert // the index is on this kind
-}
-
-// appIDAndMode is what WeChatTokens have in common that may share a token.
-// Whether they do, their AppSecrets decide.
-func appIDAndMode(wt *v1alpha1.WeChatToken) string {
-	return wt.Spec.AppID + "/" + string(wt.Spec.ModeOrDefault())
 }
 
 // priority is the place of a WeChatToken in the queue.
@@ -226,20 +194,3 @@ var asksForSomething = predicate.Or[client.Object](
 		},
 	},
 )
-
-// rivalsOf lists the other WeChatTokens that name the same target Secret.
-func (r *WeChatTokenReconciler) rivalsOf(ctx context.Context, obj client.Object) []reconcile.Request {
-	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the watch is on this kind
-	var rivals v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &rivals, client.InNamespace(wt.Namespace), client.MatchingFields{indexTarget: wt.TokenSecretName()}); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens of a Secret", "secret", wt.TokenSecretName())
-		return nil
-	}
-	var requests []reconcile.Request
-	for i := range rivals.Items {
-		if rivals.Items[i].Name != wt.Name {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&rivals.Items[i])})
-		}
-	}
-	return requests
-}

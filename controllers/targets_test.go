@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -146,30 +147,69 @@ func TestForeignSecretIsLeftAlone(t *testing.T) {
 	})
 }
 
-// P8: of two WeChatTokens that name one target the older has it, no matter who came
-// first; when it goes, the younger takes over.
-func TestOlderHasTheTarget(t *testing.T) {
+// P8: a Secret stays with the WeChatToken that has it, also against an older one: to
+// name a Secret is not to get it. When it goes the other one takes over.
+func TestASecretStaysWithItsHolder(t *testing.T) {
 	inWorld(t, wechattest.Config{OpenAccounts: true}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken(named("older"), func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = "wxfedcba9876543210" }))
 		w.run(time.Minute)
 		w.create(weChatToken())
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-
-		w.changeOf("older", func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: "shop"} })
+		before := w.secret("shop")
+		w.changeOf("older", writing("shop"))
 		w.run(time.Minute)
-		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-		s := w.secret("shop")
-		if string(s.Data["appid"]) != "wxfedcba9876543210" || len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != "older" {
-			t.Errorf("Secret of appid %s with owners %v, want the older one's", s.Data["appid"], s.OwnerReferences)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+		if diff := cmp.Diff(before, w.secret("shop")); diff != "" {
+			t.Errorf("the Secret has changed:\n%s", diff)
+		}
+		if c := meta.FindStatusCondition(w.get("older").Status.Conditions, v1alpha1.ConditionReady); c.Reason != v1alpha1.ReasonSecretConflict || !strings.Contains(c.Message, `belongs to WeChatToken "shop"`) {
+			t.Errorf("Ready of the older one is %s: %s", c.Reason, c.Message)
 		}
 
-		w.changeOf("older", func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
-		w.run(time.Minute)
-		w.seen(w.get("shop"))
+		w.change(writing("moved"))
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+		w.seen(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: "shop"}}) // the watch tells
+		w.run(time.Minute)
+		if s := w.secret("shop"); s == nil || s.OwnerReferences[0].Name != "older" {
+			t.Errorf("the older one did not take over: %v", s)
+		}
 	})
+}
+
+// While there is no Secret the oldest has the claim; the next one waits for it to
+// go, and for nothing else.
+func TestTheOldestHasTheClaim(t *testing.T) {
+	for name, leave := range map[string]func(*world){
+		"Renamed": func(w *world) { w.changeOf("older", writing("another")) },
+		"Deleted": func(w *world) {
+			older := w.get("older")
+			if err := w.client.Delete(t.Context(), older); err != nil {
+				t.Fatal(err)
+			}
+			w.seen(older)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				noAppSecret := func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "none" }
+				w.create(appSecret(testAppSecret), weChatToken(named("older"), writing("shop"), noAppSecret))
+				w.run(time.Minute)
+				w.create(weChatToken(), weChatToken(named("third"), writing("shop")))
+				w.run(time.Hour)
+				w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+				if got := w.ready().Message; !strings.Contains(got, `the older WeChatToken "older"`) || w.calls() != 0 {
+					t.Errorf("message %q, %d calls", got, w.calls())
+				}
+				w.restart() // in whatever order they are looked at
+				w.run(time.Minute)
+				w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+				leave(w)
+				w.run(time.Second)
+				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+			})
+		})
+	}
 }
 
 // A WeChatToken that is going gets no Secret any more, and holds nothing up

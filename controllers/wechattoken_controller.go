@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,8 +42,10 @@ type WeChatTokenReconciler struct {
 
 	// wake queues an object again. It comes with the queue, before the first
 	// reconcile.
-	wake   func(key types.NamespacedName, failed bool)
-	writes writes
+	wake     func(key types.NamespacedName, failed bool)
+	begun    sync.Once
+	claims   claims
+	memories memories
 }
 
 // What the operator may do; config/rbac/role.yaml comes from here. Secrets cannot
@@ -57,6 +60,7 @@ type WeChatTokenReconciler struct {
 // is gone is forgotten here, in its own turn: reconcile.AsReconciler would say
 // nothing of it.
 func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.begun.Do(func() { r.begin(ctx) })
 	var wt v1alpha1.WeChatToken
 	if err := r.Client.Get(ctx, req.NamespacedName, &wt); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
@@ -64,7 +68,8 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if wt.UID == "" || !wt.DeletionTimestamp.IsZero() {
 		r.Accounts.Leave(req.NamespacedName)
 		r.Secrets.Forget(req.NamespacedName)
-		r.writes.forget(req.NamespacedName)
+		r.memories.forget(req.NamespacedName)
+		r.wakeNext(r.claims.drop(req.NamespacedName))
 		return ctrl.Result{}, nil // the garbage collector takes the Secret
 	}
 	return r.reconcile(ctx, &wt)
@@ -72,6 +77,29 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 
 // reconcile observes, decides, acts and publishes.
 //
+// begin looks once at all WeChatTokens that are there when this process begins: who
+// has which claim, and who may have a token on a Secret.
+func (r *WeChatTokenReconciler) begin(ctx context.Context) {
+	var all v1alpha1.WeChatTokenList
+	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens") // the cache has them, so this cannot be
+	}
+	for i := range all.Items {
+		wt := &all.Items[i]
+		r.claims.put(wt)
+		if len(r.Secrets.OwnedBy(wt.Namespace, wt.UID)) > 0 {
+			r.Accounts.Expect(client.ObjectKeyFromObject(wt), wt.Spec.AppID, wt.Spec.ModeOrDefault(), time.Now())
+		}
+	}
+}
+
+// wakeNext queues the WeChatToken that has the first claim to a Secret now.
+func (r *WeChatTokenReconciler) wakeNext(key types.NamespacedName) {
+	if key.Name != "" {
+		r.wake(key, false)
+	}
+}
+
 // After the write of a Secret it publishes in a reconcile of its own, behind all
 // others: where 1,000 tokens are new at once, pods wait for the Secrets, and nobody
 // waits for the status.
@@ -170,7 +198,7 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p pla
 		return err
 	}
 	r.Secrets.Wrote(key, &s.is)
-	r.writes.note(key, o, p, time.Now())
+	r.memories.of(o.wt).wrote(o, p, time.Now())
 	r.Metrics.Rotated(r.Accounts.Wrote(key, p.write))
 	logWrite(ctx, o, p.write)
 	return nil

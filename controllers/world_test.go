@@ -91,8 +91,6 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 		w.client = fake.NewClientBuilder().WithScheme(s).
 			WithGlobalResourceVersionCounter(). // as of etcd
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
-			WithIndex(&v1alpha1.WeChatToken{}, indexTarget, targetOf).
-			WithIndex(&v1alpha1.WeChatToken{}, indexAppIDAndMode, appIDsAndModes).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 					if w.refuse != nil {
@@ -389,16 +387,12 @@ func (w *world) seen(obj client.Object) {
 	if _, ok := obj.(*corev1.Secret); ok {
 		w.watched(obj.GetName())
 	}
-	var requests []ctrl.Request
 	if _, ok := obj.(*v1alpha1.WeChatToken); ok {
-		requests = append(w.r.rivalsOf(w.t.Context(), obj), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
-	} else {
-		for _, key := range w.secrets.UsersOf(obj) {
-			requests = append(requests, ctrl.Request{NamespacedName: key})
-		}
+		w.wake(client.ObjectKeyFromObject(obj))
+		return
 	}
-	for _, request := range requests {
-		w.wake(request.NamespacedName)
+	for _, key := range w.secrets.UsersOf(obj) {
+		w.wake(key)
 	}
 }
 

@@ -35,9 +35,10 @@ type Accounts struct {
 	queue   priorityqueue.PriorityQueue[ID]
 	pulse   pulse
 
-	mu   sync.Mutex
-	byID map[ID]*account
-	of   map[types.NamespacedName]ID // the account that a WeChatToken uses
+	mu       sync.Mutex
+	byID     map[ID]*account
+	of       map[types.NamespacedName]ID // the account that a WeChatToken uses
+	expected rollCall
 }
 
 // Options are what Accounts need. All are required.
@@ -66,7 +67,6 @@ type account struct {
 
 	credentials wechat.Credentials
 	members     []*member // few, mostly one: a map of one takes 400 bytes
-	surveyed    bool
 }
 
 // member is a WeChatToken that uses an account.
@@ -74,6 +74,8 @@ type member struct {
 	Wants
 
 	key types.NamespacedName
+	// inherited is the refresh request that was there when it joined.
+	inherited string
 	// tokenSince is when WeChat gave the token that the Secret does not hold yet;
 	// zero if it holds the newest.
 	tokenSince time.Time
@@ -87,23 +89,27 @@ func (a *Accounts) Join(key types.NamespacedName, creds wechat.Credentials, mode
 	id := IDOf(creds, mode)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.expected.heardOf(key)
 	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.member(key).UID != w.UID) {
 		a.leave(key)
 	}
 	acc := a.account(id, creds, mode, now)
 	m := acc.member(key)
 	if m == nil {
-		m = &member{key: key, Wants: Wants{UID: w.UID, Generation: w.Generation}}
+		m = &member{key: key, inherited: w.Request, Wants: Wants{UID: w.UID, Generation: w.Generation}}
 		acc.members = append(acc.members, m)
 		a.of[key] = id
-		if acc.forcedSince(found) {
-			m.handled = w.Request
-		} else if acc.tokenAt().IsZero() && w.Request != "" && (found == nil || found.HandledRefresh != w.Request) {
+		if acc.tokenAt().IsZero() && w.Request != "" && (found == nil || found.HandledRefresh != w.Request) {
 			acc.forcedUncounted = true
 		}
 	}
 	m.update(w, found, now)
-	if acc.learn(found, now) {
+	learned := acc.learn(found, now)
+	acc.settle(m)
+	if learned {
+		for _, other := range acc.members {
+			acc.settle(other)
+		}
 		a.wakeAll(acc, key, false)
 	}
 	if m.holds(&acc.Known.Token) {
@@ -133,27 +139,6 @@ func (m *member) update(w Wants, found *record.Record, now time.Time) {
 		m.tokenSince = time.Time{} // nobody waits for it there
 	}
 	m.Wants = w
-}
-
-// Survey notes what is on the Secrets of all WeChatTokens of the appid. It comes
-// before Join, once for an account: without it a process that has just started
-// would call WeChat for one of them though another has a valid token.
-func (a *Accounts) Survey(creds wechat.Credentials, mode v1alpha1.Mode, found []*record.Record, now time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	acc := a.account(IDOf(creds, mode), creds, mode, now)
-	for _, r := range found {
-		acc.learn(r, now)
-	}
-	acc.surveyed = true
-}
-
-// Surveyed reports whether Survey was called for the account.
-func (a *Accounts) Surveyed(creds wechat.Credentials, mode v1alpha1.Mode) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	acc := a.byID[IDOf(creds, mode)]
-	return acc != nil && acc.surveyed
 }
 
 // Spent is what was spent of the calls of the account that the WeChatToken at key
@@ -187,6 +172,7 @@ func (a *Accounts) Wrote(key types.NamespacedName, r *record.Record) (since time
 func (a *Accounts) Pause(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.expected.heardOf(key)
 	if acc := a.byID[a.of[key]]; acc != nil {
 		acc.member(key).Suspended = true
 	}
@@ -196,6 +182,7 @@ func (a *Accounts) Pause(key types.NamespacedName) {
 func (a *Accounts) Leave(key types.NamespacedName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.expected.heardOf(key)
 	a.leave(key)
 }
 
@@ -243,19 +230,22 @@ func (acc *account) mine(r *record.Record) bool {
 	return r != nil && r.Verified && r.Token.Mode == acc.Mode && r.Token.AppID == acc.credentials.AppID
 }
 
-// forcedSince reports whether the account's token was forced after found, which is
-// on the Secret of a WeChatToken, was obtained. An earlier process has ended then
-// before it wrote that Secret: the newer token answers a refresh that was
-// requested there.
-func (acc *account) forcedSince(found *record.Record) bool {
+// settle marks the request that m has inherited as handled if the account's token
+// was forced after the one on m's Secret was obtained: an earlier process has ended
+// before it wrote that Secret.
+func (acc *account) settle(m *member) {
 	t := acc.Known.Token
-	return acc.mine(found) && t.ObtainedAt.After(found.Token.ObtainedAt) &&
-		slices.ContainsFunc(acc.Known.Spent.Forced, func(at time.Time) bool { return at.Unix() == t.ObtainedAt.Unix() })
+	if m.pending() == "" || m.Request != m.inherited || !acc.mine(m.Secret) || !t.ObtainedAt.After(m.Secret.Token.ObtainedAt) {
+		return
+	}
+	if slices.ContainsFunc(acc.Known.Spent.Forced, func(at time.Time) bool { return at.Unix() == t.ObtainedAt.Unix() }) {
+		m.handled, acc.forcedUncounted = m.Request, false
+	}
 }
 
 // learn notes what a record says of the account, and reports whether it has a newer
-// token or ticket. The budget is the appid's; the caller has seen to it that one
-// that is not verified is of a Secret in a namespace that it may bind.
+// token or ticket. One that is not verified is of the WeChatToken's own namespace:
+// its budget counts, within WeChat's limits, and nothing else.
 func (acc *account) learn(found *record.Record, now time.Time) bool {
 	if found == nil || found.Token.AppID != acc.credentials.AppID {
 		return false

@@ -198,15 +198,61 @@ func TestNewsOnOneSecretWakesTheOthers(t *testing.T) {
 	})
 }
 
-func TestSurveySparesTheCall(t *testing.T) {
+// Nobody calls for an appid before all are heard of that had a Secret at the start:
+// one of them may have a valid token.
+func TestRollCallSparesTheCall(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason  string
+		arrives func(*office)
+		calls   int
+	}{
+		"WithToken": {"Another WeChatToken has a valid token.", func(o *office) { o.join("b", "good", onSecret("found")) }, 0},
+		"Without":   {"It has none.", func(o *office) { o.join("b", "good", nil) }, 1},
+		"Paused":    {"It has no AppSecret.", func(o *office) { o.Pause(key("b")) }, 1},
+		"Gone":      {"It was deleted.", func(o *office) { o.Leave(key("b")) }, 1},
+		"Stranger": {"It has another AppSecret.", func(o *office) {
+			creds := credentials("good")
+			creds.AppSecret = "another"
+			o.Join(key("b"), creds, v1alpha1.ModeStable, Wants{UID: "b"}, nil, time.Now())
+		}, 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inOffice(t, func(o *office) {
+				t := o.t
+				o.Expect(key("a"), "good", v1alpha1.ModeStable, time.Now())
+				o.Expect(key("b"), "good", v1alpha1.ModeStable, time.Now())
+				o.Expect(key("c"), "other", v1alpha1.ModeStable, time.Now()) // another appid holds up nobody
+				o.Expect(key("d"), "good", v1alpha1.ModeClassic, time.Now()) // nor does another mode
+				o.join("a", "good", nil)
+				after(longestRollCall / 2)
+				if got := o.calls("good"); got != 0 {
+					t.Errorf("%d calls before b was heard of", got)
+				}
+				tc.arrives(o)
+				after(time.Second)
+				if got := o.calls("good"); got < tc.calls || (tc.calls == 0 && got > 0) {
+					t.Errorf("%s\n%d calls, want %d", tc.reason, got, tc.calls)
+				}
+				if tc.calls == 0 {
+					wantToken(t, o.join("a", "good", nil), "found")
+				}
+			})
+		})
+	}
+}
+
+// Somebody whose Secret cannot be read holds up the others for a while only.
+func TestRollCallEnds(t *testing.T) {
 	t.Parallel()
 	inOffice(t, func(o *office) {
-		t := o.t
-		o.Survey(credentials("good"), v1alpha1.ModeStable, []*record.Record{nil, onSecret("found")}, time.Now())
-		wantToken(t, o.join("a", "good", nil), "found")
-		after(time.Hour)
-		if got := o.calls("good"); got != 0 || !o.Surveyed(credentials("good"), v1alpha1.ModeStable) {
-			t.Errorf("%d calls, want none: another WeChatToken has a valid token", got)
+		o.Expect(key("b"), "good", v1alpha1.ModeStable, time.Now())
+		o.join("a", "good", nil)
+		after(longestRollCall + time.Second)
+		if got := o.calls("good"); got != 1 {
+			o.t.Errorf("%d calls, want 1", got)
 		}
 	})
 }
@@ -252,8 +298,12 @@ func TestRequestOfAnEarlierProcess(t *testing.T) {
 		"Another":     {"The Secret answers another request.", nil, facts{answers("0")}, "0", true},
 		"OnlySibling": {"The process ended before it wrote the second Secret.", facts{forced}, facts{older}, "1", false},
 		"NotForced":   {"The newer token came in its time.", facts{}, facts{older}, "", true},
+
+		"OnlySiblingLate": {"The process ended before it wrote the second Secret, which is looked at first.", facts{forced}, facts{older}, "1", false},
+		"NotForcedLate":   {"The newer token came in its time.", facts{}, facts{older}, "", true},
 	}
 	for name, tc := range cases {
+		late := strings.HasSuffix(name, "Late")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inOffice(t, func(o *office) {
@@ -267,10 +317,14 @@ func TestRequestOfAnEarlierProcess(t *testing.T) {
 					}
 					return r
 				}
+				found := holding("found", tc.found)
+				if late {
+					o.join("a", "good", found, requesting("1"))
+				}
 				if tc.sibling != nil {
 					o.join("sibling", "good", holding("newer", tc.sibling))
 				}
-				v := o.join("a", "good", holding("found", tc.found), requesting("1"))
+				v := o.join("a", "good", found, requesting("1"))
 				if v.Wants.handled != tc.handled || v.forcedUncounted != tc.uncounted {
 					o.t.Errorf("%s\nrequest %q is handled, a forced call may be uncounted: %t; want %q and %t", tc.reason, v.Wants.handled, v.forcedUncounted, tc.handled, tc.uncounted)
 				}

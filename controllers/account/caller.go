@@ -76,6 +76,10 @@ func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
 		a.callAt(id, first.At, now, acc.priority())
 		return Call{}, false
 	}
+	if first.Kind.ForToken() && a.expected.holds(acc, now) {
+		a.callAt(id, now.Add(rollCallPause), now, acc.priority())
+		return Call{}, false
+	}
 	c := Call{Kind: first.Kind, Mode: acc.Mode, Credentials: acc.credentials, Start: now}
 	if t := acc.Token(now); t != nil {
 		c.Token = *t

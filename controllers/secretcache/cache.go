@@ -28,7 +28,7 @@ type Cache struct {
 	watched  []string                     // the namespaces that Source watches
 	observed map[string]uint64            // by watched namespace, the version of its last list or deletion
 	listed   map[string]map[string]listed // by namespace and name
-	owned    map[owner][]string           // names of Secrets
+	owned    map[owner][]string           // names of Secrets, maxOwned at most
 
 	// Reads and writes fill these.
 	names    map[types.NamespacedName]Names     // by object
@@ -146,17 +146,20 @@ func (c *Cache) Absent(id types.NamespacedName) bool {
 	return !exists && (held == nil || (!held.invalid && c.isStale(id, held.version)))
 }
 
-// OwnedBy are the names of the Secrets in a namespace that the object with this
-// UID controls, as far as the watch has shown.
+// maxOwned is how many Secrets of one object are told. Anybody who edits a
+// namespace can make any number there that name an object as their owner.
+const maxOwned = 8
+
+// OwnedBy are the names of some Secrets in a namespace that name the object with
+// this UID as their controller, as far as the watch has shown: maxOwned at most.
 func (c *Cache) OwnedBy(namespace string, uid types.UID) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.owned[owner{namespace, uid}])
 }
 
-// UsersOf are the objects that name a Secret, and its owner if that is of our
-// kind. An object that never called SetNames is not among them: its controller
-// has yet to reconcile it.
+// UsersOf are the objects that name a Secret, whoever owns it. An object that never
+// called SetNames is not among them: its controller has yet to reconcile it.
 func (c *Cache) UsersOf(secret client.Object) []types.NamespacedName {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,15 +167,12 @@ func (c *Cache) UsersOf(secret client.Object) []types.NamespacedName {
 }
 
 func (c *Cache) usersOf(secret metav1.Object) []types.NamespacedName {
-	var names []string
-	if held := c.contents[types.NamespacedName{Namespace: secret.GetNamespace(), Name: secret.GetName()}]; held != nil {
-		names = held.users
-	}
-	if o := c.ownerOf(secret); o != nil && !slices.Contains(names, o.Name) {
-		names = append(slices.Clone(names), o.Name)
+	held := c.contents[types.NamespacedName{Namespace: secret.GetNamespace(), Name: secret.GetName()}]
+	if held == nil {
+		return nil
 	}
 	var users []types.NamespacedName
-	for _, name := range names {
+	for _, name := range held.users {
 		users = append(users, types.NamespacedName{Namespace: secret.GetNamespace(), Name: name})
 	}
 	return users

@@ -100,11 +100,8 @@ func (c *Cache) observedUpTo(namespace string) (version uint64, watched bool) {
 	return version, watched
 }
 
-// isOwnWrite reports whether m is what this process has written for the object,
-// which still has the Secret as its target. An object that has another target by
-// now has to remove this one.
+// isOwnWrite reports whether m is what this process has written for the object.
 func (c *Cache) isOwnWrite(object types.NamespacedName, m *metav1.PartialObjectMetadata) bool {
 	held, version := c.contents[client.ObjectKeyFromObject(m)], versionOf(m.ResourceVersion)
-	return held != nil && held.lastWritten == version && version != unordered &&
-		held.writer == object && c.names[object].Target == m.Name
+	return held != nil && held.lastWritten == version && version != unordered && held.writer == object
 }

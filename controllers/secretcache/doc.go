@@ -8,11 +8,11 @@
 // written, when the Get began; and no Secret that was gone by then. The watch may
 // lag, so a Get may return what others have replaced meanwhile: a write insists on
 // the resource version that was seen, and its author calls Invalidate when it
-// fails. Whatever changes after a Get wakes the objects that name the Secret, and
-// its owner.
+// fails. Whatever changes after a Get wakes the objects that name the Secret.
 //
 // An owner counts in its own namespace only, whatever UID an owner reference
-// elsewhere names.
+// elsewhere names, and of the Secrets that name one owner maxOwned count: who edits
+// a namespace makes neither work nor memory grow.
 //
 // # What it costs
 //

@@ -131,7 +131,9 @@ func (c *Cache) list(m *metav1.PartialObjectMetadata) {
 	if o := c.ownerOf(m); o != nil {
 		is.owner = o.UID
 		by := owner{m.Namespace, o.UID}
-		c.owned[by] = append(c.owned[by], m.Name)
+		if len(c.owned[by]) < maxOwned {
+			c.owned[by] = append(c.owned[by], m.Name)
+		}
 	}
 	if c.listed[m.Namespace] == nil {
 		c.listed[m.Namespace] = map[string]listed{}

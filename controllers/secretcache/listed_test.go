@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -97,18 +98,17 @@ func TestChangedSecretsWakeTheirUsers(t *testing.T) {
 		"Unordered": {"It may have changed.", nil, list("15", metaAt("x", called("one")), app), []string{"a", "c"}, nil},
 		"MadeAndGoneUnseen": {"No list has ever had what was written.", func(c *Cache) { c.Wrote(keyOf("b"), secretAt("20", called("two"))) },
 			list("25", metaAt("11", called("one")), app, theirs), []string{"b"}, nil},
-		"Changed":    {"Both name it.", nil, observe(metaAt("20", called("app"))), []string{"a", "b"}, nil},
-		"Theirs":     {"Nobody names it.", nil, observe(metaAt("20", called("theirs"))), nil, nil},
-		"Deleted":    {"Both name it.", nil, gone(metaAt("20", called("one"))), []string{"a", "c"}, nil},
-		"OwnWrite":   {"a knows; c names it, too.", wrote, observe(metaAt("20", called("one"), ownedBy("a"))), []string{"c"}, []string{"a"}},
-		"AfterOwn":   {"Somebody else has changed it.", wrote, observe(metaAt("21", called("one"), ownedBy("a"))), []string{"a", "c"}, nil},
-		"BeforeOwn":  {"What came before was not ours.", wrote, observe(metaAt("19", called("one"), ownedBy("a"))), []string{"a", "c"}, nil},
-		"OldTarget":  {"b has another one by now, and is to remove it.", nil, observe(metaAt("20", called("old"), ownedBy("b"))), []string{"b"}, nil},
-		"OtherOwner": {"The owner that is named is none of ours.", nil, observe(metaAt("20", called("old"), ownedBy("b", func(o *metav1.OwnerReference) { o.Kind = "ConfigMap" }))), nil, nil},
-		"LeftBehind": {"a has another one by now, and is to remove it.", func(c *Cache) {
+		"Changed":   {"Both name it.", nil, observe(metaAt("20", called("app"))), []string{"a", "b"}, nil},
+		"Theirs":    {"Nobody names it.", nil, observe(metaAt("20", called("theirs"))), nil, nil},
+		"Deleted":   {"Both name it.", nil, gone(metaAt("20", called("one"))), []string{"a", "c"}, nil},
+		"OwnWrite":  {"a knows; c names it, too.", wrote, observe(metaAt("20", called("one"), ownedBy("a"))), []string{"c"}, []string{"a"}},
+		"AfterOwn":  {"Somebody else has changed it.", wrote, observe(metaAt("21", called("one"), ownedBy("a"))), []string{"a", "c"}, nil},
+		"BeforeOwn": {"What came before was not ours.", wrote, observe(metaAt("19", called("one"), ownedBy("a"))), []string{"a", "c"}, nil},
+		"OnlyOwned": {"Anybody may say that it is b's.", nil, observe(metaAt("20", called("old"), ownedBy("b"))), nil, nil},
+		"LeftBehind": {"a has another one by now.", func(c *Cache) {
 			wrote(c)
 			c.SetNames(keyOf("a"), Names{Target: "two", Credentials: "app"})
-		}, observe(metaAt("20", called("one"), ownedBy("a"))), []string{"a", "c"}, nil},
+		}, observe(metaAt("20", called("one"), ownedBy("a"))), []string{"c"}, nil},
 		"OwnGone": {"Somebody else has deleted it.", wrote, gone(metaAt("21", called("one"))), []string{"a", "c"}, nil},
 	}
 	for name, tc := range cases {
@@ -140,6 +140,28 @@ func TestChangedSecretsWakeTheirUsers(t *testing.T) {
 	}
 }
 
+// Any number of Secrets may name one object as their owner.
+func TestFewSecretsOfAnOwnerAreTold(t *testing.T) {
+	t.Parallel()
+	c := New(&reader{}, ours)
+	c.Replace(metav1.NamespaceAll, nil, "1")
+	secret := func(i int, version string) *metav1.PartialObjectMetadata {
+		return metaAt(version, called(fmt.Sprintf("fake-%04d", i)), ownedBy("a"))
+	}
+	for i := range 4000 {
+		c.Observe(secret(i, "2"))
+	}
+	if got := len(c.OwnedBy("web", "a")); got != maxOwned {
+		t.Errorf("%d names are told, want %d", got, maxOwned)
+	}
+	for i := range 4000 {
+		c.Gone(metav1.NamespaceAll, secret(i, "3"))
+	}
+	if len(c.owned) > 0 {
+		t.Errorf("left: %v", c.owned)
+	}
+}
+
 // What is kept of 50,000 Secrets is small, and namespaces come and go.
 func TestWatchKeepsNoMoreThanItNeeds(t *testing.T) {
 	t.Parallel()
@@ -147,6 +169,7 @@ func TestWatchKeepsNoMoreThanItNeeds(t *testing.T) {
 	want := m.DeepCopy()
 	m.Labels, m.Annotations = map[string]string{"a": "b"}, map[string]string{"a": "b"}
 	m.ManagedFields = []metav1.ManagedFieldsEntry{{}}
+	m.OwnerReferences = append(m.OwnerReferences, metav1.OwnerReference{Kind: "Pod", Name: "another"})
 	into := &store{cache: New(&reader{}, ours)}
 	got, err := into.Transformer()(m)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 
 // Source lists and watches the metadata of the Secrets in the given namespaces, or
 // in all if there are none, until its controller stops. It is for the controller
-// that writes the Secrets: it queues the users and the owner of each Secret that
-// has changed, but not the one for which this process has written it.
+// that writes the Secrets: it queues the users of each Secret that has changed,
+// but not the one for which this process has written it.
 //
 // A process has one Source. Its controller starts no worker before the first list
 // has come.
@@ -40,8 +40,7 @@ func (c *Cache) Source(m metadata.Interface, namespaces []string) source.Syncing
 	}}
 }
 
-// Changes queues the users and the owner of each Secret that has changed, also of
-// those that this process has written. It is for further controllers. They start
+// Changes queues the users of each Secret that has changed, also of those that this process has written. It is for further controllers. They start
 // no worker before the first list of Source has come: a worker that reads a
 // Secret earlier would miss what changes until then. So the controller of Source
 // must not start later than theirs, as it would with another leader election or
@@ -189,16 +188,16 @@ func (*store) Resync() error { return nil }
 // it collects for Replace.
 func (*store) Transformer() cache.TransformFunc { return strip }
 
-// strip keeps the name, the version and the owner.
+// strip keeps the name, the version and the controller: of owners there may be as
+// many as an object has room for.
 func strip(obj any) (any, error) {
 	m, ok := obj.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return obj, nil
 	}
-	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		Namespace:       m.Namespace,
-		Name:            m.Name,
-		ResourceVersion: m.ResourceVersion,
-		OwnerReferences: m.OwnerReferences,
-	}}, nil
+	kept := metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, ResourceVersion: m.ResourceVersion}
+	if o := metav1.GetControllerOf(m); o != nil {
+		kept.OwnerReferences = []metav1.OwnerReference{*o}
+	}
+	return &metav1.PartialObjectMetadata{ObjectMeta: kept}, nil
 }

@@ -1,0 +1,78 @@
+package controllers
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// memories are those of all WeChatTokens, by their keys.
+type memories struct{ byKey sync.Map }
+
+// memory is what this process remembers of a WeChatToken from one reconcile to the
+// next. It belongs to the one worker that reconciles the WeChatToken.
+type memory struct {
+	uid     types.UID
+	looked  bool // the Secrets that it names were read before
+	last    lastWrite
+	target  string   // the name of the Secret that it had last
+	earlier []string // names of Secrets that it may still have from before
+}
+
+// lastWrite is what the target of a WeChatToken was made to hold last.
+type lastWrite struct {
+	what       string // a fingerprint of all but the budget
+	token      string // its fingerprint
+	replacedAt time.Time
+	repairedAt time.Time // when the same was last written once more
+}
+
+func (all *memories) of(wt *v1alpha1.WeChatToken) *memory {
+	key := client.ObjectKeyFromObject(wt)
+	if known, ok := all.byKey.Load(key); ok && known.(*memory).uid == wt.UID { //nolint:forcetypeassert // nothing else is stored
+		return known.(*memory) //nolint:forcetypeassert // nothing else is stored
+	}
+	m := &memory{uid: wt.UID}
+	all.byKey.Store(key, m)
+	return m
+}
+
+func (all *memories) forget(key types.NamespacedName) { all.byKey.Delete(key) }
+
+// wrote notes what the plan has made the target hold.
+func (m *memory) wrote(o *observation, p plan, now time.Time) {
+	repairedAt := m.last.repairedAt
+	if p.repair {
+		repairedAt = now
+	}
+	m.last = lastWrite{contentsOf(o, p.write), p.write.Token.Fingerprint(), p.write.ReplacedAt, repairedAt}
+}
+
+// maxEarlier bounds the names that are remembered of one WeChatToken. They are read
+// at each reconcile until their Secrets are gone.
+const maxEarlier = 8
+
+// rename notes the names that the spec gives, now that what is there under the name
+// of the target is known.
+func (m *memory) rename(o *observation) {
+	target := o.wt.TokenSecretName()
+	if m.target != "" && m.target != target {
+		m.earlier = append(m.earlier, m.target)
+		m.target = ""
+	}
+	if o.target != nil {
+		m.target = target
+	}
+	m.earlier = slices.DeleteFunc(m.earlier, func(name string) bool { return name == target || name == o.wt.Spec.AppSecretRef.Name })
+	m.earlier = m.earlier[max(len(m.earlier)-maxEarlier, 0):]
+}
+
+// gone notes that the WeChatToken has no Secret of an earlier name any more.
+func (m *memory) gone(name string) {
+	m.earlier = slices.DeleteFunc(m.earlier, func(n string) bool { return n == name })
+}
