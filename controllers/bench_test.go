@@ -160,7 +160,7 @@ func (s *settled) reconcile(b *testing.B) {
 
 // forget leaves of the WeChatToken what a new process knows: what the watch tells.
 func (s *settled) forget() {
-	s.Accounts.Leave(s.shop)
+	s.Accounts.Leave(s.shop, time.Now())
 	s.Secrets.Forget(s.shop)
 	s.memories.forget(s.shop)
 }

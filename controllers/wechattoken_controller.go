@@ -66,7 +66,7 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	if wt.UID == "" || !wt.DeletionTimestamp.IsZero() {
-		r.Accounts.Leave(req.NamespacedName)
+		r.Accounts.Leave(req.NamespacedName, time.Now())
 		r.Secrets.Forget(req.NamespacedName)
 		r.memories.forget(req.NamespacedName)
 		r.wakeNext(r.claims.drop(req.NamespacedName))

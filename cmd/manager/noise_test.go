@@ -91,8 +91,12 @@ func TestNoiseDelaysNobody(t *testing.T) {
 		}
 		after := fake.Counts("")
 		failed := func(e wechattest.EndpointCounts) int { return e.Calls - e.OK }
-		if n := failed(after.Stable) + failed(after.Classic) - failed(before.Stable) - failed(before.Classic); n < len(apps) {
-			t.Errorf("%s: %d calls failed, want one or more for each", what, n)
+		want := len(apps)
+		if i == 0 {
+			want /= 10 // calls that WeChat refuses are made slowly
+		}
+		if n := failed(after.Stable) + failed(after.Classic) - failed(before.Stable) - failed(before.Classic); n < want {
+			t.Errorf("%s: %d calls failed, want %d or more", what, n, want)
 		}
 	}
 	ns.awaitReady()

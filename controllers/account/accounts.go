@@ -39,6 +39,7 @@ type Accounts struct {
 	byID     map[ID]*account
 	of       map[types.NamespacedName]ID // the account that a WeChatToken uses
 	expected rollCall
+	pace     pace
 }
 
 // Options are what Accounts need. All are required.
@@ -59,6 +60,7 @@ func New(o Options) *Accounts {
 		queue:   priorityqueue.New[ID]("account"),
 		byID:    map[ID]*account{},
 		of:      map[types.NamespacedName]ID{},
+		pace:    newPace(),
 	}
 }
 
@@ -91,7 +93,7 @@ func (a *Accounts) Join(key types.NamespacedName, creds wechat.Credentials, mode
 	defer a.mu.Unlock()
 	a.expected.heardOf(key)
 	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.member(key).UID != w.UID) {
-		a.leave(key)
+		a.leave(key, now)
 	}
 	acc := a.account(id, creds, mode, now)
 	m := acc.member(key)
@@ -179,20 +181,24 @@ func (a *Accounts) Pause(key types.NamespacedName) {
 }
 
 // Leave drops the WeChatToken at key, which is gone.
-func (a *Accounts) Leave(key types.NamespacedName) {
+func (a *Accounts) Leave(key types.NamespacedName, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.expected.heardOf(key)
-	a.leave(key)
+	a.leave(key, now)
 }
 
-func (a *Accounts) leave(key types.NamespacedName) {
+func (a *Accounts) leave(key types.NamespacedName, now time.Time) {
 	id := a.of[key]
 	delete(a.of, key)
 	if acc := a.byID[id]; acc != nil {
 		acc.members = slices.DeleteFunc(acc.members, func(m *member) bool { return m.key == key })
-		if len(acc.members) == 0 {
-			delete(a.byID, id)
+		if len(acc.members) > 0 {
+			return
+		}
+		delete(a.byID, id)
+		if !acc.tokenAt().IsZero() && now.Sub(acc.Since) < briefly {
+			a.pace.waste(key.Namespace, now)
 		}
 	}
 }

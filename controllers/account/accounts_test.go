@@ -53,9 +53,40 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, req.Context().Err()
 	case strings.HasPrefix(ask.AppID, "slow"):
 		time.Sleep(5 * time.Second)
+	case strings.HasPrefix(ask.AppID, "refused"):
+		return w.answer(req, `{"errcode":40013,"errmsg":"invalid appid"}`)
+	case strings.HasPrefix(ask.AppID, "busy"):
+		return w.answer(req, `{"errcode":-1,"errmsg":"system error"}`)
 	}
-	body := fmt.Sprintf(`{"access_token":"%s_%d","expires_in":7200}`, ask.AppID, n)
+	return w.answer(req, fmt.Sprintf(`{"access_token":"%s_%d","expires_in":7200}`, ask.AppID, n))
+}
+
+func (*wire) answer(req *http.Request, body string) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+}
+
+// total counts the calls for appids that begin so.
+func (w *wire) total(prefix string) (calls int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for appID, n := range w.calls {
+		if strings.HasPrefix(appID, prefix) {
+			calls += n
+		}
+	}
+	return calls
+}
+
+// appIDs counts the appids that begin so and were called.
+func (w *wire) appIDs(prefix string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for appID := range w.calls {
+		if strings.HasPrefix(appID, prefix) {
+			n++
+		}
+	}
+	return n
 }
 
 // office is Accounts at work in a bubble, with what is heard of them.
@@ -112,6 +143,11 @@ func (o *office) join(name, appID string, found *record.Record, mods ...func(*Wa
 		mod(&w)
 	}
 	return o.Join(key(name), credentials(appID), v1alpha1.ModeStable, w, found, time.Now())
+}
+
+// joinIn joins a WeChatToken of another namespace.
+func (o *office) joinIn(namespace, name, appID string) {
+	o.Join(types.NamespacedName{Namespace: namespace, Name: name}, credentials(appID), v1alpha1.ModeStable, Wants{UID: early}, nil, time.Now())
 }
 
 func requesting(request string) func(*Wants) { return func(w *Wants) { w.Request = request } }
@@ -210,7 +246,7 @@ func TestRollCallSparesTheCall(t *testing.T) {
 		"WithToken": {"Another WeChatToken has a valid token.", func(o *office) { o.join("b", "good", onSecret("found")) }, 0},
 		"Without":   {"It has none.", func(o *office) { o.join("b", "good", nil) }, 1},
 		"Paused":    {"It has no AppSecret.", func(o *office) { o.Pause(key("b")) }, 1},
-		"Gone":      {"It was deleted.", func(o *office) { o.Leave(key("b")) }, 1},
+		"Gone":      {"It was deleted.", func(o *office) { o.Leave(key("b"), time.Now()) }, 1},
 		"Stranger": {"It has another AppSecret.", func(o *office) {
 			creds := credentials("good")
 			creds.AppSecret = "another"
@@ -354,10 +390,10 @@ func TestLeaveForgetsTheAccount(t *testing.T) {
 		leave  func(o *office)
 		want   int
 	}{
-		"One":     {"The other uses it.", func(o *office) { o.Leave(key("a")) }, 1},
-		"All":     {"Nobody uses it.", func(o *office) { o.Leave(key("a")); o.Leave(key("b")) }, 0},
-		"Twice":   {"It is gone already.", func(o *office) { o.Leave(key("a")); o.Leave(key("a")) }, 1},
-		"Unknown": {"It never joined.", func(o *office) { o.Leave(key("x")) }, 1},
+		"One":     {"The other uses it.", func(o *office) { o.Leave(key("a"), time.Now()) }, 1},
+		"All":     {"Nobody uses it.", func(o *office) { o.Leave(key("a"), time.Now()); o.Leave(key("b"), time.Now()) }, 0},
+		"Twice":   {"It is gone already.", func(o *office) { o.Leave(key("a"), time.Now()); o.Leave(key("a"), time.Now()) }, 1},
+		"Unknown": {"It never joined.", func(o *office) { o.Leave(key("x"), time.Now()) }, 1},
 		"Moved":   {"Both use another account now.", func(o *office) { o.join("a", "other", nil); o.join("b", "other", nil) }, 1},
 		"OneMove": {"Each uses its own.", func(o *office) { o.join("b", "other", nil) }, 2},
 	}
@@ -482,7 +518,7 @@ func TestMemberLeavesDuringACall(t *testing.T) {
 		t := o.t
 		o.join("leaves", "slow", nil)
 		after(time.Second)
-		o.Leave(key("leaves"))
+		o.Leave(key("leaves"), time.Now())
 		after(10 * time.Second)
 		if o.count() != 0 || o.wokenOf("leaves") != 0 || o.calls("slow") != 1 {
 			t.Errorf("%d accounts, woken %d times, %d calls; want the answer to be dropped", o.count(), o.wokenOf("leaves"), o.calls("slow"))
@@ -493,7 +529,7 @@ func TestMemberLeavesDuringACall(t *testing.T) {
 		o.join("leaves", "slow", nil)
 		o.join("stays", "slow", nil)
 		after(time.Second)
-		o.Leave(key("leaves"))
+		o.Leave(key("leaves"), time.Now())
 		after(10 * time.Second)
 		wantToken(t, o.join("stays", "slow", nil), "slow_1")
 		if o.wokenOf("leaves") != 0 || o.wokenOf("stays") != 1 {
@@ -504,7 +540,7 @@ func TestMemberLeavesDuringACall(t *testing.T) {
 		t := o.t
 		o.join("leaves", "slow", nil)
 		after(time.Second)
-		o.Leave(key("leaves"))
+		o.Leave(key("leaves"), time.Now())
 		o.join("comes", "slow", nil)
 		after(10 * time.Second)
 		wantToken(t, o.join("comes", "slow", nil), "slow_1") // the answer is the account's

@@ -62,8 +62,8 @@ func (a *Accounts) work(ctx context.Context, id ID) {
 	a.done(id, c, answer, time.Now())
 }
 
-// next is the earliest call that a member needs, if it is time. Otherwise the
-// account is queued for then.
+// next is the earliest call that a member needs, if it is time and the pace allows
+// it. Otherwise the account is queued for then.
 func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -71,32 +71,44 @@ func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
 	if acc == nil {
 		return Call{}, false
 	}
-	first := acc.next(now)
-	if first.At.IsZero() || first.At.After(now) {
-		a.callAt(id, first.At, now, acc.priority())
-		return Call{}, false
+	first, namespace := acc.next(now)
+	at := first.At
+	switch {
+	case at.IsZero() || at.After(now) || !first.Kind.ForToken():
+	case a.expected.holds(acc, now):
+		at = now.Add(rollCallPause)
+	case acc.isUnproven():
+		at = a.pace.from(namespace, now)
 	}
-	if first.Kind.ForToken() && a.expected.holds(acc, now) {
-		a.callAt(id, now.Add(rollCallPause), now, acc.priority())
+	if at.IsZero() || at.After(now) {
+		a.callAt(id, at, now, acc.priority())
 		return Call{}, false
 	}
 	c := Call{Kind: first.Kind, Mode: acc.Mode, Credentials: acc.credentials, Start: now}
+	if acc.isUnproven() {
+		c.unprovenOf = namespace
+		a.pace.begin(namespace, now)
+	}
 	if t := acc.Token(now); t != nil {
 		c.Token = *t
 	}
 	return c, true
 }
 
-// next is the earliest of what the members need.
-func (acc *account) next(now time.Time) Next {
-	var first Next
+// next is the earliest of what the members need, and the namespace of the one that
+// does.
+func (acc *account) next(now time.Time) (first Next, namespace string) {
 	for _, m := range acc.members {
 		if n := acc.Next(&m.Wants, now); !n.At.IsZero() && (first.At.IsZero() || n.At.Before(first.At)) {
-			first = n
+			first, namespace = n, m.key.Namespace
 		}
 	}
-	return first
+	return first, namespace
 }
+
+// isUnproven reports whether nobody knows of a token of the account, and so whether
+// its credentials are of one.
+func (acc *account) isUnproven() bool { return acc.Known.Token.Value == "" }
 
 func (acc *account) priority() int {
 	if f, _ := acc.tokenFailure(); f != nil {
@@ -110,6 +122,9 @@ func (acc *account) priority() int {
 func (a *Accounts) done(id ID, c Call, answer Answer, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if c.unprovenOf != "" {
+		a.pace.end(c.unprovenOf, c.Start, now, answer.refused())
+	}
 	acc := a.byID[id]
 	if acc == nil {
 		return // nobody uses it any more
@@ -124,7 +139,8 @@ func (a *Accounts) done(id ID, c Call, answer Answer, now time.Time) {
 		}
 	}
 	a.wakeAll(acc, types.NamespacedName{}, answer.Err != nil)
-	a.callAt(id, acc.next(now).At, now, acc.priority())
+	next, _ := acc.next(now)
+	a.callAt(id, next.At, now, acc.priority())
 }
 
 // callAt queues the account for a call at a time; zero is never.

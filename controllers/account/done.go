@@ -15,6 +15,8 @@ type Call struct {
 	Credentials wechat.Credentials
 	Token       record.Token // that is in use; the zero one if there is none
 	Start       time.Time
+
+	unprovenOf string // the namespace that it is made for, if the account never had a token
 }
 
 // Answer is what a call has brought. Err is nil if it brought what it was made for.
@@ -23,6 +25,11 @@ type Answer struct {
 	Ticket wechat.Ticket
 	Valid  bool // of a Check
 	Err    *wechat.Error
+}
+
+// refused reports whether WeChat has said no to what was asked.
+func (a Answer) refused() bool {
+	return a.Err != nil && a.Err.Code != 0 && (a.Err.Class() == wechat.WrongRequest || a.Err.Class() == wechat.Refused)
 }
 
 // New reports whether the answer has another token than the one in use.

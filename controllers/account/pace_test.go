@@ -1,0 +1,89 @@
+package account
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Whoever makes WeChatTokens with made-up appids makes WeChat see few calls, and
+// holds up no other namespace.
+func TestMadeUpAppIDsAreCalledSlowly(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(o *office) {
+		for i := range 1000 {
+			o.join(fmt.Sprint("made-up", i), fmt.Sprint("refused", i), nil)
+		}
+		o.joinIn("pay", "good", "good")
+		synctest.Wait()
+		if got := o.calls("good"); got != 1 {
+			o.t.Errorf("%d calls for another namespace, want 1", got)
+		}
+		first := o.wire.total("refused")
+		after(10 * time.Second)
+		if got, most := o.wire.total("refused")-first, 10*wastedPerSecond+wastedAtOnce; got > most {
+			o.t.Errorf("%d calls in 10 s, want at most %d", got, most)
+		}
+		o.joinIn("another", "good2", "good2")
+		synctest.Wait()
+		if got := o.calls("good2"); got != 1 {
+			o.t.Errorf("%d calls for a third namespace, want 1", got)
+		}
+		after(1000 / wastedPerSecond * time.Second)
+		if got := o.wire.appIDs("refused"); got != 1000 {
+			o.t.Errorf("%d were called in the end, want all 1000", got)
+		}
+	})
+}
+
+// Nor does it help to make and delete one with good credentials, or to change its
+// AppSecret, again and again.
+func TestChurnIsCalledSlowly(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		step   func(o *office, i int)
+	}{
+		"Deleted": {"It is deleted and made anew.", func(o *office, _ int) {
+			o.join("a", "good", nil)
+			after(10 * time.Millisecond)
+			o.Leave(key("a"), time.Now())
+		}},
+		"Changed": {"Each time it is another account.", func(o *office, i int) {
+			o.join("a", fmt.Sprint("good", i), nil)
+			after(10 * time.Millisecond)
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inOffice(t, func(o *office) {
+				for i := range 1000 { // in 10 s
+					tc.step(o, i)
+				}
+				if got, most := o.wire.total("good"), wastedAtOnce+10*wastedPerSecond+1; got > most {
+					o.t.Errorf("%s\n%d calls in 10 s, want at most %d", tc.reason, got, most)
+				}
+			})
+		})
+	}
+}
+
+// An outage of WeChat is nobody's waste, and neither is a token.
+func TestOnlyRefusalsAreWaste(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(o *office) {
+		for i := range 500 {
+			o.join(fmt.Sprint("good", i), fmt.Sprint("good", i), nil)
+			o.join(fmt.Sprint("busy", i), fmt.Sprint("busy", i), nil)
+		}
+		synctest.Wait()
+		if good, busy := o.wire.total("good"), o.wire.total("busy"); good != 500 || busy != 500 {
+			o.t.Errorf("%d and %d calls at once, want 500 of each", good, busy)
+		}
+		if n := len(o.pace.left) + len(o.pace.begins); n > 0 {
+			o.t.Errorf("%d namespaces are remembered, want none", n)
+		}
+	})
+}
