@@ -31,7 +31,7 @@
 //	record       what is read back was written with the AppSecret, or is not trusted
 //	budget       the operator stops before WeChat's limits do
 //	uses         operator and plugin give one answer to who uses a Secret, and how
-//	redact       no form of a secret is left in a text
+//	redact       no text shares 8 characters with a secret, nor in hex, base64 or escapes
 //	refusal      an error of the API server is shown without secrets, and short
 //
 // Words:

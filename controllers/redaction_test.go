@@ -3,6 +3,7 @@ package controllers
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 func TestRefusalsAreRedacted(t *testing.T) {
 	cases := map[string]func(token string) string{
 		"Base64": func(token string) string { return base64.StdEncoding.EncodeToString([]byte(token)) },
+		"Hex":    func(token string) string { return fmt.Sprintf("% X", token) },
 		"Cut": func(token string) string {
 			return strings.Repeat("x", 900-60-len(`secrets "shop" is forbidden: `)) + token
 		},
@@ -39,7 +41,7 @@ func TestRefusalsAreRedacted(t *testing.T) {
 				w.run(time.Minute)
 				w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonSecretRefused)
 				for _, token := range said {
-					for _, form := range []string{token[:24], base64.StdEncoding.EncodeToString([]byte(token))[:24]} {
+					for _, form := range []string{token[:24], base64.StdEncoding.EncodeToString([]byte(token))[:24], fmt.Sprintf("% X", token[:8])} {
 						for _, text := range append(w.events, w.ready().Message) {
 							if strings.Contains(text, form) {
 								t.Fatalf("the token is told: …%s", text[len(text)-100:])
