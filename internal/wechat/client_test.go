@@ -1,6 +1,8 @@
 package wechat_test
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -271,5 +273,38 @@ func TestErrmsgDoesNotShowTheToken(t *testing.T) {
 	_, err := answering(t, 200, `{"errcode":-1,"errmsg":"busy, keep TOKENTOKENTOKEN","access_token":"TOKENTOKENTOKEN","expires_in":7200}`).StableToken(t.Context(), creds, false)
 	if err == nil || strings.Contains(err.Error(), "TOKENTOKEN") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Whoever answers, WeChat or a gateway, and however the AppSecret is written.
+func TestErrmsgDoesNotShowTheAppSecret(t *testing.T) {
+	const secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+	spaced := strings.Join(strings.Split(secret, ""), " ")
+	for name, tc := range map[string]struct {
+		errmsg string
+		want   string
+	}{
+		"UpperCase": {strings.ToUpper(secret), "[redacted]"},
+		"Cut":       {secret[20:] + "/" + secret[:9], "[redacted]/[redacted]"},
+		"Spaced":    {spaced, "[redacted]"},
+		"ZeroWidth": {strings.ReplaceAll(spaced, " ", "\u200b"), "[redacted]"},
+		"Hex":       {hex.EncodeToString([]byte(secret)), "[redacted]"},
+		"Base64":    {base64.StdEncoding.EncodeToString([]byte(`{"appid":"wx","secret":"` + secret + `"}`)), "eyJhcHBpZCI6Ind4Iiwic2VjcmV0Ijoi[redacted]ifQ=="},
+		"Percent":   {strings.ReplaceAll(fmt.Sprintf(" % x", secret), " ", "%25"), "[redacted]"},
+		"Address":   {"0f1e:2d3c:4b5a:6978:8796:a5b4:c3d2:e1f0", "[redacted]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, before := range []string{"invalid ip ", "invalid appsecret ", "dear customer, "} {
+				body, err := json.Marshal(map[string]any{"errcode": 40164, "errmsg": before + tc.errmsg})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = answering(t, http.StatusOK, string(body)).StableToken(t.Context(), wechat.Credentials{AppID: "wx", AppSecret: secret}, false)
+				got, ok := errors.AsType[*wechat.Error](err)
+				if want := before + tc.want; !ok || got.Message != want || got.CallerIP.IsValid() {
+					t.Errorf("got %v from %v, want %q", err, got.CallerIP, want)
+				}
+			}
+		})
 	}
 }

@@ -70,20 +70,22 @@ func answered(code int64, errmsg string, status int, secrets ...string) *Error {
 	errmsg = trailer.ReplaceAllString(errmsg, "")
 	e := &Error{Code: code, HTTPStatus: status, Message: clean(errmsg, secrets...)}
 	if m := callerIP.FindStringSubmatch(errmsg); m != nil && strings.Contains(e.Meaning().Remedy, callerMark) {
-		if addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:")); err == nil {
+		// The 32 hex digits of an AppSecret are an IPv6 address, too.
+		addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:"))
+		if all := addr.Unmap().StringExpanded(); err == nil && redact.Secrets(all, secrets...) == all {
 			e.CallerIP = addr.Unmap()
 		}
 	}
 	return e
 }
 
-// clean makes an errmsg fit to be shown: without the secrets should they be
-// echoed, on one line, nothing in it that moves a terminal's cursor, and of
-// bounded length.
+// clean makes an errmsg fit to be shown: on one line, nothing in it that moves a
+// terminal's cursor, without the secrets should they be echoed, and of bounded
+// length. A text that is known gets no other treatment: a secret can stand behind
+// each of them.
 func clean(errmsg string, secrets ...string) string {
-	msg := redact.Secrets(errmsg, secrets...)
-	msg = strings.Join(strings.FieldsFunc(msg, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
-	msg = redact.Secrets(msg, secrets...) // what was on two lines may be one now
+	msg := strings.Join(strings.FieldsFunc(errmsg, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }), " ")
+	msg = redact.Secrets(msg, secrets...)
 	if len(msg) > maxMessage {
 		msg = msg[:maxMessage]
 	}
