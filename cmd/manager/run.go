@@ -145,7 +145,7 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				// What is for others is not even held in memory.
-				&v1alpha1.WeChatToken{}: {Label: o.selector},
+				&v1alpha1.WeChatToken{}: {Label: o.selector, Transform: controllers.Strip},
 
 				&appsv1.Deployment{}:  {Transform: consumers.StripWorkload},
 				&appsv1.StatefulSet{}: {Transform: consumers.StripWorkload},

@@ -24,7 +24,7 @@ type contents struct {
 
 // maxEncoded bounds the contents of one Secret that are held, in bytes. A larger
 // one, with the credentials of many objects, say, is read each time.
-const maxEncoded = 16 << 10
+const maxEncoded = 8 << 10
 
 // unordered is a resource version that is no number. It is later than all others,
 // so that nothing held counts, and a Secret that has it is not held.

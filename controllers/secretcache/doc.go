@@ -18,7 +18,7 @@
 //
 // 150 bytes for each Secret of the cluster: name, version and owner. Contents are
 // held of Secrets that an object names, encoded, without managedFields, and at
-// most 16 KiB of each; a larger Secret is read each time.
+// most 8 KiB of each; a larger Secret is read each time.
 //
 // # Why not less
 //
