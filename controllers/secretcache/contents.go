@@ -2,6 +2,7 @@ package secretcache
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,12 +20,20 @@ type contents struct {
 	lastWritten uint64               // the version that this process has written last
 	writer      types.NamespacedName // the object for which it did
 	invalid     bool                 // until a read
+	cut         bool                 // the values are cut
 	users       []string             // names of the objects that name the Secret
 }
 
-// maxEncoded bounds the contents of one Secret that are held, in bytes. A larger
-// one, with the credentials of many objects, say, is read each time.
-const maxEncoded = 8 << 10
+const (
+	// maxEncoded bounds the contents of one Secret that are held, in bytes: a target
+	// has a quarter of it. A larger one is read each time.
+	maxEncoded = 8 << 10
+	// maxCredential is how much is held of each value of a larger Secret that is named
+	// for its credentials only, in bytes: any Secret can be named, so that reading it
+	// again and again would cost a megabyte each time. Credentials are shorter, and
+	// what was longer still is.
+	maxCredential = 128
+)
 
 // unordered is a resource version that is no number. It is later than all others,
 // so that nothing held counts, and a Secret that has it is not held.
@@ -72,11 +81,25 @@ func (c *Cache) hold(s *corev1.Secret) {
 	}
 	lean := *s
 	lean.ManagedFields = nil
-	encoded, err := lean.Marshal()
-	if err != nil || len(encoded) > maxEncoded {
-		encoded = nil
+	held.cut = lean.Size() > maxEncoded && !c.isTarget(client.ObjectKeyFromObject(s))
+	if held.cut {
+		lean.ObjectMeta = metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.ResourceVersion}
+		lean.Data = map[string][]byte{}
+		for key, value := range s.Data {
+			lean.Data[key] = value[:min(len(value), maxCredential)]
+		}
 	}
-	held.version, held.encoded, held.invalid = version, encoded, false
+	held.version, held.encoded, held.invalid = version, nil, false
+	if encoded, err := lean.Marshal(); err == nil && len(encoded) <= maxEncoded {
+		held.encoded = encoded
+	}
+}
+
+// isTarget reports whether an object names the Secret as its target.
+func (c *Cache) isTarget(id types.NamespacedName) bool {
+	return slices.ContainsFunc(c.contents[id].users, func(name string) bool {
+		return c.names[types.NamespacedName{Namespace: id.Namespace, Name: name}].Target == id.Name
+	})
 }
 
 // isStale reports whether the watch has shown something later than this version

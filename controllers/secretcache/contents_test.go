@@ -29,6 +29,12 @@ func TestContentsCountUntilSomethingLaterIsKnown(t *testing.T) {
 	}
 	failed := func(c *Cache) { c.Invalidate(keyOf("shop")) }
 
+	large := func(version string) func(*Cache) {
+		return func(c *Cache) {
+			c.remember(secretAt(version, func(s *corev1.Secret) { s.Data["large"] = make([]byte, 900<<10) }))
+		}
+	}
+	credentials := func(c *Cache) { c.SetNames(keyOf("shop"), Names{Target: "target", Credentials: "shop"}) }
 	cases := map[string]struct {
 		reason string
 		events []func(*Cache)
@@ -66,9 +72,12 @@ func TestContentsCountUntilSomethingLaterIsKnown(t *testing.T) {
 		"AbsenceInvalidated": {"A write has failed.", []func(*Cache){named, began, failed}, "", false},
 		"ValidAgain":         {"It was read since.", []func(*Cache){named, listed("5"), read("5"), failed, read("5")}, "5", false},
 		"Unordered":          {"Nobody knows which is the later one.", []func(*Cache){named, listed("x"), read("x")}, "", false},
-		"Large": {"It is too large to be held, but there.", []func(*Cache){named, began, func(c *Cache) {
-			c.remember(secretAt("5", func(s *corev1.Secret) { s.Data["large"] = make([]byte, maxEncoded) }))
-		}}, "", false},
+		"Large":              {"It is too large to be held, but there.", []func(*Cache){named, began, large("5")}, "", false},
+		"LargeCredentials":   {"Its values are held as far as they can be credentials.", []func(*Cache){credentials, began, large("5")}, "5", false},
+		"LargeTarget":        {"Now it is a target, and all of it counts.", []func(*Cache){credentials, began, large("5"), named}, "", false},
+		"LargeForBoth": {"Somebody else names it as a target.", []func(*Cache){credentials, func(c *Cache) {
+			c.SetNames(keyOf("other"), Names{Target: "shop"})
+		}, began, large("5")}, "", false},
 		"OtherRelisted": {"That watch is of another namespace.", []func(*Cache){named, listed("5"), read("7"), list("other", "9")}, "7", false},
 		"OnlyElsewhere": {"Its namespace is not watched: nothing would show a change.", []func(*Cache){named, list("other", "1"), read("5")}, "", false},
 	}
