@@ -252,6 +252,10 @@ func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.
 		}
 		return ""
 	}
+	restartedFor := func(template corev1.PodTemplateSpec) string {
+		token, _, _ := strings.Cut(template.Annotations[v1alpha1.AnnotationRestartPrefix+wxt], "@")
+		return token
+	}
 	eventually(t, "pods are touched and workloads restarted", func() error {
 		for _, o := range slices.Concat(pods, workloads) {
 			if err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
@@ -262,11 +266,11 @@ func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.
 			case *corev1.Pod:
 				got, want = o.Annotations[v1alpha1.AnnotationTouchedFor], wanted("Touch")
 			case *appsv1.Deployment:
-				got, want = o.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+wxt], wanted("restart")
+				got, want = restartedFor(o.Spec.Template), wanted("restart")
 			case *appsv1.StatefulSet:
-				got, want = o.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+wxt], wanted("restart")
+				got, want = restartedFor(o.Spec.Template), wanted("restart")
 			case *appsv1.DaemonSet:
-				got, want = o.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+wxt], wanted("restart")
+				got, want = restartedFor(o.Spec.Template), wanted("restart")
 			}
 			if got != want {
 				return fmt.Errorf("%T %s was told of %q, want %q", o, o.GetName(), got, want)

@@ -27,6 +27,8 @@ const AnnotationInvalidToken = "wechattoken.io/invalid-token"
 const AnnotationTouchedFor = "wechattoken.io/touched-for"
 
 // AnnotationRestartPrefix and the name of a WeChatToken behind it are on the pod
-// templates of the workloads that were restarted for its token: the fingerprint
-// of what the Secret held then.
+// template of a workload that the operator restarted for its token, and for no
+// other one since. The value is the fingerprint of the token and the time:
+//
+//	3f1c9a0b55d2e871@2026-11-22T10:00:00Z
 const AnnotationRestartPrefix = "restart.wechattoken.io/"

@@ -16,7 +16,8 @@ const (
 type Restart struct {
 	// workloads to restart, as kubectl rollout restart does, once for each token
 	// that replaces another in the Secret. One whose pods are all younger than
-	// that is left alone.
+	// that is left alone. Between two restarts of a workload are 2.5 minutes at
+	// least, whichever WeChatTokens ask for them.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1

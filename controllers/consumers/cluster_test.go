@@ -115,7 +115,7 @@ func theDeployment(name string) v1alpha1.RestartTarget {
 func touching(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.PropagationTouch }
 
 // operate runs the reconciler until the test, or the returned func, ends it.
-func (n *namespace) operate() (r *Reconciler, stop func()) {
+func (n *namespace) operate(mods ...func(*Reconciler)) (r *Reconciler, stop func()) {
 	n.t.Helper()
 	plane, err := startControlPlane()
 	if err != nil {
@@ -146,6 +146,9 @@ func (n *namespace) operate() (r *Reconciler, stop func()) {
 		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(s)}} // its WeChatToken has the same name
 	}))
 	r = &Reconciler{Client: mgr.GetClient(), Pods: mgr.GetAPIReader(), Secrets: cachedSecrets{mgr.GetClient()}, Events: mgr.GetEventRecorder(record.ManagedBy), Window: testWindow}
+	for _, mod := range mods {
+		mod(r)
+	}
 	if err := r.SetupWithManager(ctx, mgr, secrets, 2); err != nil {
 		n.t.Fatal(err)
 	}
@@ -221,12 +224,18 @@ func secretShop() *corev1.Secret {
 // store writes the Secret of the WeChatToken as the operator does.
 func (n *namespace) store(value string, mods ...func(*record.Record)) {
 	n.t.Helper()
+	n.storeFor(n.token(), value, mods...)
+}
+
+// storeFor is store for another WeChatToken.
+func (n *namespace) storeFor(wt *v1alpha1.WeChatToken, value string, mods ...func(*record.Record)) {
+	n.t.Helper()
 	now := time.Now().Truncate(time.Second)
 	r := record.Record{Token: record.Token{Value: value, AppID: "wx0123456789abcdef", Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour)}}
 	for _, mod := range mods {
 		mod(&r)
 	}
-	if err := n.Apply(n.t.Context(), record.Render(n.token(), r, record.NewKey("secret")), client.ForceOwnership); err != nil {
+	if err := n.Apply(n.t.Context(), record.Render(wt, r, record.NewKey("secret")), client.ForceOwnership); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -328,7 +337,8 @@ func deploymentOf(name string, pod corev1.PodSpec) *appsv1.Deployment {
 func (n *namespace) restartedFor(obj client.Object) string {
 	n.t.Helper()
 	n.read(obj)
-	return templateOf(obj).Annotations["restart.wechattoken.io/shop"]
+	token, _, _ := strings.Cut(templateOf(obj).Annotations["restart.wechattoken.io/shop"], "@")
+	return token
 }
 
 // isRestarted waits until a workload was restarted for a token.

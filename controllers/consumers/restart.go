@@ -2,15 +2,17 @@ package consumers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
@@ -20,13 +22,20 @@ import (
 // Pods that use the Secret as env or through subPath have the token they were
 // started with. A restart replaces them as kubectl rollout restart does, by an
 // annotation of the pod template. It has the fingerprint of the token, which needs no
-// other restart, no matter who reads the annotation.
+// other restart, and the time, for many WeChatTokens may want one workload restarted:
+// a restart serves all tokens that are stored by then, and the next one comes half a
+// window later at the soonest. So says the workload itself, to whichever process asks.
 
 const (
 	// createdSlack is how long after the replacement of a token a pod may have been
 	// created and still count as older: the API server's clock is another one, and
 	// both write whole seconds.
 	createdSlack = 2 * time.Second
+
+	// gathering is how long after its replacement a token waits for others that come
+	// with it, such as those of one account: then one restart serves them all. It is
+	// longer than createdSlack, or the restart would not even serve its own.
+	gathering = 5 * time.Second
 
 	// refusedWait is how long to wait after a refusal. Nothing in the cluster tells
 	// when a policy or a role has changed.
@@ -35,8 +44,9 @@ const (
 
 // rollout is what this process knows of a workload for the stored token.
 type rollout struct {
-	upToDate   bool  // all pods were created after the token was stored, and so all that follow
-	generation int64 // the restart made it: a cache with an older one is stale
+	upToDate   bool      // all pods were created after the token was stored, and so all that follow
+	generation int64     // the restart made it: a cache with an older one is stale
+	made       time.Time // when, should somebody take the annotation away
 }
 
 // restartAnnotation is on the pod templates of workloads that were restarted for
@@ -49,6 +59,36 @@ func restartAnnotation(name string) string {
 	}
 	return v1alpha1.AnnotationRestartPrefix + name
 }
+
+// restartedFor is what a restart at that time for the token with that fingerprint
+// writes as the value of the annotation.
+func restartedFor(token string, at time.Time) string {
+	return token + "@" + at.UTC().Format(time.RFC3339)
+}
+
+// lastRestart is when the operator restarted w last, for whatever WeChatToken; zero if
+// it did not. A time in the future, which a person may write, counts for nothing: it
+// would keep restarts away.
+func (w *workload) lastRestart(now time.Time) (last time.Time) {
+	for _, value := range w.restarts {
+		_, text, _ := strings.Cut(value, "@")
+		if at, err := time.Parse(time.RFC3339, text); err == nil && at.After(last) && at.Before(now.Add(createdSlack)) {
+			last = at
+		}
+	}
+	return last
+}
+
+// serves reports whether the last restart of w brings its pods the stored token: it
+// was made for it, or for another one when this one was stored already.
+func (w *workload) serves(stored *record.Record, annotation string, now time.Time) bool {
+	token, _, _ := strings.Cut(w.restarts[annotation], "@")
+	return token == stored.Token.Fingerprint() || !createdBefore(w.lastRestart(now), stored)
+}
+
+// pause is the least time between two restarts of a workload. It leaves the second one
+// the other half of the window to end before the old token is invalid.
+func pause(window time.Duration) time.Duration { return window / 2 }
 
 // oldTokenEnds is when the token before the stored one is invalid at the latest: a
 // window after it was replaced, or at once if it was invalid before.
@@ -63,38 +103,53 @@ func oldTokenEnds(stored *record.Record, window time.Duration) time.Time {
 type step int
 
 const (
-	stepDone    step = iota // or none is wanted
+	stepDone    step = iota // none is wanted
+	stepServed              // all pods have the token
 	stepDue                 // if there is an older pod
+	stepGathers             // other tokens
 	stepWaits               // for the end of an earlier rollout
+	stepPauses              // after the last restart
 	stepRunning             // our own rollout
 )
 
-// step says how far the restart of w is for the stored token. annotation is that of
-// restartAnnotation, and the token before this one is invalid from end on.
+// step says how far the restart of w is for the stored token, and what there is to
+// report while it waits or runs. annotation is that of restartAnnotation.
 //
 //   - Only a token that has replaced another one is worth a restart, and it is worth
 //     one.
 //   - An earlier rollout ends first, so that two do not mix and no more pods are down
 //     than the workload allows. But once the old token is invalid there is nothing
 //     left to spare, and the pods of that rollout may need the new one to get ready.
-func (w *workload) step(stored *record.Record, annotation string, known rollout, end, now time.Time) step {
+//   - The pause is kept even then: old tokens that are invalid at once are what whoever
+//     wants a workload to roll for ever would make. Who waits was stored after the last
+//     restart or a moment before it, so the wait ends before a window has passed.
+func (w *workload) step(stored *record.Record, annotation string, known rollout, window time.Duration, now time.Time) (step, finding) {
+	end, age, last := oldTokenEnds(stored, window), now.Sub(stored.ReplacedAt), w.lastRestart(now)
+	if known.made.After(last) {
+		last = known.made
+	}
 	stale := w.generation < known.generation
 	switch {
 	case stored.ReplacedAt.IsZero(), w.onDelete, known.upToDate, !createdBefore(w.created, stored):
-		return stepDone
+		return stepDone, finding{}
 	case stale:
-		return stepRunning
-	case w.inTemplate[annotation] == stored.Token.Fingerprint():
+		return stepRunning, finding{reason: v1alpha1.ReasonRestarting, wake: end}
+	case w.serves(stored, annotation, now):
 		if w.updated {
-			return stepDone
+			return stepServed, finding{}
 		}
-		return stepRunning
+		return stepRunning, finding{reason: v1alpha1.ReasonRestarting, wake: end}
 	case !now.Before(stored.Token.ExpiresAt):
-		return stepDone // there is nothing to restart for, and Ready says so
+		return stepDone, finding{} // there is nothing to restart for, and Ready says so
 	case !w.available && now.Before(end):
-		return stepWaits
+		return stepWaits, finding{reason: v1alpha1.ReasonRestartWaits, why: "an earlier rollout is not finished", wake: end}
+	case now.Before(last.Add(pause(window))):
+		why := fmt.Sprintf("the operator has restarted it within the last %s", pause(window))
+		return stepPauses, finding{reason: v1alpha1.ReasonRestartWaits, why: why, wake: last.Add(pause(window))}
+	case age >= 0 && age < gathering:
+		return stepGathers, finding{reason: v1alpha1.ReasonRestarting, wake: stored.ReplacedAt.Add(gathering)} // in a moment
 	default:
-		return stepDue
+		return stepDue, finding{}
 	}
 }
 
@@ -117,36 +172,39 @@ func (r *Reconciler) restart(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	if stored == nil {
 		return finding{}, nil
 	}
-	token, end := stored.Token.Fingerprint(), oldTokenEnds(stored, r.Window)
+	token := stored.Token.Fingerprint()
 	if known.token != token {
 		known.token, known.rollouts = token, map[types.UID]rollout{}
 	}
-	switch w.step(stored, restartAnnotation(wt.Name), known.rollouts[w.uid], end, now) {
-	case stepWaits:
-		return finding{reason: v1alpha1.ReasonRestartWaits, why: "an earlier rollout is not finished", wake: end}, nil
-	case stepDue:
-		f, err := r.rollOut(ctx, wt, w, stored, known)
-		switch {
-		case apierrors.IsNotFound(err):
-			return finding{}, nil // it is gone, and an event follows
-		case refusal.Is(err):
-			return finding{reason: v1alpha1.ReasonRestartRefused, why: refusal.Text(err, stored.Secrets()...), wake: now.Add(refusedWait)}, nil
-		case err != nil || f.reason != v1alpha1.ReasonRestarting:
-			return f, err
+	step, is := w.step(stored, restartAnnotation(wt.Name), known.rollouts[w.uid], r.Window, now)
+	switch step {
+	case stepGathers:
+		if !w.paused && !wt.Spec.Suspend { // which would be told after all
+			return is, nil
 		}
-	case stepDone:
-		return finding{}, nil
+	case stepServed:
+		known.rollouts[w.uid] = rollout{upToDate: true}
+		return is, nil
+	case stepDone, stepWaits, stepPauses:
+		return is, nil
 	case stepRunning:
+		if now.Before(is.wake) {
+			return is, nil
+		}
+	case stepDue:
 	}
-	if now.Before(end) {
-		return finding{reason: v1alpha1.ReasonRestarting, wake: end}, nil
+	f, err := r.rollOut(ctx, wt, w, stored, known, step, now)
+	if refusal.Is(err) {
+		return finding{reason: v1alpha1.ReasonRestartRefused, why: refusal.Text(err, stored.Secrets()...), wake: now.Add(refusedWait)}, nil
 	}
-	return finding{reason: v1alpha1.ReasonRestartLate}, nil
+	return f, client.IgnoreNotFound(err) // an event follows when it is gone
 }
 
-// rollOut patches the pod template of w if w has an older pod and may be restarted. It
-// insists on the w that was seen: the template may be another one by now.
-func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *workload, stored *record.Record, known *memory) (finding, error) {
+// rollOut patches the pod template of w if w has an older pod, may be restarted, and is
+// not being rolled out for the stored token already. It insists on the w that was seen:
+// the template may be another one by now. The annotations of earlier restarts go, lest
+// WeChatTokens that come and go fill the template: this restart serves them, too.
+func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *workload, stored *record.Record, known *memory, step step, now time.Time) (finding, error) {
 	selector, err := metav1.LabelSelectorAsSelector(w.selector)
 	if err != nil {
 		return finding{}, nil //nolint:nilerr // the API server refuses such a workload
@@ -158,17 +216,33 @@ func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	case len(older) == 0:
 		known.rollouts[w.uid] = rollout{upToDate: true}
 		return finding{}, nil
+	case step == stepRunning:
+		return finding{reason: v1alpha1.ReasonRestartLate}, nil
 	case wt.Spec.Suspend:
 		return finding{reason: v1alpha1.ReasonRestartWaits, why: "spec.suspend is true"}, nil
 	case w.paused:
 		return finding{reason: v1alpha1.ReasonRestartWaits, why: "it is paused"}, nil
 	}
-	patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"uid":%q},"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, w.version, w.uid, restartAnnotation(wt.Name), known.token)
-	generation, err := r.patch(ctx, appsv1.SchemeGroupVersion.WithKind(string(w.kind)), wt.Namespace, w.name, patch)
+	annotations := map[string]any{}
+	for key := range w.restarts {
+		annotations[key] = nil
+	}
+	annotations[restartAnnotation(wt.Name)] = restartedFor(known.token, now)
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": w.version, "uid": w.uid},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": annotations}}},
+	})
 	if err != nil {
 		return finding{}, err
 	}
-	known.rollouts[w.uid] = rollout{generation: generation}
+	generation, err := r.patch(ctx, appsv1.SchemeGroupVersion.WithKind(string(w.kind)), wt.Namespace, w.name, string(patch))
+	if err != nil {
+		return finding{}, err
+	}
+	known.rollouts[w.uid] = rollout{generation: generation, made: now}
 	ctrl.LoggerFrom(ctx).Info("restarted a workload for a new token", "kind", w.kind, "name", w.name, "tokenFingerprint", known.token)
-	return finding{reason: v1alpha1.ReasonRestarting}, nil
+	if end := oldTokenEnds(stored, r.Window); now.Before(end) {
+		return finding{reason: v1alpha1.ReasonRestarting, wake: end}, nil
+	}
+	return finding{reason: v1alpha1.ReasonRestartLate}, nil
 }

@@ -30,7 +30,7 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 	}
 	const key = "restart.wechattoken.io/shop"
 	base := func(mods ...func(*workload)) *workload {
-		w := &workload{created: at.Add(-time.Hour), generation: 7, inTemplate: map[string]string{}, updated: true, available: true}
+		w := &workload{created: at.Add(-time.Hour), generation: 7, restarts: map[string]string{}, updated: true, available: true}
 		for _, mod := range mods {
 			mod(w)
 		}
@@ -38,9 +38,13 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 	}
 	unfinished := func(w *workload) { w.updated, w.available = false, false }
 	unavailable := func(w *workload) { w.available = false }
-	ours := func(w *workload) { w.inTemplate[key] = record.Fingerprint("new") }
-	earlier := func(w *workload) { w.inTemplate[key] = "old" }
+	const other = "restart.wechattoken.io/other"
+	restarted := func(key, token string, when time.Duration) func(*workload) {
+		return func(w *workload) { w.restarts[key] = restartedFor(record.Fingerprint(token), at.Add(when)) }
+	}
+	ours, earlier := restarted(key, "new", gathering), restarted(key, "old", -time.Hour)
 	soon, late := at.Add(time.Minute), at.Add(testWindow)
+	invalid := func(t *record.Record) { t.Token.PredecessorInvalidAt = at }
 	cases := map[string]struct {
 		reason string
 		w      *workload
@@ -48,6 +52,7 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 		known  rollout
 		now    time.Time
 		want   step
+		until  time.Duration // after at
 	}{
 		"Due":                {reason: "The token has replaced another.", w: base(), token: token(), now: soon, want: stepDue},
 		"DueAfterOurs":       {reason: "The restart for the token before does not count.", w: base(earlier), token: token(), now: soon, want: stepDue},
@@ -57,22 +62,44 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 		"New":                {reason: "It is younger than the token.", w: base(func(w *workload) { w.created = at.Add(3 * time.Second) }), token: token(), now: soon, want: stepDone},
 		"PerhapsOlder":       {reason: "In doubt it is older.", w: base(func(w *workload) { w.created = at.Add(time.Second) }), token: token(), now: soon, want: stepDue},
 		"Fresh":              {reason: "Somebody else has restarted it meanwhile.", w: base(), token: token(), known: rollout{upToDate: true}, now: soon, want: stepDone},
-		"Waits":              {reason: "An earlier rollout ends first.", w: base(unfinished), token: token(), now: soon, want: stepWaits},
-		"WaitsForPods":       {reason: "Its pods must be available.", w: base(unavailable), token: token(), now: soon, want: stepWaits},
+		"Waits":              {reason: "An earlier rollout ends first.", w: base(unfinished), token: token(), now: soon, want: stepWaits, until: testWindow},
+		"WaitsForPods":       {reason: "Its pods must be available.", w: base(unavailable), token: token(), now: soon, want: stepWaits, until: testWindow},
 		"WaitsNoLonger":      {reason: "The old token is invalid, and pods may get ready only with the new one.", w: base(unavailable), token: token(), now: late, want: stepDue},
-		"WaitsNotForInvalid": {reason: "The old token was invalid before.", w: base(unfinished), token: token(func(t *record.Record) { t.Token.PredecessorInvalidAt = at }), now: soon, want: stepDue},
+		"WaitsNotForInvalid": {reason: "The old token was invalid before.", w: base(unfinished), token: token(invalid), now: soon, want: stepDue},
 		"Runs":               {reason: "Our rollout is under way.", w: base(ours, unfinished), token: token(), now: soon, want: stepRunning},
 		"Late":               {reason: "Our rollout is under way, and the old token is invalid.", w: base(ours, unfinished), token: token(), now: late, want: stepRunning},
-		"Done":               {reason: "Our rollout is finished.", w: base(ours), token: token(), now: soon, want: stepDone},
-		"DoneLongAgo":        {reason: "All pods have the token, whether they are available or not.", w: base(ours, unavailable), token: token(), now: late, want: stepDone},
+		"Done":               {reason: "Our rollout is finished.", w: base(ours), token: token(), now: soon, want: stepServed},
+		"DoneLongAgo":        {reason: "All pods have the token, whether they are available or not.", w: base(ours, unavailable), token: token(), now: late, want: stepServed},
 		"CacheBehind":        {reason: "The cache does not show our rollout yet.", w: base(), token: token(), known: rollout{generation: 8}, now: soon, want: stepRunning},
-		"CacheHasCaughtUp":   {reason: "It shows it.", w: base(ours), token: token(), known: rollout{generation: 7}, now: soon, want: stepDone},
+		"CacheHasCaughtUp":   {reason: "It shows it.", w: base(ours), token: token(), known: rollout{generation: 7}, now: soon, want: stepServed},
 		"TakenBack":          {reason: "Somebody has undone our rollout.", w: base(earlier), token: token(), known: rollout{generation: 6}, now: soon, want: stepDue},
+		"TakenBackLately":    {reason: "A fight with whoever does so is slow.", w: base(earlier), token: token(), known: rollout{generation: 6, made: at.Add(30 * time.Second)}, now: soon, want: stepPauses, until: 3 * time.Minute},
+
+		"Gathers":        {reason: "Other tokens may come in the same moment.", w: base(), token: token(), now: at.Add(gathering - 1), want: stepGathers, until: gathering},
+		"GathersInvalid": {reason: "One that comes too late for this restart would wait for much longer.", w: base(), token: token(invalid), now: at, want: stepGathers, until: gathering},
+		"Gathered":       {reason: "They have come.", w: base(), token: token(), now: at.Add(gathering), want: stepDue},
+		"FromTheFuture":  {reason: "The clock was set back: no wait is longer.", w: base(), token: token(), now: at.Add(-time.Hour), want: stepDue},
+
+		"Pauses":           {reason: "It was restarted for another token, before this one was stored.", w: base(restarted(other, "other", -time.Minute)), token: token(), now: soon, want: stepPauses, until: 90 * time.Second},
+		"PausesInTheSame":  {reason: "The pods may have started a moment before.", w: base(restarted(other, "other", time.Second)), token: token(), now: soon, want: stepPauses, until: 151 * time.Second},
+		"PausesForOurs":    {reason: "It was restarted for the token before.", w: base(restarted(key, "old", -time.Minute)), token: token(), now: soon, want: stepPauses, until: 90 * time.Second},
+		"PausesInvalid":    {reason: "An old token that is invalid is no way around the pause.", w: base(restarted(other, "other", -time.Minute)), token: token(invalid), now: soon, want: stepPauses, until: 90 * time.Second},
+		"PausedLongEnough": {reason: "The pause is over, and half of the window is left.", w: base(restarted(other, "other", 0)), token: token(), now: at.Add(testWindow / 2), want: stepDue},
+		"RollsFirst":       {reason: "What ends by an event is waited for first.", w: base(restarted(other, "other", 0), unfinished), token: token(), now: soon, want: stepWaits, until: testWindow},
+		"OfANewerVersion":  {reason: "Nobody knows when.", w: base(func(w *workload) { w.restarts[other] = "b2c1@soon" }), token: token(), now: soon, want: stepDue},
+		"OfAnOlderVersion": {reason: "It said no time.", w: base(func(w *workload) { w.restarts[other] = "b2c1" }), token: token(), now: soon, want: stepDue},
+		"OursBefore":       {reason: "It was restarted for this token all the same.", w: base(func(w *workload) { w.restarts[key] = record.Fingerprint("new") }), token: token(), now: soon, want: stepServed},
+		"Forged":           {reason: "A time in the future keeps no restart away.", w: base(restarted(other, "other", time.Hour)), token: token(), now: soon, want: stepDue},
+
+		"Served":       {reason: "The restart for another token brought this one, too.", w: base(restarted(other, "other", createdSlack)), token: token(), now: soon, want: stepServed},
+		"IsServed":     {reason: "It goes on.", w: base(restarted(other, "other", createdSlack), unfinished), token: token(), now: soon, want: stepRunning},
+		"IsServedLate": {reason: "Another restart on top would make it later.", w: base(restarted(other, "other", createdSlack), unfinished), token: token(), now: late, want: stepRunning},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := tc.w.step(tc.token, key, tc.known, oldTokenEnds(tc.token, testWindow), tc.now); got != tc.want {
-				t.Errorf("%s got %d, want %d", tc.reason, got, tc.want)
+			got, is := tc.w.step(tc.token, key, tc.known, testWindow, tc.now)
+			if got != tc.want || tc.until != 0 && !is.wake.Equal(at.Add(tc.until)) {
+				t.Errorf("%s got %d until %s, want %d until %s", tc.reason, got, is.wake, tc.want, at.Add(tc.until))
 			}
 		})
 	}
@@ -141,7 +168,7 @@ func TestEachWeChatTokenHasAnAnnotationOfItsOwn(t *testing.T) {
 	}
 }
 
-// A token that replaces another one restarts each kind of workload once, right away;
+// A token that replaces another one restarts each kind of workload once, in a moment;
 // neither a restart of the operator nor anything else does so again.
 func TestARestartComesOncePerToken(t *testing.T) {
 	t.Parallel()
@@ -256,6 +283,24 @@ func TestTheNextProcessRestartsWhatTheLastOneDidNot(t *testing.T) {
 	n.reports(v1alpha1.ReasonRestartLate)
 }
 
+// A rollout that somebody begins when all pods have the token is not taken for a
+// restart that is late, not even by a new process.
+func TestALaterRolloutIsNotLate(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t, restarting(theDeployment("shop")))
+	shop := deploymentOf("shop", podOf(asEnv("shop")))
+	shop.Spec.Template.Annotations = map[string]string{restartAnnotation("shop"): restartedFor(record.Fingerprint("second"), time.Now())}
+	n.create(shop)
+	n.store("second", func(r *record.Record) {
+		r.ReplacedAt, r.Token.PredecessorInvalidAt = r.Token.ObtainedAt, r.Token.ObtainedAt
+	})
+	time.Sleep(createdSlack + 1500*time.Millisecond) // creation times have whole seconds
+	n.pods(shop, "b")
+	n.rollTo(shop, progress{updated: 1, available: 2})
+	n.operate()
+	n.reports(v1alpha1.ReasonConsumersUpToDate)
+}
+
 // A workload that has only newer pods stays as it is: it is new, or somebody else has
 // restarted it.
 func TestNewerPodsStay(t *testing.T) {
@@ -290,12 +335,13 @@ func TestAStaleCacheRestartsNothingTwice(t *testing.T) {
 	n.run(shop)
 	now := time.Now()
 	second := &record.Record{Token: record.Token{Value: "second", ExpiresAt: now.Add(time.Hour)}, ReplacedAt: now}
+	now = now.Add(gathering)
 	r := &Reconciler{Client: n.Client, Pods: n.Client, Window: testWindow}
 	stale, wt := workloadOf(shop), n.token()
 	var known memory
 	for range 2 {
 		f, err := r.restart(t.Context(), wt, stale, second, &known, now)
-		if err != nil || f.reason != v1alpha1.ReasonRestarting || !f.wake.Equal(now.Add(testWindow)) {
+		if err != nil || f.reason != v1alpha1.ReasonRestarting || !f.wake.Equal(second.ReplacedAt.Add(testWindow)) {
 			t.Fatalf("got %+v, %v", f, err)
 		}
 	}

@@ -56,7 +56,8 @@ type workload struct {
 
 	labels      map[string]string
 	annotations map[string]string // those of Reloader
-	inTemplate  map[string]string // those of Reloader, and ours, on the pod template
+	inTemplate  map[string]string // those of Reloader on the pod template
+	restarts    map[string]string // ours there
 	selector    *metav1.LabelSelector
 	uses        map[string][]v1alpha1.SecretUse // by the name of the Secret
 
@@ -99,7 +100,7 @@ func workloadOf(obj client.Object) *workload {
 
 func (w *workload) template(kind v1alpha1.WorkloadKind, selector *metav1.LabelSelector, t *corev1.PodTemplateSpec) {
 	w.kind, w.selector = kind, selector
-	w.inTemplate, w.uses = templateAnnotations(t.Annotations), uses.In(&t.Spec)
+	w.inTemplate, w.restarts, w.uses = uses.ReloaderAnnotations(t.Annotations), restartAnnotations(t.Annotations), uses.In(&t.Spec)
 }
 
 // statefulSet reads how far the rollout is. A partition keeps so many pods as they are.
@@ -117,10 +118,9 @@ func (w *workload) statefulSet(o *appsv1.StatefulSet) {
 // replicas is a number of replicas that is 1 when it is left out.
 func replicas(n *int32) int32 { return *cmp.Or(n, new(int32(1))) }
 
-// templateAnnotations keeps those annotations of a pod template that Reloader reads,
-// and ours.
-func templateAnnotations(annotations map[string]string) map[string]string {
-	kept := uses.ReloaderAnnotations(annotations)
+// restartAnnotations keeps those annotations of a pod template that are ours.
+func restartAnnotations(annotations map[string]string) map[string]string {
+	kept := map[string]string{}
 	for k, v := range annotations {
 		if strings.HasPrefix(k, v1alpha1.AnnotationRestartPrefix) {
 			kept[k] = v
@@ -169,7 +169,9 @@ func strip(m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) {
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
 		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels, Annotations: uses.ReloaderAnnotations(m.Annotations),
 	}
-	*t = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: templateAnnotations(t.Annotations)}, Spec: uses.Only(t.Spec)}
+	annotations := uses.ReloaderAnnotations(t.Annotations)
+	maps.Copy(annotations, restartAnnotations(t.Annotations))
+	*t = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Spec: uses.Only(t.Spec)}
 }
 
 // consumers reads the workloads that use the Secret of wt or that it wants restarted,
