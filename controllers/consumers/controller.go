@@ -87,6 +87,17 @@ type memory struct {
 	refusal     *string            // of the last touch, empty for none; nil if none has ended
 }
 
+// keep forgets the rollouts of other workloads than those that were found.
+func (m *memory) keep(found []*workload) {
+	rollouts := map[types.UID]rollout{}
+	for _, w := range found {
+		if is, ok := m.rollouts[w.uid]; ok {
+			rollouts[w.uid] = is
+		}
+	}
+	m.rollouts = rollouts
+}
+
 // SetupWithManager watches the WeChatTokens and the workloads, never pods. secrets
 // queues the WeChatToken of each Secret that has changed; workers is how many
 // WeChatTokens are reconciled at once.
@@ -187,6 +198,7 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 		}
 		all.add(w.String(), f)
 	}
+	known.keep(found)
 	condition := all.condition(len(found))
 	known.reportTouch(wt, condition)
 	condition.ObservedGeneration, condition.LastTransitionTime = wt.Generation, metav1.NewTime(now)

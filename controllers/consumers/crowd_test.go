@@ -1,13 +1,17 @@
 package consumers
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 )
 
 // 20 WeChatTokens that get new tokens at once cost the one workload that they name a
@@ -93,4 +97,25 @@ func TestACrowdCostsOneRestart(t *testing.T) {
 	if len(ours) != 1 || shop.Spec.Template.Annotations["team"] != "shop" {
 		t.Errorf("annotations of the template: %v", shop.Spec.Template.Annotations)
 	}
+}
+
+// What is remembered of workloads is not more than there are.
+func TestWorkloadsThatAreGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t, restarting(v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment}))
+	shop, gone := deploymentOf("shop", podOf(asEnv("shop"))), deploymentOf("gone", podOf(asEnv("shop")))
+	n.create(shop, gone)
+	n.store("second", replacing)
+	r, _ := n.operate()
+	known := &memory{token: record.Fingerprint("second"), rollouts: map[types.UID]rollout{shop.UID: {upToDate: true}, gone.UID: {upToDate: true}}}
+	n.remove(gone)
+	eventually(t, "it is forgotten", func() error {
+		if _, err := r.reconcile(t.Context(), n.token(), known); err != nil {
+			return err
+		}
+		if diff := cmp.Diff(map[types.UID]rollout{shop.UID: {upToDate: true}}, known.rollouts, cmp.AllowUnexported(rollout{})); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
 }
