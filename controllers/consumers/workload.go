@@ -272,7 +272,7 @@ func (r *Reconciler) followersOf(ctx context.Context, obj client.Object) (reques
 	w := workloadOf(obj)
 	for _, value := range append(usedBy(obj), string(w.kind)) {
 		var some v1alpha1.WeChatTokenList
-		if err := r.Client.List(ctx, &some, client.InNamespace(obj.GetNamespace()), client.MatchingFields{indexFollows: value}); err != nil {
+		if err := r.Client.List(ctx, &some, client.InNamespace(obj.GetNamespace()), client.MatchingFields{indexFollows: value}, client.UnsafeDisableDeepCopy); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens of a workload", "kind", w.kind, "name", w.name)
 			continue
 		}
