@@ -197,7 +197,7 @@ func TestStatus(t *testing.T) {
 		"SuspendedExpired": {"The token in it is told all the same.", observed(spec(suspendedSpec), known(endsIn(0))), taken, said(holds(endsIn(0)), notReady(v1alpha1.ReasonSuspended))},
 		"SuspendedEmpty":   {"No token is not ready.", observed(spec(suspendedSpec), noToken), taken, said(notReady(v1alpha1.ReasonSuspended))},
 		"SuspendedEnds":    {"A call for another WeChatToken has ended the token.", observed(spec(suspendedSpec), accountKnows(next)), taken, said(holds(), ended(testWindow), ready(v1alpha1.ReasonSuspended))},
-		"NoAppSecret":      {"The token is valid until its end.", observed(appSecretMissing), taken, said(holds(), ready(v1alpha1.ReasonAppSecretMissing, "There is no Secret"), stalled(v1alpha1.ReasonAppSecretMissing))},
+		"NoAppSecret":      {"The token is valid until its end.", observed(appSecretMissing), taken, said(holds(), ready(v1alpha1.ReasonAppSecretMissing, ofAppSecret(weChatToken().Spec.AppSecretRef, "").message), stalled(v1alpha1.ReasonAppSecretMissing))},
 		"NoAppSecretEver":  {"A person must act.", observed(noToken, appSecretMissing), taken, said(notReady(v1alpha1.ReasonAppSecretMissing), stalled(v1alpha1.ReasonAppSecretMissing))},
 		"NoAppSecretLong":  {"Nobody could refresh the token.", observed(known(endsIn(0)), appSecretMissing), taken, said(holds(endsIn(0)), notReady(v1alpha1.ReasonAppSecretMissing), stalled(v1alpha1.ReasonAppSecretMissing))},
 		"SuspendedFirst":   {"Nothing is missed while it is suspended.", observed(spec(suspendedSpec), appSecretMissing), taken, said(holds(), ready(v1alpha1.ReasonSuspended))},
