@@ -13,13 +13,14 @@ import (
 )
 
 // claims are those of WeChatTokens to the Secrets that they name. A Secret belongs to
-// the WeChatToken that controls it; while there is none, to the oldest that names it.
-// An index keeps them, so that a thousand WeChatTokens with one target cost each
+// the WeChatToken that controls it; while there is none, to the one that had it last,
+// or else to the oldest that names it. An index keeps them, so that a thousand WeChatTokens with one target cost each
 // reconcile no more than two do.
 type claims struct {
 	mu       sync.Mutex
 	byTarget map[types.NamespacedName][]claim              // the oldest first
 	of       map[types.NamespacedName]types.NamespacedName // the target that a WeChatToken names
+	holder   map[types.NamespacedName]string               // by target, the name of the one that had it last
 }
 
 type claim struct {
@@ -44,7 +45,7 @@ func (c *claims) put(wt *v1alpha1.WeChatToken) (next types.NamespacedName) {
 	}
 	next = c.remove(key)
 	if c.of == nil {
-		c.of, c.byTarget = map[types.NamespacedName]types.NamespacedName{}, map[types.NamespacedName][]claim{}
+		c.of, c.byTarget, c.holder = map[types.NamespacedName]types.NamespacedName{}, map[types.NamespacedName][]claim{}, map[types.NamespacedName]string{}
 	}
 	at, _ := slices.BinarySearchFunc(c.byTarget[target], is, claim.compare)
 	c.byTarget[target] = slices.Insert(c.byTarget[target], at, is)
@@ -61,22 +62,32 @@ func (c *claims) drop(key types.NamespacedName) (next types.NamespacedName) {
 }
 
 func (c *claims) remove(key types.NamespacedName) (next types.NamespacedName) {
-	target := c.of[key]
+	target, named := c.of[key]
+	if !named {
+		return types.NamespacedName{}
+	}
+	before := c.firstOf(target)
 	delete(c.of, key)
-	all := c.byTarget[target]
-	at := slices.IndexFunc(all, func(c claim) bool { return c.name == key.Name })
-	if at < 0 {
-		return types.NamespacedName{}
+	if c.holder[target] == key.Name {
+		delete(c.holder, target)
 	}
-	if all = slices.Delete(all, at, at+1); len(all) == 0 {
+	c.byTarget[target] = slices.DeleteFunc(c.byTarget[target], func(c claim) bool { return c.name == key.Name })
+	if len(c.byTarget[target]) == 0 {
 		delete(c.byTarget, target)
-		return types.NamespacedName{}
 	}
-	c.byTarget[target] = all
-	if at > 0 {
-		return types.NamespacedName{}
+	if after := c.firstOf(target); after != before && after != "" {
+		return types.NamespacedName{Namespace: key.Namespace, Name: after}
 	}
-	return types.NamespacedName{Namespace: key.Namespace, Name: all[0].name}
+	return types.NamespacedName{}
+}
+
+// holds notes that wt has the Secret that it names.
+func (c *claims) holds(wt *v1alpha1.WeChatToken) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if key := client.ObjectKeyFromObject(wt); c.of[key].Name == wt.TokenSecretName() {
+		c.holder[c.of[key]] = wt.Name
+	}
 }
 
 // first is the name of the WeChatToken with the first claim to a Secret; empty if
@@ -84,6 +95,13 @@ func (c *claims) remove(key types.NamespacedName) (next types.NamespacedName) {
 func (c *claims) first(target types.NamespacedName) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.firstOf(target)
+}
+
+func (c *claims) firstOf(target types.NamespacedName) string {
+	if holder := c.holder[target]; holder != "" {
+		return holder
+	}
 	if all := c.byTarget[target]; len(all) > 0 {
 		return all[0].name
 	}

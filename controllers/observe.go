@@ -158,13 +158,14 @@ func (r *WeChatTokenReconciler) conflict(wt *v1alpha1.WeChatToken, s *corev1.Sec
 	if s == nil {
 		target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
 		if first := r.claims.first(target); first != wt.Name {
-			return fmt.Sprintf("is claimed by the older WeChatToken %q", first)
+			return fmt.Sprintf("is claimed by WeChatToken %q", first)
 		}
 		return ""
 	}
 	owner := metav1.GetControllerOf(s)
 	switch {
 	case metav1.IsControlledBy(s, wt):
+		r.claims.holds(wt)
 		return ""
 	case owner == nil, owner.Kind != v1alpha1.Kind:
 		return "was not made by this operator"

@@ -166,6 +166,18 @@ func TestASecretStaysWithItsHolder(t *testing.T) {
 			t.Errorf("Ready of the older one is %s: %s", c.Reason, c.Message)
 		}
 
+		for _, restarted := range []bool{false, true} { // also when its Secret is lost
+			before = w.secret("shop")
+			if restarted {
+				w.restart()
+			}
+			w.remove("shop")
+			w.run(time.Minute)
+			if s := w.secret("shop"); s == nil || !metav1.IsControlledBy(s, w.get("shop")) || s.UID == before.UID && s.ResourceVersion == before.ResourceVersion {
+				t.Errorf("restarted %t: the Secret is not the holder's", restarted)
+			}
+		}
+
 		w.change(writing("moved"))
 		w.run(time.Minute)
 		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
@@ -198,7 +210,7 @@ func TestTheOldestHasTheClaim(t *testing.T) {
 				w.create(weChatToken(), weChatToken(named("third"), writing("shop")))
 				w.run(time.Hour)
 				w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-				if got := w.ready().Message; !strings.Contains(got, `the older WeChatToken "older"`) || w.calls() != 0 {
+				if got := w.ready().Message; !strings.Contains(got, `claimed by WeChatToken "older"`) || w.calls() != 0 {
 					t.Errorf("message %q, %d calls", got, w.calls())
 				}
 				w.restart() // in whatever order they are looked at

@@ -87,6 +87,9 @@ func (r *WeChatTokenReconciler) begin(ctx context.Context) {
 	for i := range all.Items {
 		wt := &all.Items[i]
 		r.claims.put(wt)
+		if wt.Status.SecretName == wt.TokenSecretName() {
+			r.claims.holds(wt)
+		}
 		if len(r.Secrets.OwnedBy(wt.Namespace, wt.UID)) > 0 {
 			r.Accounts.Expect(client.ObjectKeyFromObject(wt), wt.Spec.AppID, wt.Spec.ModeOrDefault(), time.Now())
 		}
