@@ -136,6 +136,28 @@ func (t *meter) end(ctx context.Context) (*figures, error) {
 	return f, nil
 }
 
+// settled starts a manager and tells what it has used once it is quiet.
+func (w *world) settled(ctx context.Context) (*manager, *figures, error) {
+	p := w.bench.progress("the manager starts", 0)
+	defer p.end()
+	t, err := w.beginBefore(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := w.launch()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.takes(m); err != nil {
+		return nil, nil, err
+	}
+	if err := w.until(ctx, "the manager is ready", func() (bool, error) { return m.Ready(ctx, m.health+"/readyz") }); err != nil {
+		return nil, nil, err
+	}
+	f, err := t.end(ctx)
+	return m, f, err
+}
+
 // value is a metric without labels.
 func value(metrics, name string) float64 {
 	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)

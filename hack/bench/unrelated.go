@@ -31,24 +31,8 @@ func (b *bench) unrelated(ctx context.Context, r *result) error {
 				return fmt.Errorf("create unrelated Secrets: %w; -unrelated sets how many", err)
 			}
 		}
-		p := b.progress("unrelated, the manager starts", 0)
-		t, err := w.beginBefore(ctx)
-		if err != nil {
-			return err
-		}
-		m, err := w.launch()
-		if err != nil {
-			return err
-		}
-		if err := t.takes(m); err != nil {
-			return err
-		}
-		if err := w.until(ctx, "the manager is ready", func() (bool, error) { return m.Ready(ctx, m.health+"/readyz") }); err != nil {
-			return err
-		}
-		r.Manager, err = t.end(ctx)
-		p.end()
-		if err != nil {
+		var m *manager
+		if m, r.Manager, err = w.settled(ctx); err != nil {
 			return err
 		}
 		resident[i], peak[i] = r.Manager.ResidentMB, r.Manager.PeakMB
