@@ -43,6 +43,7 @@ func scenarios() []scenario {
 		{name: "due", about: "all tokens fall due within 10 s", run: (*bench).due},
 		{name: "hanging", about: "one account in ten lets calls run into their timeout", run: (*bench).hanging},
 		{name: "shared", about: "1,000 WeChatTokens of 10 accounts", once: true, run: (*bench).shared},
+		{name: "tenants", about: "what a hostile tenant costs another one, and the manager: four minutes", once: true, run: (*bench).tenants},
 		{name: "unrelated", about: "memory with 1,000 WeChatTokens and many Secrets that are not ours", once: true, run: (*bench).unrelated},
 	}
 }

@@ -59,15 +59,18 @@ func (a app) object() *v1alpha1.WeChatToken {
 func (w *world) seed(ctx context.Context, p *progress) error {
 	defer p.end()
 	return each(ctx, len(w.apps), func(i int) error {
-		a := w.apps[i]
-		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: a.name + "-app"},
-			Data:       map[string][]byte{"appsecret": []byte(a.appSecret())},
-		}
-		_, err := w.clients.CoreV1().Secrets(a.namespace).Create(ctx, secret, metav1.CreateOptions{})
 		p.Add(1)
-		return err
+		return w.createAppSecret(ctx, w.apps[i], w.apps[i].appSecret())
 	})
+}
+
+// createAppSecret creates the Secret with the AppSecret of an app.
+func (w *world) createAppSecret(ctx context.Context, a app, appSecret string) error {
+	_, err := w.clients.CoreV1().Secrets(a.namespace).Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: a.name + "-app"},
+		Data:       map[string][]byte{"appsecret": []byte(appSecret)},
+	}, metav1.CreateOptions{})
+	return err
 }
 
 // create creates the WeChatTokens.

@@ -173,7 +173,7 @@ func value(metrics, name string) float64 {
 
 // etcd tells how many writes etcd has had, and how large its database is in bytes.
 func (w *world) etcd(ctx context.Context) (puts, size float64, err error) {
-	metrics, err := get(ctx, w.plane.EtcdURL+"/metrics", "")
+	metrics, err := get(ctx, insecure, w.plane.EtcdURL+"/metrics", "")
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the metrics of etcd: %w", err)
 	}
@@ -208,7 +208,7 @@ func (w *world) newBearer(ctx context.Context) (string, error) {
 func (w *world) scrape(ctx context.Context, m *manager) (metrics string, err error) {
 	err = w.until(ctx, "the manager shows its metrics", func() (bool, error) {
 		var refused error
-		metrics, refused = get(ctx, m.metrics, w.bearer)
+		metrics, refused = get(ctx, insecure, m.metrics, w.bearer)
 		return refused == nil, nil
 	})
 	return metrics, err
@@ -217,7 +217,7 @@ func (w *world) scrape(ctx context.Context, m *manager) (metrics string, err err
 // The certificate of a manager is made at its start and signed by nobody.
 var insecure = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 
-func get(ctx context.Context, url, bearer string) (string, error) {
+func get(ctx context.Context, by *http.Client, url, bearer string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
@@ -225,7 +225,7 @@ func get(ctx context.Context, url, bearer string) (string, error) {
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	resp, err := insecure.Do(req)
+	resp, err := by.Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -50,9 +50,19 @@ type latency struct {
 
 // number is something else worth a line.
 type number struct {
-	What  string  `json:"what"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit,omitempty"`
+	What   string   `json:"what"`
+	Value  float64  `json:"value"`
+	Unit   string   `json:"unit,omitempty"`
+	AtMost *float64 `json:"atMost,omitempty"` // what it is to reach, if anything
+	Ended  bool     `json:"ended,omitempty"`  // nobody waited any longer: it is this or more
+}
+
+func (n number) String() string {
+	s := strings.TrimSpace(thousands(n.Value) + " " + n.Unit)
+	if n.Ended {
+		return ">= " + s
+	}
+	return s
 }
 
 // percentiles are those of some delays, in milliseconds.
@@ -98,6 +108,11 @@ func (r *result) latency(what string, ours, ceiling []time.Duration) {
 
 func (r *result) add(what string, value float64, unit string) {
 	r.Numbers = append(r.Numbers, number{What: what, Value: value, Unit: unit})
+}
+
+// judge adds a number that is to be at most so much.
+func (r *result) judge(what string, value, atMost float64, unit string) {
+	r.Numbers = append(r.Numbers, number{What: what, Value: value, Unit: unit, AtMost: &atMost})
 }
 
 // number is one that was added; NaN if it was not.
@@ -216,7 +231,7 @@ func (r *report) printNumbers(screen io.Writer) error {
 	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', 0)
 	for _, s := range r.Results {
 		for _, n := range s.Numbers {
-			fmt.Fprintf(table, "  %s\t%d\t%s\t%s %s\n", s.Scenario, s.N, n.What, thousands(n.Value), n.Unit)
+			fmt.Fprintf(table, "  %s\t%d\t%s\t%s\n", s.Scenario, s.N, n.What, n)
 		}
 		fmt.Fprintf(table, "  %s\t%d\tthe scenario as a whole\t%.0f s\n", s.Scenario, s.N, s.Took)
 	}

@@ -24,7 +24,16 @@ func verdicts(r *report) []verdict {
 	}
 	resident := map[int]float64{}
 	for _, s := range r.Results {
-		if s.Error != "" || s.Manager == nil {
+		if s.Error != "" {
+			continue
+		}
+		for _, n := range s.Numbers {
+			if n.AtMost != nil {
+				target := number{Value: *n.AtMost, Unit: n.Unit}
+				all = append(all, verdict{What: n.What, Target: "<= " + target.String(), Measured: n.String(), Met: n.Value <= *n.AtMost && !n.Ended})
+			}
+		}
+		if s.Manager == nil {
 			continue
 		}
 		of := fmt.Sprintf(", %d tokens", s.N)

@@ -53,6 +53,16 @@ func TestVerdicts(t *testing.T) {
 			}},
 			met: 2, missed: []string{"restart, writes"},
 		},
+		"Tenants": {
+			reason: "a number that is to reach something is judged, and what was not waited for is missed",
+			results: []*result{{Scenario: "tenants", Numbers: []number{
+				{What: "just", Value: 1, AtMost: new(1.0)},
+				{What: "ended", Value: 1, AtMost: new(1.0), Ended: true},
+				{What: "reads", Value: 2.1, AtMost: new(2.0)},
+				{What: "of interest", Value: 3},
+			}}},
+			met: 1, missed: []string{"ended", "reads"},
+		},
 		"Failed": {
 			reason:  "what could not be done is not judged",
 			results: []*result{{Scenario: "apply", N: 1000, Manager: small, Error: "it broke"}},
