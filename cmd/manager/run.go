@@ -95,7 +95,13 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("secrets", func(*http.Request) error { return secretsListed() }); err != nil {
+	if err := serveMetrics(ctx, mgr, o.metricsAddr); err != nil {
+		return err
+	}
+	if err := serveHealth(ctx, mgr, o.healthAddr, map[string]healthz.Checker{
+		"caches":  cachesSynced(mgr.GetCache()),
+		"secrets": func(*http.Request) error { return secretsListed() },
+	}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -127,13 +133,8 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 		}
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme,
-		Metrics: metricsserver.Options{
-			BindAddress:    o.metricsAddr,
-			SecureServing:  true,
-			FilterProvider: askAPIServer,
-		},
-		HealthProbeBindAddress:              o.healthAddr,
+		Scheme:                              scheme,
+		Metrics:                             metricsserver.Options{BindAddress: "0"}, // run adds its own
 		LeaderElection:                      o.leaderElect,
 		LeaderElectionID:                    name, // names the metric
 		LeaderElectionResourceLockInterface: lock,
@@ -160,10 +161,7 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 	if err != nil {
 		return nil, fmt.Errorf("create the manager: %w", err)
 	}
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
-		return nil, err
-	}
-	return mgr, mgr.AddReadyzCheck("caches", cachesSynced(mgr.GetCache()))
+	return mgr, nil
 }
 
 // cachesSynced is good once the caches are filled: before, a replica would not

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// A port takes no more connections than these at once. Each may cost some 100 KiB,
+// and a kubelet or a Prometheus needs one or two.
+const (
+	connectionsOfOne = 8
+	connectionsOfAll = 128
+)
+
+// limitedListener keeps the connections within the limits. One too many closes an
+// older one, and is not refused itself: who holds connections and says nothing keeps
+// neither the kubelet out nor who scrapes, not even from the address of a node that
+// many share.
+type limitedListener struct {
+	net.Listener
+
+	mu   sync.Mutex
+	open []*limitedConn // oldest first
+}
+
+type limitedConn struct {
+	net.Conn
+
+	from  netip.Addr
+	among *limitedListener
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &limitedConn{Conn: conn, among: l}
+	if from, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		c.from = from.Addr().Unmap()
+	}
+	if old := l.add(c); old != nil {
+		_ = old.Close() // nobody waits for what it says
+	}
+	return c, nil
+}
+
+// add returns the connection that has to go: the oldest of the same address, or of
+// the one that has most.
+func (l *limitedListener) add(c *limitedConn) (old *limitedConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count := map[netip.Addr]int{}
+	most := c.from
+	for _, o := range l.open {
+		count[o.from]++
+		if count[o.from] > count[most] {
+			most = o.from
+		}
+	}
+	switch {
+	case count[c.from] >= connectionsOfOne:
+		old = l.remove(func(o *limitedConn) bool { return o.from == c.from })
+	case len(l.open) >= connectionsOfAll:
+		old = l.remove(func(o *limitedConn) bool { return o.from == most })
+	}
+	l.open = append(l.open, c)
+	return old
+}
+
+// remove takes away the oldest that is meant. The lock is held.
+func (l *limitedListener) remove(meant func(*limitedConn) bool) *limitedConn {
+	i := slices.IndexFunc(l.open, meant)
+	if i < 0 {
+		return nil
+	}
+	c := l.open[i]
+	l.open = slices.Delete(l.open, i, i+1)
+	return c
+}
+
+func (c *limitedConn) Close() error {
+	c.among.mu.Lock()
+	c.among.remove(func(o *limitedConn) bool { return o == c })
+	c.among.mu.Unlock()
+	return c.Conn.Close()
+}
