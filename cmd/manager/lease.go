@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -31,12 +32,25 @@ func newLease(cfg *rest.Config, namespace string, lost func()) (*lease, error) {
 	return &lease{Interface: lock, lost: lost}, err
 }
 
+// Get bounds what anybody may have written. With a duration of 68 years, or a count
+// that the API server lets nobody raise, no replica would lead; without a duration a
+// stand-by would work beside the leader. The times do no harm: client-go goes by when
+// it saw the lease change.
 func (l *lease) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	found, raw, err := l.Interface.Get(ctx)
-	if err == nil && l.held && found.HolderIdentity != l.Identity() {
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.held && found.HolderIdentity != l.Identity() {
 		l.lost()
 	}
-	return found, raw, err
+	if own := int(leaseDuration.Seconds()); found.LeaseDurationSeconds <= 0 || found.LeaseDurationSeconds > own {
+		found.LeaseDurationSeconds = own
+	}
+	if found.LeaderTransitions == math.MaxInt32 {
+		found.LeaderTransitions = 0
+	}
+	return found, raw, nil
 }
 
 func (l *lease) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {

@@ -40,11 +40,12 @@ const name = "wechat-token-operator"
 
 // The leader renews its lease every retryPeriod, and a stand-by looks at it every
 // 1 to 2.2 times that. One that was given back is so taken within 1.7 s, for two
-// small requests a second. One that was not runs out after 15 s, and then its
+// small requests a second. One that was not runs out after leaseDuration, and then its
 // leader has ended: it does so when it could not renew it for renewDeadline.
 const (
 	retryPeriod   = 750 * time.Millisecond
 	renewDeadline = 10 * time.Second
+	leaseDuration = 15 * time.Second
 )
 
 // gcPercent is how much garbage there may be beside what is in use, unless $GOGC says
@@ -141,6 +142,7 @@ func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) 
 		LeaderElectionReleaseOnCancel:       true,
 		RetryPeriod:                         new(retryPeriod),
 		RenewDeadline:                       new(renewDeadline),
+		LeaseDuration:                       new(leaseDuration),
 		Cache: cache.Options{
 			DefaultNamespaces: namespaces,
 			DefaultTransform:  cache.TransformStripManagedFields(),
