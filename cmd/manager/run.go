@@ -55,6 +55,9 @@ const gcPercent = 50
 
 // run works until ctx ends, and then gives the lease back.
 func run(ctx context.Context, o options) error {
+	if err := checkEnvironment(); err != nil {
+		return err
+	}
 	handler, err := o.logHandler(os.Stderr)
 	if err != nil {
 		return err
