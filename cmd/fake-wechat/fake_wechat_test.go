@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	certutil "k8s.io/client-go/util/cert"
 
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -106,6 +109,9 @@ func TestParse(t *testing.T) {
 		"BadConfig":          {reason: "What can not work is refused.", args: []string{"--life", "40s"}, err: "window is 5m0s"},
 		"NoTicketLife":       {reason: "So is that of a ticket.", args: []string{"--ticket-life", "0s"}, err: "ticket life"},
 		"NoLife":             {reason: "A life of 0 is not WeChat's.", args: []string{"--life", "0s"}, err: "life"},
+		"CertWithoutKey":     {reason: "A certificate needs its key.", args: []string{"--tls-cert-file", file}, err: "--tls-key-file"},
+		"KeyWithoutCert":     {reason: "A key needs its certificate.", args: []string{"--tls-key-file", file}, err: "--tls-cert-file"},
+		"NoCertificate":      {reason: "The files must be what they are said to be.", args: []string{"--tls-cert-file", file, "--tls-key-file", file}, err: "--tls-cert-file"},
 		"Argument":           {reason: "There are no arguments.", args: []string{"x"}, err: `unexpected argument "x"`},
 		"Flag":               {reason: "An unknown flag is refused.", args: []string{"--x"}, err: "-x"},
 	}
@@ -184,7 +190,7 @@ func start(t *testing.T, args ...string) started {
 		t.Fatal(err)
 	}
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	if !ok || !strings.HasPrefix(url, "http://127.0.0.1:") {
+	if !ok || !strings.Contains(url, "://127.0.0.1:") {
 		t.Fatalf("first line: got %q", line)
 	}
 	return started{url: url, log: log, stop: func() error {
@@ -309,6 +315,43 @@ func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
 	}
 	if err := <-hung; !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("hanging call: got %v, want a broken connection", err)
+	}
+}
+
+// certificate is one for 127.0.0.1 with its key, in files.
+func certificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	cert, key, err := certutil.GenerateSelfSignedCertKey("127.0.0.1", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secretFile(t, string(cert)), secretFile(t, string(key))
+}
+
+func TestCertificateMeansTLS(t *testing.T) {
+	certFile, keyFile := certificate(t)
+	p := start(t, "--quiet", "--tls-cert-file", certFile, "--tls-key-file", keyFile)
+	if !strings.HasPrefix(p.url, "https://") {
+		t.Errorf("it says that it is at %s, want https://", p.url)
+	}
+	cert, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get(p.url + "/fake/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d, want 200", resp.StatusCode)
+	}
+	if err := p.stop(); err != nil {
+		t.Errorf("run: got %v", err)
 	}
 }
 

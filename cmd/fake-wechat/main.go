@@ -1,5 +1,5 @@
 // Command fake-wechat is the WeChat API for tests and demonstrations: it hands
-// out access_tokens over HTTP and rotates them as WeChat does, in real or in
+// out access_tokens over HTTP or HTTPS and rotates them as WeChat does, in real or in
 // compressed time, and fails on demand.
 package main
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,7 +24,8 @@ A token's life of 40 seconds, the last 10 of them with the next token at hand:
   curl -d '{"grant_type":"client_credential","appid":"wx0123456789abcdef","secret":"my-app-secret"}' \
     http://127.0.0.1:8090/cgi-bin/stable_token
 
-The first line on stdout is "listening on http://ADDRESS"; calls are logged on stderr.
+The first line on stdout is "listening on http://ADDRESS", or https:// with a certificate;
+calls are logged on stderr. A manager in a pod speaks to WeChat over TLS alone.
 Where a flag is not given, WeChat's own value holds. A limit of 0 is none.
 
 Flags:
@@ -32,6 +34,7 @@ Flags:
 // options are the program's settings, with all files read.
 type options struct {
 	listen   string
+	tls      []tls.Certificate // none for plain HTTP
 	config   wechattest.Config
 	accounts map[string]string // appid to secret
 	quiet    bool
@@ -48,6 +51,8 @@ func parse(args []string) (options, error) {
 	fs := flag.NewFlagSet("fake-wechat", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // else a wrong flag is answered with a page of help
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8090", "`address` to listen on; port 0 takes a free one")
+	certFile := fs.String("tls-cert-file", "", "`file` with a certificate in PEM, and those that sign it: serve over TLS; needs --tls-key-file")
+	keyFile := fs.String("tls-key-file", "", "`file` with the key of that certificate in PEM")
 	fs.DurationVar(&c.Life, "life", d.Life, "life of a new token, in whole seconds")
 	fs.DurationVar(&c.Window, "window", d.Window, "end of a stable token's life in which a call makes the next one")
 	fs.DurationVar(&c.Overlap, "overlap", d.Overlap, "how long a token stays valid after a classic or forced call replaced it")
@@ -76,6 +81,13 @@ func parse(args []string) (options, error) {
 	}
 	if err != nil {
 		return options{}, err
+	}
+	if *certFile != "" || *keyFile != "" {
+		pair, err := tls.LoadX509KeyPair(*certFile, *keyFile)
+		if err != nil {
+			return options{}, fmt.Errorf("--tls-cert-file and --tls-key-file: %w", err)
+		}
+		o.tls = []tls.Certificate{pair}
 	}
 	return o, o.complete(fs.Args())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,17 +32,22 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(o.stdout, "listening on http://%s\n", listener.Addr()); err != nil {
-		return err
-	}
 
 	server := &http.Server{
 		Handler:           fake,
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	scheme, serve := "http", server.Serve
+	if o.tls != nil {
+		server.TLSConfig = &tls.Config{Certificates: o.tls}
+		scheme, serve = "https", func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	if _, err := fmt.Fprintf(o.stdout, "listening on %s://%s\n", scheme, listener.Addr()); err != nil {
+		return err
+	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- serve(listener) }()
 	select {
 	case err := <-served:
 		return err
