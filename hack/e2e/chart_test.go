@@ -28,11 +28,11 @@ func TestChartInACluster(t *testing.T) {
 			c.tell(t)
 		}
 	})
-	c.mustKubectl(t, "apply", "-f", "fake-wechat.yaml")
+	c.startWeChat(t)
 	c.available(t, weChatNamespace, "fake-wechat")
 	image, tag, _ := strings.Cut(operatorImage, ":")
 	c.helm(t, "install", operatorName, "../../config/chart", "--namespace="+operatorNamespace, "--create-namespace",
-		"--wait", "--timeout="+patience.String(), "--set=image.repository="+image, "--set=image.tag="+tag,
+		"--wait", "--timeout="+patience.String(), "--set=image.repository="+image, "--set=image.tag="+tag, "--set=extraCA.configMap="+weChatCA,
 		"--set-json=extraArgs=["+fmt.Sprintf("%q", "--wechat-url="+weChatURL)+`,"--stable-window=40s"]`)
 
 	token := sample[v1alpha1.WeChatToken](t, "stable.yaml")

@@ -22,6 +22,7 @@ import (
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -41,7 +42,8 @@ const (
 	operatorImage     = "wechattoken.io/operator:e2e"
 	nextOperatorImage = "wechattoken.io/operator:e2e-next"
 	weChatNamespace   = "fake-wechat"
-	weChatURL         = "http://10.96.0.80" // see fake-wechat.yaml
+	weChatCA          = "fake-wechat-ca"     // see certificate
+	weChatURL         = "https://10.96.0.80" // see fake-wechat.yaml
 	consumerImage     = "wechattoken.io/consumer:e2e"
 )
 
@@ -53,6 +55,8 @@ type cluster struct {
 	client.Client
 	clients    *kubernetes.Clientset
 	kubeconfig string
+
+	weChatCertificate string // as PEM, with who signs it
 }
 
 func connect(t *testing.T) *cluster {
@@ -214,7 +218,7 @@ func (c *cluster) stats(t *testing.T, appID string) wechattest.Counts {
 	t.Helper()
 	var counts wechattest.Counts
 	eventually(t, "WeChat's counts", func() error {
-		text, err := c.clients.CoreV1().Services(weChatNamespace).ProxyGet("http", "fake-wechat", "80", "/fake/stats", map[string]string{"appid": appID}).DoRaw(t.Context())
+		text, err := c.clients.CoreV1().Services(weChatNamespace).ProxyGet("https", "fake-wechat", "443", "/fake/stats", map[string]string{"appid": appID}).DoRaw(t.Context())
 		if err != nil {
 			return err
 		}
@@ -226,10 +230,10 @@ func (c *cluster) stats(t *testing.T, appID string) wechattest.Counts {
 // install puts the operator and the fake WeChat into the cluster.
 func (c *cluster) install(t *testing.T) {
 	t.Helper()
-	c.mustKubectl(t, "apply", "-f", "fake-wechat.yaml")
+	c.startWeChat(t)
 	c.mustKubectl(t, "apply", "-k", "operator")
 	if *realTime {
-		c.setArgs(t, weChatNamespace, "fake-wechat", "--listen=:8090", "--open-accounts", "--quiet")
+		c.setArgs(t, weChatNamespace, "fake-wechat", "--listen=:8090", "--tls-cert-file=/tls/tls.crt", "--tls-key-file=/tls/tls.key", "--open-accounts", "--quiet")
 		c.setArgs(t, operatorNamespace, operatorName, "--wechat-url="+weChatURL, "--consumers")
 	}
 	c.available(t, weChatNamespace, "fake-wechat")
@@ -239,6 +243,30 @@ func (c *cluster) install(t *testing.T) {
 			c.tell(t)
 		}
 	})
+}
+
+// startWeChat puts the fake WeChat into the cluster. Its certificate stays when it is
+// there: programs that run have read it.
+func (c *cluster) startWeChat(t *testing.T) {
+	t.Helper()
+	var secret corev1.Secret
+	key := client.ObjectKey{Namespace: weChatNamespace, Name: "fake-wechat"}
+	if err := c.Get(t.Context(), key, &secret); apierrors.IsNotFound(err) {
+		made, err := exec.Command("go", "run", "./certificate").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "certificate.json")
+		if err := os.WriteFile(file, made, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.mustKubectl(t, "apply", "-f", file)
+	}
+	if err := c.Get(t.Context(), key, &secret); err != nil {
+		t.Fatal(err)
+	}
+	c.weChatCertificate = string(secret.Data[corev1.TLSCertKey])
+	c.mustKubectl(t, "apply", "-f", "fake-wechat.yaml")
 }
 
 // setArgs gives the first container of a Deployment other arguments.

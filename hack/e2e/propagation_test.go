@@ -83,7 +83,7 @@ func (c *cluster) measure(t *testing.T, way v1alpha1.Propagation) []time.Duratio
 		token := sample[v1alpha1.WeChatToken](t, "stable.yaml")
 		token.Name, token.Spec.Secret.Name, token.Spec.Propagation = names[i], names[i], way
 		token.Spec.AppID = fmt.Sprintf("wx%s%015x", map[v1alpha1.Propagation]string{v1alpha1.PropagationWatch: "a", v1alpha1.PropagationTouch: "b"}[way], i)
-		pod := calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token")
+		pod := c.calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token")
 		pod.Name = names[i]
 		labels := map[string]string{"app": names[i]}
 		pod.Spec.Selector.MatchLabels, pod.Spec.Template.Labels = labels, labels

@@ -65,8 +65,8 @@ func (c *cluster) openShop(t *testing.T) *shop {
 	t.Helper()
 	token := sample[v1alpha1.WeChatToken](t, "touch-and-restart/stable.yaml")
 	c.create(t, shopNamespace, appSecret(), token,
-		calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"),
-		calling(sample[appsv1.Deployment](t, "consumer-env.yaml")))
+		c.calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"),
+		c.calling(sample[appsv1.Deployment](t, "consumer-env.yaml")))
 	s := &shop{cluster: c, diary: c.follow(t, shopNamespace)}
 	c.isReady(t, shopNamespace, "shop")
 	s.tokens = c.collect(t, shopNamespace, "shop")
@@ -76,10 +76,10 @@ func (c *cluster) openShop(t *testing.T) *shop {
 }
 
 // calling makes a sample run the consumer of these tests.
-func calling(d *appsv1.Deployment, args ...string) *appsv1.Deployment {
+func (c *cluster) calling(d *appsv1.Deployment, args ...string) *appsv1.Deployment {
 	container := &d.Spec.Template.Spec.Containers[0]
 	container.Image, container.Command = consumerImage, nil
-	container.Args = append([]string{"--wechat-url=" + weChatURL}, args...)
+	container.Args = append([]string{"--wechat-url=" + weChatURL, "--wechat-certificate=" + c.weChatCertificate}, args...)
 	return d
 }
 
@@ -138,7 +138,7 @@ func (c *cluster) refreshIsSeenInTheContainer(t *testing.T) {
 	token.Name, token.Spec.AppID, token.Spec.Restart = "forced", "wx00000000000f0ced", v1alpha1.Restart{}
 	token.Spec.Secret.Name = "shop-token"
 	c.create(t, "forced", appSecret(), token,
-		calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"))
+		c.calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"))
 	d := c.follow(t, "forced")
 	c.isReady(t, "forced", "forced")
 	c.available(t, "forced", "shop-file")
@@ -267,7 +267,7 @@ func (c *cluster) namespaceGoes(t *testing.T) {
 	token := sample[v1alpha1.WeChatToken](t, "stable.yaml")
 	token.Spec.AppID = "wx00000000000607e0"
 	c.create(t, "going", appSecret(), token,
-		calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"))
+		c.calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"))
 	c.isReady(t, "going", "shop")
 	c.available(t, "going", "shop-file")
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "going"}}

@@ -7,6 +7,8 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -25,6 +27,7 @@ import (
 func main() {
 	file := flag.String("token-file", "", "`file` with the token; the environment variable WECHAT_ACCESS_TOKEN has it when left out")
 	url := flag.String("wechat-url", "", "base `URL` of the WeChat API")
+	certificate := flag.String("wechat-certificate", "", "the certificate of its signer, as `PEM`")
 	flag.Parse()
 	if *url == "" || flag.NArg() > 0 {
 		flag.Usage()
@@ -32,7 +35,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	c := consumer{url: *url, out: json.NewEncoder(os.Stdout), token: func() (string, error) { return os.Getenv("WECHAT_ACCESS_TOKEN"), nil }}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(*certificate))
+	weChat := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	c := consumer{url: *url, weChat: weChat, out: json.NewEncoder(os.Stdout), token: func() (string, error) { return os.Getenv("WECHAT_ACCESS_TOKEN"), nil }}
 	if *file != "" {
 		c.token = func() (string, error) {
 			text, err := os.ReadFile(*file)
@@ -50,9 +56,10 @@ const (
 )
 
 type consumer struct {
-	url   string
-	token func() (string, error)
-	out   *json.Encoder
+	url    string
+	weChat *http.Client
+	token  func() (string, error)
+	out    *json.Encoder
 
 	held   string // the fingerprint that was seen last
 	called time.Time
@@ -116,7 +123,7 @@ func (c *consumer) call(ctx context.Context, token string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.weChat.Do(req)
 	if err != nil {
 		return 0, err
 	}
