@@ -633,7 +633,7 @@ func operate(t *testing.T, who *rest.Config, flags ...string) operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(manager(t), append([]string{"--metrics-bind-address=0", "--health-probe-bind-address=0"}, flags...)...)
+	cmd := exec.Command(manager(t), append([]string{"--allow-plain-http", "--metrics-bind-address=0", "--health-probe-bind-address=0"}, flags...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(t, who))
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {

@@ -198,7 +198,7 @@ func (w *world) operate(flags ...string) *program.Process {
 	w.t.Helper()
 	var out output
 	p, err := program.Start(filepath.Join(binaries, "manager"), w.Kubeconfig, &out, &out, append([]string{
-		"--wechat-url=" + w.url, "--namespaces=" + w.name, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--wechat-url=" + w.url, "--allow-plain-http", "--namespaces=" + w.name, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, flags...)...)
 	w.must(err)
 	w.t.Cleanup(func() {

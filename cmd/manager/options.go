@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 // options are the flags.
 type options struct {
 	weChatURL      string
+	plainHTTP      bool
 	requestTimeout time.Duration
 	stableWindow   time.Duration
 	namespaces     string
@@ -37,6 +39,8 @@ type options struct {
 func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.weChatURL, "wechat-url", "https://api.weixin.qq.com",
 		"base URL of the WeChat API; HTTPS_PROXY and NO_PROXY are honoured")
+	fs.BoolVar(&o.plainHTTP, "allow-plain-http", false,
+		"let --wechat-url begin with http:// if its host is a loopback address: for a fake WeChat on this machine")
 	fs.DurationVar(&o.requestTimeout, "request-timeout", 10*time.Second,
 		"how long a call to WeChat may take as a whole")
 	fs.DurationVar(&o.stableWindow, "stable-window", 5*time.Minute,
@@ -88,6 +92,8 @@ func (o *options) validate(args []string) error {
 		return fmt.Errorf("there are no arguments besides flags, but got %q", args)
 	case !isBaseURL(o.weChatURL):
 		return errors.New("--wechat-url must be like https://api.weixin.qq.com")
+	case !o.isPrivate():
+		return errors.New("--wechat-url must begin with https://, for who sees the calls pass sees the AppSecret; a fake WeChat on this machine may be at http://127.0.0.1:8090 with --allow-plain-http")
 	case o.requestTimeout <= 0:
 		return errors.New("--request-timeout must be more than 0")
 	case o.stableWindow <= 0:
@@ -108,6 +114,17 @@ func (o *options) validate(args []string) error {
 func isBaseURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.RawQuery == "" && u.User == nil
+}
+
+// isPrivate reports whether nobody sees the calls on their way to WeChat. A name of
+// this machine is not enough: DNS may say where "localhost" is.
+func (o *options) isPrivate() bool {
+	u, err := url.Parse(o.weChatURL)
+	if err != nil || u.Scheme == "https" {
+		return err == nil
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	return err == nil && address.Unmap().IsLoopback() && o.plainHTTP
 }
 
 // watched is the set of namespaces to work in; empty for all.

@@ -55,6 +55,7 @@ func startManager(t *testing.T, kubeconfig, url string, flags ...string) *manage
 	usual := []string{
 		"--kubeconfig=" + kubeconfig,
 		"--wechat-url=" + url,
+		"--allow-plain-http",
 		"--leader-elect=false",
 		"--metrics-bind-address=0",
 		"--health-probe-bind-address=" + m.health,

@@ -158,7 +158,7 @@ func (w *world) launch(flags ...string) (*manager, error) {
 	}
 	defer m.log.Close()
 	usual := []string{
-		"--wechat-url=" + w.server.URL, "--leader-elect=false",
+		"--wechat-url=" + w.server.URL, "--allow-plain-http", "--leader-elect=false",
 		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}
 	m.Process, err = program.Start(filepath.Join(w.bench.bin, "manager"), w.plane.Kubeconfig, m.log, m.log, append(usual, flags...)...)

@@ -204,7 +204,7 @@ func (m *manager) start() error {
 		}
 	}}
 	process, err := program.Start(filepath.Join(w.bin, "manager"), w.plane.Kubeconfig, out, out,
-		"--wechat-url="+m.weChatURL, "--stable-window="+w.pace.window.String(),
+		"--wechat-url="+m.weChatURL, "--allow-plain-http", "--stable-window="+w.pace.window.String(),
 		"--leader-election-namespace="+namespaces[0],
 		"--metrics-bind-address=0", "--health-probe-bind-address="+health)
 	if err != nil {

@@ -93,7 +93,7 @@ func (w *world) startWeChat() error {
 // managerFlags are all that the manager needs in the demo.
 func (w *world) managerFlags() []string {
 	return []string{
-		"--wechat-url=" + w.weChatURL, "--stable-window=" + window.String(),
+		"--wechat-url=" + w.weChatURL, "--allow-plain-http", "--stable-window=" + window.String(),
 		"--leader-elect=false", "--metrics-bind-address=0",
 		"--health-probe-bind-address=" + strings.TrimPrefix(w.healthURL, "http://"),
 	}

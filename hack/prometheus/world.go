@@ -143,7 +143,7 @@ func (w *world) startManager(ctx context.Context, manager, weChatURL string, num
 		return "", err
 	}
 	p, err := w.start(fmt.Sprintf("manager-%d", number), manager, kubeconfig,
-		"--wechat-url="+weChatURL, "--stable-window="+window.String(),
+		"--wechat-url="+weChatURL, "--allow-plain-http", "--stable-window="+window.String(),
 		"--leader-election-namespace="+operator,
 		"--metrics-bind-address="+metrics, "--health-probe-bind-address="+health)
 	if err != nil {
