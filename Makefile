@@ -38,6 +38,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	cp config/crd/wechattoken.io_wechattokens.yaml config/chart/files/crd.yaml
 	cp config/rbac/role.yaml config/policy/refresher.yaml config/chart/files
 	cp config/policy/annotations.yaml config/chart/files/annotations-policy.yaml
+	cp config/policy/secrets.yaml config/chart/files/secrets-policy.yaml
 	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml
 	cp config/consumers/restart/policy.yaml config/chart/files/restart-policy.yaml
 	cp config/prometheus/rules.yaml config/prometheus/dashboard.json config/chart/files

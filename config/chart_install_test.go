@@ -14,6 +14,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/internal/controlplane"
 	"wechattoken.io/operator/internal/wechat/wechattest"
@@ -224,6 +225,13 @@ func TestChartsLiveBesideEachOther(t *testing.T) {
 			kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+strings.TrimPrefix(shard, "shard-"))
 			kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
 		})
+	}
+	// What keeps its credential to its own Secrets each has for itself.
+	for shard, home := range homes {
+		who := clientFor(t, serviceAccount(t, home, shard+"-"+name))
+		if err := who.Create(t.Context(), ownedBy(home), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "'"+shard+"-"+name+"-secrets' denied request") {
+			t.Errorf("%s: a Secret without an owner: got %v, want a refusal by its policy", shard, err)
+		}
 	}
 	// The policy knows the operator by the name of its own account.
 	policy := kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+name+"-touch", "-o", "jsonpath={.spec.matchConditions[0].expression}")

@@ -146,7 +146,7 @@ func ofShard(t *testing.T, o unstructured.Unstructured, shard string, consumers 
 		set(containers, "spec", "template", "spec", "containers")
 	}
 	if _, bound := o.Object["subjects"]; bound {
-		// The policies of config/consumers know the operator by this name.
+		// The policies know the operator by this name.
 		set([]any{map[string]any{"kind": rbacv1.ServiceAccountKind, "name": name, "namespace": namespace}}, "subjects")
 	}
 	return o
