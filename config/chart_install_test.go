@@ -116,7 +116,7 @@ func TestChartLives(t *testing.T) {
 	}
 
 	// Features come and go with their rights.
-	release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "networkPolicy.enabled", "true", "replicas", "3")
+	release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicas", "3")
 	for _, role := range []string{"watch", "touch"} {
 		kubectl(t, "get", "clusterrole/"+name+"-"+role)
 	}

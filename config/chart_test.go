@@ -94,7 +94,7 @@ var all = []string{
 	"serviceMonitor", `{"enabled": true, "labels": {"release": "prometheus"}}`,
 	"prometheusRule", `{"enabled": true, "labels": {"release": "prometheus"}, "runbookBaseURL": "https://git.example.com/main/"}`,
 	"grafanaDashboard.enabled", "true",
-	"networkPolicy", `{"enabled": true, "metricsFrom": [{"namespaceSelector": {}}], "extraEgress": [{"ports": [{"port": 8080}]}]}`,
+	"networkPolicy", `{"metricsFrom": [{"namespaceSelector": {}}], "extraEgress": [{"ports": [{"port": 8080}]}]}`,
 	"serviceAccount.annotations", `{"example.com/role": "operator"}`,
 	"priorityClassName", `"system-cluster-critical"`,
 	"nodeSelector", `{"kubernetes.io/os": "linux"}`,
@@ -320,10 +320,10 @@ func TestEachValueOfTheChartWorksAndIsDocumented(t *testing.T) {
 		"prometheusRule.labels":         {"prometheusRule.enabled", "true", "prometheusRule.labels", `{"a": "b"}`},
 		"grafanaDashboard.enabled":      {"grafanaDashboard.enabled", "true"},
 		"grafanaDashboard.labels":       {"grafanaDashboard.enabled", "true", "grafanaDashboard.labels", `{"a": "b"}`},
-		"networkPolicy.enabled":         {"networkPolicy.enabled", "true"},
-		"networkPolicy.apiServerPort":   {"networkPolicy.enabled", "true", "networkPolicy.apiServerPort", "16443"},
-		"networkPolicy.metricsFrom":     {"networkPolicy.enabled", "true", "networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
-		"networkPolicy.extraEgress":     {"networkPolicy.enabled", "true", "networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
+		"networkPolicy.enabled":         {"networkPolicy.enabled", "false"},
+		"networkPolicy.apiServerPort":   {"networkPolicy.apiServerPort", "16443"},
+		"networkPolicy.metricsFrom":     {"networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
+		"networkPolicy.extraEgress":     {"networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
 		"policy.enabled":                {"policy.enabled", "false"},
 		"userRoles.enabled":             {"userRoles.enabled", "false"},
 		"serviceAccount.create":         {"serviceAccount.name", `"a"`, "serviceAccount.create", "false"},
@@ -501,7 +501,7 @@ func TestChartReachesTheProxyAndTheAPIServer(t *testing.T) {
 		"http://proxy.example.com":      {443, 6443, 80},
 		"https://proxy.example.com/":    {443, 6443},
 	} {
-		objects := rendered(t, "proxy.url", `"`+url+`"`, "networkPolicy.enabled", "true")
+		objects := rendered(t, "proxy.url", `"`+url+`"`)
 		var got []int
 		for _, port := range only(t, ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", objects)).Spec.Egress[1].Ports {
 			got = append(got, port.Port.IntValue())
