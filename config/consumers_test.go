@@ -67,6 +67,9 @@ func added(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
+// fingerprint is what the operator writes into annotations.
+const fingerprint = "3f1c9a0b55d2e871"
+
 func consumerPodSpec() corev1.PodSpec {
 	return corev1.PodSpec{
 		SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
@@ -90,7 +93,7 @@ func consumerDeployment(namespace string) *appsv1.Deployment {
 		Spec: appsv1.DeploymentSpec{
 			Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"owner": "web"}},
+				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"owner": "web", "restart.wechattoken.io/old": fingerprint}},
 				Spec:       consumerPodSpec(),
 			},
 		},
@@ -101,7 +104,7 @@ func consumerDeployment(namespace string) *appsv1.Deployment {
 func consumerPod(namespace string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "shop-6d4b-x", Namespace: namespace, Labels: map[string]string{"app": "shop", "pod-template-hash": "6d4b"}, Annotations: map[string]string{"owner": "web"},
+			Name: "shop-6d4b-x", Namespace: namespace, Labels: map[string]string{"app": "shop", "pod-template-hash": "6d4b"}, Annotations: map[string]string{"owner": "web", v1alpha1.AnnotationTouchedFor: "0123456789abcdef"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "shop-6d4b", UID: "u", Controller: new(true)}},
 		},
 		Spec: consumerPodSpec(),
@@ -129,7 +132,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	const image = `"spec":{"containers":[{"name":"app","image":"evil"}]}`
 	bad := map[string]string{
 		"Image":              template(`{` + image + `}`),
-		"ImageWithRestart":   template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}},` + image + `}`),
+		"ImageWithRestart":   template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `"}},` + image + `}`),
 		"Volume":             template(`{"spec":{"volumes":[{"name":"token","secret":{"secretName":"admin"}}]}}`),
 		"ServiceAccount":     template(`{"spec":{"serviceAccountName":"admin"}}`),
 		"TemplateLabel":      template(`{"metadata":{"labels":{"more":"1"}}}`),
@@ -141,19 +144,48 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 		"Label":              `{"metadata":{"labels":{"more":"1"}}}`,
 		"Annotation":         `{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`,
 		"Finalizer":          `{"metadata":{"finalizers":["example.com/keep"]}}`,
+		"Fields":             `{"metadata":{"managedFields":[{}]}}`,
+		"FieldsOfAnother":    `[{"op":"replace","path":"/metadata/managedFields/0/manager","value":"argocd-controller"}]`,
+		"FieldsOfAStatus":    `[{"op":"add","path":"/metadata/managedFields/0/subresource","value":"status"}]`,
+		"FieldsOfStatus":     `[{"op":"add","path":"/metadata/managedFields/0/fieldsV1/f:status","value":{"f:replicas":{}}}]`,
+		"FieldsForAnother":   `[{"op":"add","path":"/metadata/managedFields/-","value":{"manager":"argocd-controller","operation":"Apply","apiVersion":"apps/v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{"f:app":{}}}}}}]`,
+		"FieldsOfNoVersion":  `[{"op":"replace","path":"/metadata/managedFields/0/apiVersion","value":"example.com/v1"}]`,
+		"MoreFields":         `[{"op":"add","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:hostNetwork","value":{}}]`,
+		"FewerFields":        `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:spec/f:containers"}]`,
+		"FieldsOfMetadata":   `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:metadata/f:labels"}]`,
+		"FieldsOfAnnotation": `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:metadata/f:annotations/f:owner"}]`,
+		"FieldsOfSpec":       `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:selector"}]`,
+		"FieldsOfTemplate":   `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:metadata/f:labels"}]`,
+		"FieldsOfTemplate's": `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:metadata/f:annotations/f:owner"}]`,
+		"Large":              template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + strings.Repeat("0", 100_000) + `"}}}`),
+		"NoFingerprint":      template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `\n"}}}`),
+		"RestartRemoved":     template(`{"metadata":{"annotations":{"restart.wechattoken.io/old":null}}}`),
+		"TooMany":            template(`{"metadata":{"annotations":{` + manyRestarts(64) + `}}}`),
 		"Owner":              `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"5b1ad7a1-8a39-4dbd-a7b6-92dbb3a8e2b7"}]}}`,
 	}
 	badForPods := map[string]string{
-		"Image":             `[{"op":"replace","path":"/spec/containers/0/image","value":"evil"}]`,
-		"ImageWithTouch":    `[{"op":"replace","path":"/spec/containers/0/image","value":"evil"},{"op":"add","path":"/metadata/annotations/wechattoken.io~1touched-for","value":"1"}]`,
-		"Label":             `{"metadata":{"labels":{"more":"1"}}}`,
-		"LabelRemoved":      `{"metadata":{"labels":null}}`,
-		"Annotation":        `{"metadata":{"annotations":{"wechattoken.io/other":"1"}}}`,
-		"AnnotationChanged": `{"metadata":{"annotations":{"owner":"me"}}}`,
-		"AnnotationRemoved": `{"metadata":{"annotations":{"owner":null}}}`,
-		"AnnotationsGone":   `{"metadata":{"annotations":null}}`,
-		"Finalizer":         `{"metadata":{"finalizers":["example.com/keep"]}}`,
-		"OwnerGone":         `{"metadata":{"ownerReferences":null}}`,
+		"Image":              `[{"op":"replace","path":"/spec/containers/0/image","value":"evil"}]`,
+		"ImageWithTouch":     `[{"op":"replace","path":"/spec/containers/0/image","value":"evil"},{"op":"add","path":"/metadata/annotations/wechattoken.io~1touched-for","value":"` + fingerprint + `"}]`,
+		"Label":              `{"metadata":{"labels":{"more":"1"}}}`,
+		"LabelRemoved":       `{"metadata":{"labels":null}}`,
+		"Annotation":         `{"metadata":{"annotations":{"wechattoken.io/other":"1"}}}`,
+		"AnnotationChanged":  `{"metadata":{"annotations":{"owner":"me"}}}`,
+		"AnnotationRemoved":  `{"metadata":{"annotations":{"owner":null}}}`,
+		"AnnotationsGone":    `{"metadata":{"annotations":null}}`,
+		"Finalizer":          `{"metadata":{"finalizers":["example.com/keep"]}}`,
+		"OwnerGone":          `{"metadata":{"ownerReferences":null}}`,
+		"Fields":             `{"metadata":{"managedFields":[{}]}}`,
+		"FieldsOfAnother":    `[{"op":"replace","path":"/metadata/managedFields/0/manager","value":"argocd-controller"}]`,
+		"FieldsOfAStatus":    `[{"op":"add","path":"/metadata/managedFields/0/subresource","value":"status"}]`,
+		"FieldsOfStatus":     `[{"op":"add","path":"/metadata/managedFields/0/fieldsV1/f:status","value":{"f:replicas":{}}}]`,
+		"FieldsForAnother":   `[{"op":"add","path":"/metadata/managedFields/-","value":{"manager":"argocd-controller","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:labels":{"f:app":{}}}}}}]`,
+		"FieldsOfNoVersion":  `[{"op":"replace","path":"/metadata/managedFields/0/apiVersion","value":"example.com/v1"}]`,
+		"MoreFields":         `[{"op":"add","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:hostNetwork","value":{}}]`,
+		"FieldsOfMetadata":   `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:metadata/f:labels"}]`,
+		"FieldsOfAnnotation": `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:metadata/f:annotations/f:owner"}]`,
+		"Large":              `{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + strings.Repeat("0", 100_000) + `"}}}`,
+		"NoFingerprint":      `{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + fingerprint + `\n"}}}`,
+		"TouchRemoved":       `{"metadata":{"annotations":{"wechattoken.io/touched-for":null}}}`,
 	}
 	try := func(c client.Client, o client.Object, body string) error {
 		patch := merge(body)
@@ -178,7 +210,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 			if kind != "DaemonSet" {
 				refuses(kind+"/Replicas", o, `{"spec":{"replicas":0}}`)
 			}
-			for _, body := range []string{template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`), `{}`} {
+			for _, body := range []string{template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `"}}}`), `{}`} {
 				if err := try(c, o, body); err != nil {
 					t.Errorf("%s: %s with %s: %v", who, kind, body, err)
 				}
@@ -187,7 +219,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 		for what, body := range badForPods {
 			refuses("Pod/"+what, pod, body)
 		}
-		for _, body := range []string{`{"metadata":{"annotations":{"wechattoken.io/touched-for":"1"}}}`, `{}`} {
+		for _, body := range []string{`{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + fingerprint + `"}}}`, `{}`} {
 			if err := try(c, pod, body); err != nil {
 				t.Errorf("%s: a pod with %s: %v", who, body, err)
 			}
@@ -200,7 +232,22 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	if err := admin.Create(t.Context(), bare); err != nil {
 		t.Fatal(err)
 	}
-	if err := try(clientFor(t, operator), bare, template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`)); err != nil {
+	if err := try(clientFor(t, operator), bare, template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"`+fingerprint+`"}}}`)); err != nil {
+		t.Error(err)
+	}
+	// The last that there is room for, and one of more than that.
+	if err := try(clientFor(t, operator), bare, template(`{"metadata":{"annotations":{`+manyRestarts(64)+`}}}`)); err != nil {
+		t.Error(err)
+	}
+	full := consumerDeployment(ns)
+	full.Name = "full"
+	for i := range 70 {
+		full.Spec.Template.Annotations[fmt.Sprint("restart.wechattoken.io/", i)] = "0123456789abcdef"
+	}
+	if err := admin.Create(t.Context(), full); err != nil {
+		t.Fatal(err)
+	}
+	if err := try(clientFor(t, operator), full, template(`{"metadata":{"annotations":{"restart.wechattoken.io/7":"`+fingerprint+`"}}}`)); err != nil {
 		t.Error(err)
 	}
 	for kind, o := range workloads {
@@ -213,6 +260,71 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	for what, body := range badForPods {
 		if err := try(admin, pod, body); err != nil {
 			t.Errorf("an administrator may not %s of a pod: %v", what, err)
+		}
+	}
+}
+
+// manyRestarts are annotations that restart a workload.
+func manyRestarts(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf(`"restart.wechattoken.io/%d":%q`, i, fingerprint))
+	}
+	return strings.Join(all, ",")
+}
+
+// A field has one owner or many, and of many managers the API server itself makes
+// one: none of it stands in the way of a touch or a restart.
+func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
+	installConsumers(t)
+	ns, admin, operator := newNamespace(t), clientFor(t, cluster.Config), clientFor(t, serviceAccount(t, name, name))
+	touch := merge(`{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + fingerprint + `"}}}`)
+	restart := merge(`{"spec":{"template":{"metadata":{"annotations":{"restart.wechattoken.io/old":"0123456789abcdef"}}}}}`)
+	for managers := range 14 {
+		pod, shop := consumerPod(ns), consumerDeployment(ns)
+		for o, patch := range map[client.Object]client.Patch{pod: touch, shop: restart} {
+			o.SetName(fmt.Sprint("shop-", managers))
+			if err := admin.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			for i := range managers {
+				body := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/%d":"1"}}}`, i)
+				if err := admin.Patch(t.Context(), o, merge(body), client.FieldOwner(fmt.Sprint("person-", i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := operator.Patch(t.Context(), o, patch, client.FieldOwner(name)); err != nil {
+				t.Errorf("%T with %d managers: %v", o, managers, err)
+			}
+			if err := operator.Patch(t.Context(), o, patch, client.FieldOwner(name)); err != nil { // once more
+				t.Errorf("%T with %d managers: %v", o, managers, err)
+			}
+			err := operator.Patch(t.Context(), o, merge(`{"metadata":{"managedFields":[{}]}}`), client.DryRunAll)
+			if managers < 9 && !apierrors.IsForbidden(err) {
+				t.Errorf("%T with %d managers: all of them wiped out: got %v, want a refusal", o, managers, err)
+			}
+		}
+	}
+	// Who applies is never made one with others.
+	pod, shop := consumerPod(ns), consumerDeployment(ns)
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	shop.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
+	for o, patch := range map[client.Object]client.Patch{pod: touch, shop: restart} {
+		o.SetName("applied")
+		if err := admin.Patch(t.Context(), o, client.Apply, client.FieldOwner("argocd-controller")); err != nil { //nolint:staticcheck // as Argo CD does
+			t.Fatal(err)
+		}
+		for i := range 14 {
+			body := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/%d":"1"}}}`, i)
+			if err := admin.Patch(t.Context(), o, merge(body), client.FieldOwner(fmt.Sprint("person-", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := operator.Patch(t.Context(), o.DeepCopyObject().(client.Object), merge(`{"metadata":{"managedFields":[{}]}}`), client.DryRunAll); !apierrors.IsForbidden(err) {
+			t.Errorf("%T: what was applied is nobody's: got %v, want a refusal", o, err)
+		}
+		if err := operator.Patch(t.Context(), o, patch, client.FieldOwner(name)); err != nil {
+			t.Errorf("%T: %v", o, err)
 		}
 	}
 }
@@ -295,6 +407,26 @@ func TestAPodFullOfAnnotationsCanBeTouched(t *testing.T) {
 	}
 	start := time.Now()
 	if err := clientFor(t, serviceAccount(t, name, name)).Patch(t.Context(), pod, merge(string(body))); err != nil {
+		t.Error(err)
+	}
+	t.Logf("took %s", time.Since(start))
+}
+
+// A workload may have twice as many.
+func TestAWorkloadFullOfAnnotationsCanBeRestarted(t *testing.T) {
+	installConsumers(t)
+	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
+	shop := consumerDeployment(ns)
+	for i := range 250_000 / 20 {
+		shop.Annotations[fmt.Sprintf("a/%08d", i)] = "0123456789"
+		shop.Spec.Template.Annotations[fmt.Sprintf("a/%08d", i)] = "0123456789"
+	}
+	if err := admin.Create(t.Context(), shop); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	body := `{"spec":{"template":{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `"}}}}}`
+	if err := clientFor(t, serviceAccount(t, name, name)).Patch(t.Context(), shop, merge(body)); err != nil {
 		t.Error(err)
 	}
 	t.Logf("took %s", time.Since(start))
