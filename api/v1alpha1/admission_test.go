@@ -100,6 +100,8 @@ func TestBadInputIsRefused(t *testing.T) {
 		"LabelValueLong":     {shop(goodID, goodRef, "secret: {labels: {team: "+strings.Repeat("a", 64)+"}}"), "Too long"},
 		"AnnotationKeyBad":   {shop(goodID, goodRef, `secret: {annotations: {"a b": x}}`), "each annotation key must be a valid one"},
 		"AnnotationTooLong":  {shop(goodID, goodRef, "secret: {annotations: {note: "+strings.Repeat("a", 4097)+"}}"), "Too long"},
+		"AllTooLarge":        {shop(goodID, goodRef, "secret: {labels: {a: b}, annotations: {note: "+strings.Repeat("a", 4096-1-1-4+1)+"}}"), "at most 4096 bytes together"},
+		"AllTooLargeInBytes": {shop(goodID, goodRef, "secret: {annotations: {note: "+strings.Repeat("今", 1365)+"}}"), "at most 4096 bytes together"},
 		"BeforeWithStable":   {shop(goodID, goodRef, "mode: Stable", "refreshBefore: 10m"), "refreshBefore is for mode Classic only"},
 		"BeforeWithDefault":  {shop(goodID, goodRef, "refreshBefore: 10m"), "refreshBefore is for mode Classic only"},
 		"BeforeTooShort":     {shop(goodID, goodRef, "mode: Classic", "refreshBefore: 59s"), "refreshBefore must be a duration from 1m to 60m"},
@@ -120,6 +122,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		"RestartBadLabel":    {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchLabels: {"a b": x}}}]}`), "each label key must be a valid one"},
 		"RestartBadValue":    {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchLabels: {app: "a b"}}}]}`), "each label value must be empty or letters"},
 		"RestartExpressions": {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchExpressions: []}}]}`), "unknown field"},
+		"RestartManyLabels":  {shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, selector: {matchLabels: {a: a, b: b, c: c, d: d, e: e}}}]}"), "must have at most 4 items"},
 		"UnknownField":       {shop(goodID, goodRef, "appSecret: oops"), `unknown field "spec.appSecret"`},
 	}
 	for name, tc := range cases {

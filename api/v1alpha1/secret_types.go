@@ -17,7 +17,16 @@ type AppSecretReference struct {
 	Key string `json:"key,omitempty"`
 }
 
+// What other controllers do with a Secret, they do by its labels and annotations:
+// copy it to other namespaces, take its contents for a cluster's or a person's
+// credentials, put others into it. So the first rule of TokenSecret has the domains
+// of those that are known, in the order of the alphabet; each stands for its
+// subdomains, too. reloader.stakater.com, which restarts what uses the Secret, is
+// not one of them.
+
 // TokenSecret says how the Secret that holds the token looks.
+// +kubebuilder:validation:XValidation:rule="[has(self.labels) ? self.labels.map(k, k) : [], has(self.annotations) ? self.annotations.map(k, k) : []].all(keys, keys.all(k, k.startsWith('app.kubernetes.io/') || !k.matches('^([-a-z0-9.]+[.])?(1password[.]io|akuity[.]io|appscode[.]com|argoproj[.]io|bank-vaults[.]dev|banzaicloud[.]com|banzaicloud[.]io|bitnami[.]com|carvel[.]dev|cattle[.]io|cert-manager[.]io|clastix[.]io|cloudfoundry[.]org|clustersecret[.]io|coreos[.]com|crossplane[.]io|deckhouse[.]io|devfile[.]io|doppler[.]com|eclipse[.]org|educates[.]dev|elastic[.]co|emberstack[.]com|external-secrets[.]io|fluxcd[.]io|gardener[.]cloud|giantswarm[.]io|gke[.]io|hashicorp[.]com|helm[.]sh|infisical[.]com|istio|istio[.]io|jenkins[.]io|k14s[.]io|k8s[.]io|karmada[.]io|knative[.]dev|kubernetes[.]io|kubesphere[.]io|kyverno[.]io|liqo[.]io|loft[.]sh|mittwald[.]de|oam[.]dev|onepassword[.]com|open-cluster-management[.]io|openshift[.]io|operatorframework[.]io|projectcapsule[.]dev|replizieren[.]dev|strimzi[.]io|synator|tekton[.]dev|velero[.]io|x-k8s[.]io)/')))",message="labels and annotations that other controllers act on are refused, such as those of Argo CD, Flux, Helm, Kubernetes and reflector: these copy a Secret to other namespaces, or take it over, and who writes a WeChatToken may have no permission for that. Leave them out; app.kubernetes.io/ is allowed"
+// +kubebuilder:validation:XValidation:rule="(has(self.labels) ? self.labels.map(k, size(k) + size(self.labels[k])).sum() : 0) + (has(self.annotations) ? self.annotations.map(k, size(k) + size(bytes(self.annotations[k]))).sum() : 0) <= 4096",message="labels and annotations must have at most 4096 bytes together, keys and values"
 type TokenSecret struct {
 	// name of the Secret; the name of the WeChatToken when left out. It must
 	// not be the Secret that holds the AppSecret. When it changes, the token
@@ -32,7 +41,9 @@ type TokenSecret struct {
 	// +optional
 	Keys *SecretKeys `json:"keys,omitempty"`
 
-	// labels to put on the Secret beside the operator's own.
+	// labels to put on the Secret beside the operator's own. Those that other
+	// controllers act on are refused, and with the annotations they have at most
+	// 4,096 bytes, keys and values.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('wechattoken.io/') && k != 'app.kubernetes.io/managed-by')",message="labels with the prefix wechattoken.io/ and app.kubernetes.io/managed-by belong to the operator"
@@ -40,7 +51,8 @@ type TokenSecret struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",message="each label value must be empty or letters, digits, -, _ and ., at most 63"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
-	// annotations to put on the Secret beside the operator's own.
+	// annotations to put on the Secret beside the operator's own. What holds for
+	// labels holds for them.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('wechattoken.io/'))",message="annotations with the prefix wechattoken.io/ belong to the operator"
@@ -52,8 +64,7 @@ type TokenSecret struct {
 // +kubebuilder:validation:MaxLength=63
 type LabelValue string
 
-// AnnotationValue is the value of an annotation. 32 of them at 4,096 characters
-// stay well below the 256 KiB that Kubernetes allows an object's annotations.
+// AnnotationValue is the value of an annotation.
 // +kubebuilder:validation:MaxLength=4096
 type AnnotationValue string
 
