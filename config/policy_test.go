@@ -158,6 +158,22 @@ var changes = map[string]change{
 		patch:  jsonPatch(`[{"op":"replace","path":"/metadata/managedFields/0/manager","value":"argocd-controller"}]`),
 		want:   "who owns its fields",
 	},
+	"FieldsOfNoVersion": {
+		reason: "What is owned in a version that is not there is nobody's.",
+		patch:  jsonPatch(`[{"op":"replace","path":"/metadata/managedFields/0/apiVersion","value":"example.com/v1"}]`),
+		want:   "who owns its fields",
+	},
+	"FieldsOfTheStatus": {
+		reason: "What is owned as a status is not left out by an apply of the rest.",
+		patch:  jsonPatch(`[{"op":"add","path":"/metadata/managedFields/0/subresource","value":"status"}]`),
+		want:   "who owns its fields",
+	},
+	"FieldsForAnother": {
+		reason: "The next apply of their owner would remove them.",
+		patch: jsonPatch(`[{"op":"add","path":"/metadata/managedFields/-","value":{"manager":"argocd-controller","operation":"Apply",
+			"apiVersion":"wechattoken.io/v1alpha1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:suspend":{}}}}}]`),
+		want: "who owns its fields",
+	},
 	"MoreFields": {
 		reason: "The next apply of their owner would remove them.",
 		patch:  jsonPatch(`[{"op":"add","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:mode","value":{}}]`),
@@ -226,6 +242,30 @@ func TestWhoMayUpdateIsAnEditor(t *testing.T) {
 					t.Errorf("refused: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// Of many managers the API server itself makes one when a refresher comes to them.
+func TestManyManagersStandInNoRefreshersWay(t *testing.T) {
+	enforce(t)
+	ns := newNamespace(t)
+	precious := createPrecious(t, ns)
+	refresher, admin := clientFor(t, person(t, ns, "refresher", refresherRole)), clientFor(t, cluster.Config)
+	for i := range 14 {
+		body := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/%d":"1"}}}`, i)
+		if err := admin.Patch(t.Context(), precious.DeepCopy(), merge(body), client.FieldOwner(fmt.Sprint("person-", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Who applies is never made one with others.
+	if err := refresher.Patch(t.Context(), precious.DeepCopy(), merge(`{"metadata":{"managedFields":[{}]}}`), client.DryRunAll); !apierrors.IsForbidden(err) {
+		t.Errorf("all managers wiped out: got %v, want a refusal", err)
+	}
+	for i := range 2 {
+		body := fmt.Sprintf(`{"metadata":{"annotations":{"wechattoken.io/refresh-requested-at":"%d"}}}`, i)
+		if err := refresher.Patch(t.Context(), precious.DeepCopy(), merge(body), client.FieldOwner(fmt.Sprint("server-", i))); err != nil {
+			t.Error(err)
 		}
 	}
 }
