@@ -70,6 +70,9 @@ func added(t *testing.T) []string {
 // fingerprint is what the operator writes into annotations.
 const fingerprint = "3f1c9a0b55d2e871"
 
+// restart is how it restarts a workload that has been restarted before.
+const restart = `{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `@2026-11-22T10:00:00Z","restart.wechattoken.io/old":null}}}`
+
 func consumerPodSpec() corev1.PodSpec {
 	return corev1.PodSpec{
 		SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
@@ -93,7 +96,7 @@ func consumerDeployment(namespace string) *appsv1.Deployment {
 		Spec: appsv1.DeploymentSpec{
 			Replicas: new(int32(1)), Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"owner": "web", "restart.wechattoken.io/old": fingerprint}},
+				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"owner": "web"}},
 				Spec:       consumerPodSpec(),
 			},
 		},
@@ -104,7 +107,7 @@ func consumerDeployment(namespace string) *appsv1.Deployment {
 func consumerPod(namespace string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "shop-6d4b-x", Namespace: namespace, Labels: map[string]string{"app": "shop", "pod-template-hash": "6d4b"}, Annotations: map[string]string{"owner": "web", v1alpha1.AnnotationTouchedFor: "0123456789abcdef"},
+			Name: "shop-6d4b-x", Namespace: namespace, Labels: map[string]string{"app": "shop", "pod-template-hash": "6d4b"}, Annotations: map[string]string{"owner": "web"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "shop-6d4b", UID: "u", Controller: new(true)}},
 		},
 		Spec: consumerPodSpec(),
@@ -120,6 +123,8 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	elsewhere := rest.CopyConfig(cluster.Config)
 	elsewhere.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:another:" + name, Groups: []string{"system:masters"}}
 	pod, deployment := consumerPod(ns), consumerDeployment(ns)
+	pod.Annotations[v1alpha1.AnnotationTouchedFor] = "0123456789abcdef"
+	deployment.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+"old"] = fingerprint + "@2026-11-22T08:00:00Z"
 	stateful := &appsv1.StatefulSet{ObjectMeta: *deployment.ObjectMeta.DeepCopy(), Spec: appsv1.StatefulSetSpec{Selector: deployment.Spec.Selector, Template: *deployment.Spec.Template.DeepCopy()}}
 	daemon := &appsv1.DaemonSet{ObjectMeta: *deployment.ObjectMeta.DeepCopy(), Spec: appsv1.DaemonSetSpec{Selector: deployment.Spec.Selector, Template: *deployment.Spec.Template.DeepCopy()}}
 	workloads := map[string]client.Object{"Deployment": deployment, "StatefulSet": stateful, "DaemonSet": daemon}
@@ -132,7 +137,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	const image = `"spec":{"containers":[{"name":"app","image":"evil"}]}`
 	bad := map[string]string{
 		"Image":              template(`{` + image + `}`),
-		"ImageWithRestart":   template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `"}},` + image + `}`),
+		"ImageWithRestart":   template(strings.TrimSuffix(restart, "}") + `,` + image + `}`),
 		"Volume":             template(`{"spec":{"volumes":[{"name":"token","secret":{"secretName":"admin"}}]}}`),
 		"ServiceAccount":     template(`{"spec":{"serviceAccountName":"admin"}}`),
 		"TemplateLabel":      template(`{"metadata":{"labels":{"more":"1"}}}`),
@@ -158,9 +163,9 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 		"FieldsOfTemplate":   `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:metadata/f:labels"}]`,
 		"FieldsOfTemplate's": `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:metadata/f:annotations/f:owner"}]`,
 		"Large":              template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + strings.Repeat("0", 100_000) + `"}}}`),
-		"NoFingerprint":      template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `\n"}}}`),
-		"RestartRemoved":     template(`{"metadata":{"annotations":{"restart.wechattoken.io/old":null}}}`),
-		"TooMany":            template(`{"metadata":{"annotations":{` + manyRestarts(64) + `}}}`),
+		"NoFingerprint":      template(`{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + fingerprint + `\n"}}}`),
+		"NoTime":             template(`{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + fingerprint + `"}}}`),
+		"OneMore":            template(strings.Replace(restart, `,"restart.wechattoken.io/old":null`, "", 1)),
 		"Owner":              `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"5b1ad7a1-8a39-4dbd-a7b6-92dbb3a8e2b7"}]}}`,
 	}
 	badForPods := map[string]string{
@@ -210,7 +215,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 			if kind != "DaemonSet" {
 				refuses(kind+"/Replicas", o, `{"spec":{"replicas":0}}`)
 			}
-			for _, body := range []string{template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `"}}}`), `{}`} {
+			for _, body := range []string{template(restart), `{}`} {
 				if err := try(c, o, body); err != nil {
 					t.Errorf("%s: %s with %s: %v", who, kind, body, err)
 				}
@@ -232,22 +237,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	if err := admin.Create(t.Context(), bare); err != nil {
 		t.Fatal(err)
 	}
-	if err := try(clientFor(t, operator), bare, template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"`+fingerprint+`"}}}`)); err != nil {
-		t.Error(err)
-	}
-	// The last that there is room for, and one of more than that.
-	if err := try(clientFor(t, operator), bare, template(`{"metadata":{"annotations":{`+manyRestarts(64)+`}}}`)); err != nil {
-		t.Error(err)
-	}
-	full := consumerDeployment(ns)
-	full.Name = "full"
-	for i := range 70 {
-		full.Spec.Template.Annotations[fmt.Sprint("restart.wechattoken.io/", i)] = "0123456789abcdef"
-	}
-	if err := admin.Create(t.Context(), full); err != nil {
-		t.Fatal(err)
-	}
-	if err := try(clientFor(t, operator), full, template(`{"metadata":{"annotations":{"restart.wechattoken.io/7":"`+fingerprint+`"}}}`)); err != nil {
+	if err := try(clientFor(t, operator), bare, template(restart)); err != nil {
 		t.Error(err)
 	}
 	for kind, o := range workloads {
@@ -264,25 +254,16 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	}
 }
 
-// manyRestarts are annotations that restart a workload.
-func manyRestarts(n int) string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf(`"restart.wechattoken.io/%d":%q`, i, fingerprint))
-	}
-	return strings.Join(all, ",")
-}
-
 // A field has one owner or many, and of many managers the API server itself makes
 // one: none of it stands in the way of a touch or a restart.
 func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
 	installConsumers(t)
 	ns, admin, operator := newNamespace(t), clientFor(t, cluster.Config), clientFor(t, serviceAccount(t, name, name))
 	touch := merge(`{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + fingerprint + `"}}}`)
-	restart := merge(`{"spec":{"template":{"metadata":{"annotations":{"restart.wechattoken.io/old":"0123456789abcdef"}}}}}`)
+	rollOut := merge(`{"spec":{"template":` + restart + `}}`)
 	for managers := range 14 {
 		pod, shop := consumerPod(ns), consumerDeployment(ns)
-		for o, patch := range map[client.Object]client.Patch{pod: touch, shop: restart} {
+		for o, patch := range map[client.Object]client.Patch{pod: touch, shop: rollOut} {
 			o.SetName(fmt.Sprint("shop-", managers))
 			if err := admin.Create(t.Context(), o); err != nil {
 				t.Fatal(err)
@@ -309,7 +290,7 @@ func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
 	pod, shop := consumerPod(ns), consumerDeployment(ns)
 	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
 	shop.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("Deployment"))
-	for o, patch := range map[client.Object]client.Patch{pod: touch, shop: restart} {
+	for o, patch := range map[client.Object]client.Patch{pod: touch, shop: rollOut} {
 		o.SetName("applied")
 		if err := admin.Patch(t.Context(), o, client.Apply, client.FieldOwner("argocd-controller")); err != nil { //nolint:staticcheck // as Argo CD does
 			t.Fatal(err)
@@ -425,7 +406,7 @@ func TestAWorkloadFullOfAnnotationsCanBeRestarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	body := `{"spec":{"template":{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `"}}}}}`
+	body := `{"spec":{"template":` + restart + `}}`
 	if err := clientFor(t, serviceAccount(t, name, name)).Patch(t.Context(), shop, merge(body)); err != nil {
 		t.Error(err)
 	}
