@@ -12,6 +12,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/redact"
 	"wechattoken.io/operator/internal/wechat"
 )
 
@@ -84,7 +85,7 @@ func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
 		a.callAt(id, at, now, acc.priority())
 		return Call{}, false
 	}
-	c := Call{Kind: first.Kind, Mode: acc.Mode, Credentials: acc.credentials, Start: now}
+	c := Call{Kind: first.Kind, Mode: acc.Mode, Credentials: acc.credentials, Start: now, known: acc.Known.Secrets()}
 	if acc.isUnproven() {
 		c.unprovenOf = namespace
 		a.pace.begin(namespace, now)
@@ -168,6 +169,7 @@ func (a *Accounts) do(ctx context.Context, c Call) (answer Answer) {
 		if !ok {
 			failed = &wechat.Error{Message: "the call failed"}
 		}
+		failed.Message = redact.Secrets(failed.Message, c.known...)
 		answer.Err = failed
 	}
 	return answer
