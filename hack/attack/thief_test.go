@@ -88,7 +88,7 @@ func TestManagedFieldsOfOthersStay(t *testing.T) {
 	t.Cleanup(func() { _ = admin.Delete(context.Background(), p, client.GracePeriodSeconds(0)) })
 	inTemplate := `{"spec":{"template":{"metadata":{"annotations":{"restart.wechattoken.io/shop":%q}}}}}`
 	must(t, who.Patch(t.Context(), p.DeepCopy(), merge(`{"metadata":{"annotations":{"wechattoken.io/touched-for":"0123456789abcdef"}}}`), client.DryRunAll))
-	must(t, who.Patch(t.Context(), d.DeepCopy(), merge(inTemplate, "0123456789abcdef"), client.DryRunAll))
+	must(t, who.Patch(t.Context(), d.DeepCopy(), merge(inTemplate, "0123456789abcdef@2026-11-22T10:00:00Z"), client.DryRunAll))
 	long := strings.Repeat("x", 100_000)
 	for _, attempt := range []struct {
 		what string
