@@ -1,6 +1,6 @@
 # `make image` builds this with docker, podman or buildah. There is no syntax
 # line, for that would be one more image to pull.
-ARG BASE=docker.io/library/golang:1.26.8-bookworm
+ARG BASE=docker.io/library/golang:1.26.8-bookworm@sha256:a688600ca24f8a4d3ca77f95b0dd40704a9fc787c826660eb7ba0b641b8b175d
 FROM --platform=$BUILDPLATFORM $BASE AS build
 WORKDIR /src
 # Empty is Go's own; https://goproxy.cn in mainland China.

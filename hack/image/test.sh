@@ -51,7 +51,8 @@ unset STORAGE_DRIVER STORAGE_OPTS
 buildah info >/dev/null || fail "buildah does not work on this machine; the reason is above."
 
 # The base image's name, and behind it this machine's Go, certificates and shell.
-base=$(sed -n 's/^ARG BASE=//p' Dockerfile)
+# Nothing else can have the base image's digest.
+base=$(sed -n 's/^ARG BASE=\(.*\)@.*/\1/p' Dockerfile)
 echo "image-test: making a stand-in for $base from $(go version)"
 root=$tmp/base
 mkdir -p "$root"/{bin,etc/ssl/certs,go,proc,root,sys,tmp,usr/local/go/{lib/time,pkg}}
@@ -80,7 +81,7 @@ modules=$(go env GOMODCACHE)/cache/download
 for program in manager fake-wechat; do
 	name=localhost/$program:test
 	labels=(VERSION=v1.2.3 REVISION=0123456789)
-	make --no-print-directory image BUILDER=buildah PROGRAM=$program IMAGE=$name "${labels[@]}" \
+	make --no-print-directory image BUILDER=buildah PROGRAM=$program IMAGE=$name BASE="$base" "${labels[@]}" \
 		GOPROXY=file:///modules BUILDFLAGS="--volume $modules:/modules:ro"
 	buildah push -q $name "docker-archive:$tmp/$program.tar:$name"
 	go run ./hack/image -name $name -version v1.2.3 -revision 0123456789 -compare "$tmp/$program.tar" $program

@@ -33,6 +33,16 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 	if want := "golang:" + first(`(?m)^go (\S+)$`, read("go.mod")) + "-"; !strings.Contains(base, want) {
 		t.Errorf("the Dockerfile builds with %s, and go.mod wants %s", base, want)
 	}
+	if !regexp.MustCompile(`@sha256:[0-9a-f]{64}$`).MatchString(base) {
+		t.Errorf("the Dockerfile builds with %s, which has no digest", base)
+	}
+	stages := map[string]bool{"scratch": true, "$BASE": true}
+	for _, from := range regexp.MustCompile(`(?m)^FROM (?:--platform=\S+ )?(\S+)(?: AS (\S+))?$`).FindAllStringSubmatch(read("Dockerfile"), -1) {
+		if !stages[from[1]] {
+			t.Errorf("the Dockerfile takes %s, which has no digest", from[1])
+		}
+		stages[from[2]] = true
+	}
 	makefile := read("Makefile")
 	rights := map[string]string{
 		"ci.yaml ci":           "contents: read\n",
