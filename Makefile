@@ -201,10 +201,12 @@ dist: ## Render config/default into dist/install.yaml; with VERSION=v1.2.3, that
 RELEASE_URL ?= $(patsubst ghcr.io/%,https://github.com/%,$(IMAGE_REPOSITORY))/releases/download/$(VERSION)
 # The SSH key that signs a release.
 SIGNING_KEY ?=
+# yes makes a release without a key, to try it or to compare it.
+UNSIGNED ?=
 
 .PHONY: release
-release: ## Make the files of a release in dist, 2 minutes, the first time 25: VERSION=v1.2.3
-	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' hack/release/release.sh
+release: ## Make the files of a release in dist, 2 minutes, the first time 25: VERSION=v1.2.3 SIGNING_KEY=../release-key
+	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' UNSIGNED='$(UNSIGNED)' hack/release/release.sh
 
 # Not part of test: it compiles for five platforms, twice.
 .PHONY: release-test

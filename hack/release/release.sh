@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Makes the files of a release in dist, for `make release VERSION=v1.2.3`: from the
-# same commit the same bytes, in whatever folder. Whoever has no key gets them
-# without a signature. Its variables:
+# same commit the same bytes, in whatever folder. Its variables:
 #
 #   VERSION           the release's
 #   IMAGE_REPOSITORY  where its image will be, without a tag
 #   RELEASE_URL       where its files will be, for krew
 #   SIGNING_KEY       an SSH key that allowed_signers names: sign.sh
+#   UNSIGNED          yes, and no key is needed: to try it, or to compare
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -29,6 +29,9 @@ REVISION=$(git rev-parse HEAD)
 tagged=$(git rev-parse --quiet --verify "refs/tags/$VERSION^{commit}" || true)
 [[ -z $tagged || $tagged == "$REVISION" ]] ||
 	fail "the tag $VERSION is commit $tagged, and this is $REVISION. Check the tag out: git checkout $VERSION"
+[[ -r ${SIGNING_KEY:-} || ${UNSIGNED:-} == yes ]] ||
+	fail "SIGNING_KEY=${SIGNING_KEY:-} is no file that can be read, and nobody could tell an unsigned release from a forged one. Make a key with 'ssh-keygen -t ed25519 -f ../release-key', add its public half to hack/release/allowed_signers as docs/releasing.md says, commit that, and run: make release VERSION=$VERSION SIGNING_KEY=../release-key" \
+		"to try a release, or to compare it with a published one, no key is needed: make release VERSION=$VERSION UNSIGNED=yes"
 
 # What the bytes would depend on otherwise: the clock, the umask, the language, and
 # what Go takes from its environment. The version of Go is that of go.mod.
@@ -106,7 +109,7 @@ say SHA256SUMS
 
 if [[ -n ${SIGNING_KEY:-} ]]; then
 	hack/release/sign.sh dist
-else
-	say "there is no SHA256SUMS.sig, for SIGNING_KEY names no key."
 fi
 say "done in $SECONDS s: $(find dist -type f | wc -l) files, $(du -sh dist | cut -f 1), in dist."
+[[ -f dist/SHA256SUMS.sig ]] ||
+	say "THIS RELEASE IS NOT SIGNED, for UNSIGNED=yes said so. Nobody can tell it from a forged one: do not publish it before SIGNING_KEY=../release-key hack/release/sign.sh dist" >&2

@@ -16,14 +16,20 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 export VERSION=v0.0.1-test.1 IMAGE_REPOSITORY=registry.example.com/somebody/wechat-token-operator RELEASE_URL=https://example.com/v0.0.1-test.1
-unset SIGNING_KEY MAKEFLAGS MAKEOVERRIDES # make's of outside
+unset SIGNING_KEY UNSIGNED MAKEFLAGS MAKEOVERRIDES # make's of outside
 
 one=$tmp/one another=$tmp/another/folder
 git -c advice.detachedHead=false clone --quiet . "$one"
 git -c advice.detachedHead=false clone --quiet . "$another"
 release() { make --no-print-directory -C "$1" release "${@:2}"; }
-release "$one"
-(umask 077 && TZ=Asia/Shanghai LC_ALL=C.UTF-8 GOAMD64=v3 release "$another")
+release "$one" UNSIGNED=yes 2>&1 | tee "$tmp/said"
+[[ ! -e $one/dist/SHA256SUMS.sig ]] && grep -qF 'THIS RELEASE IS NOT SIGNED' "$tmp/said" || fail "a release without a key should end with a warning."
+ssh-keygen -q -t ed25519 -N '' -C '' -f "$tmp/key"
+printf 'wechat-token-operator namespaces="file" %s\n' "$(<"$tmp/key.pub")" >"$tmp/allowed_signers"
+export ALLOWED_SIGNERS=$tmp/allowed_signers
+(umask 077 && TZ=Asia/Shanghai LC_ALL=C.UTF-8 GOAMD64=v3 release "$another" SIGNING_KEY="$tmp/key")
+ssh-keygen -q -Y verify -n file -f "$ALLOWED_SIGNERS" -I wechat-token-operator -s "$another/dist/SHA256SUMS.sig" <"$another/dist/SHA256SUMS" ||
+	fail "the signature does not verify; the reason is above."
 diff "$one/dist/SHA256SUMS" "$another/dist/SHA256SUMS" || fail "the same commit gave other bytes in another folder: the lines above."
 say "two folders gave the same $(wc -l <"$one/dist/SHA256SUMS") files."
 (while sleep 30 >/dev/null 2>&1; do say "... at it since $SECONDS s"; done) &
@@ -40,6 +46,8 @@ refuses() {
 for wrong in dev 1.2.3 v1.2 v01.2.3 v1.2.3- 'v1.2.3 ' v1.2.3+more; do refuses 'is no version of a release' VERSION="$wrong"; done
 refuses 'in which registry' IMAGE_REPOSITORY=wechat-token-operator
 refuses 'where krew will find' RELEASE_URL=example.com
+for key in '' "$tmp/none"; do refuses 'ssh-keygen -t ed25519' SIGNING_KEY="$key"; done
+refuses 'ssh-keygen -t ed25519' UNSIGNED=no
 git -C "$another" tag v1.2.3 HEAD~
 refuses 'the tag v1.2.3 is commit' VERSION=v1.2.3
 touch "$another/controllers/new.go"

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"sigs.k8s.io/yaml"
 )
@@ -96,4 +100,47 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Before it publishes anything, the workflow asks for the key, and without one
+// that step fails.
+func TestWorkflowPublishesNothingWithoutAKey(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", ".github", "workflows", "release.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workflow struct {
+		Jobs map[string]struct {
+			Steps []struct {
+				Run, If string
+				Env     map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range workflow.Jobs["publish"].Steps {
+		if strings.Contains(step.Env["GH_TOKEN"], "token") && step.Env["KEY"] == "" {
+			t.Fatalf("this publishes before anything is signed:\n%s", step.Run)
+		}
+		if step.Env["KEY"] == "" {
+			continue
+		}
+		dir := t.TempDir()
+		if err := os.CopyFS(filepath.Join(dir, "dist"), fstest.MapFS{
+			"empty":      {},
+			"SHA256SUMS": {Data: fmt.Appendf(nil, "%x  empty\n", sha256.Sum256(nil))},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "bash", "-e", "-c", step.Run)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "KEY=")
+		out, err := cmd.CombinedOutput()
+		if err == nil || step.If != "" || !strings.Contains(string(out), "RELEASE_SIGNING_KEY") {
+			t.Errorf("without a key (if %q): %v: %s", step.If, err, out)
+		}
+		return
+	}
+	t.Error("nothing is signed")
 }
