@@ -114,7 +114,8 @@ func program(t *testing.T, name, platform string) []byte {
 func TestReleaseHoldsWhatItShould(t *testing.T) {
 	want := []string{
 		"SHA256SUMS", "install.yaml", "wechattoken.yaml",
-		"fake-wechat_image.tar", "wechat-token-operator_image.tar", "wechat-token-operator.spdx.json",
+		"fake-wechat_image.tar", "wechat-token-operator_image.tar",
+		"fake-wechat_image.spdx.json", "wechat-token-operator_image.spdx.json", "wechat-token-operator.spdx.json",
 		"wechat-token-operator-" + strings.TrimPrefix(version, "v") + ".tgz",
 	}
 	for name, p := range platforms {
@@ -347,9 +348,20 @@ func TestImagesHoldTheProgramsOfTheArchives(t *testing.T) {
 	}
 }
 
-// The list of what is in the programs names every module that Go takes for them, in
-// the version of go.mod, and no other.
-func TestSBOMIsWhole(t *testing.T) {
+// Each list of what is in programs names every module that Go takes for them, in the
+// version of go.mod, and no other; and that of an image its programs alone.
+func TestSBOMsAreWhole(t *testing.T) {
+	for file, names := range map[string][]string{
+		"wechat-token-operator.spdx.json":       slices.Collect(maps.Keys(platforms)),
+		"wechat-token-operator_image.spdx.json": {"wechat-token-operator"},
+		"fake-wechat_image.spdx.json":           {"fake-wechat"},
+	} {
+		t.Run(file, func(t *testing.T) { testSBOM(t, dist(t, file), names) })
+	}
+}
+
+func testSBOM(t *testing.T, data []byte, names []string) {
+	t.Helper()
 	type pkg struct {
 		SPDXID, Name, VersionInfo string
 		Checksums                 []struct{ ChecksumValue string }
@@ -362,7 +374,7 @@ func TestSBOMIsWhole(t *testing.T) {
 		Relationships                                       []struct {
 			SPDXElementID, RelationshipType, RelatedSPDXElement string
 		}
-	}](t, dist(t, "wechat-token-operator.spdx.json"))
+	}](t, data)
 	if sbom.SPDXVersion != "SPDX-2.3" || sbom.DataLicense != "CC0-1.0" || sbom.SPDXID != "SPDXRef-DOCUMENT" || sbom.DocumentNamespace == "" || sbom.CreationInfo.Created.IsZero() {
 		t.Errorf("this is no SPDX document of version 2.3: %+v", sbom)
 	}
@@ -395,7 +407,8 @@ func TestSBOMIsWhole(t *testing.T) {
 			t.Errorf("nothing has %s", id)
 		}
 	}
-	for name, p := range platforms {
+	for _, name := range names {
+		p := platforms[name]
 		for _, platform := range p.platforms {
 			list := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}{{end}}", "./"+p.pkg)
 			list.Dir = filepath.Join("..", "..")
@@ -409,12 +422,17 @@ func TestSBOMIsWhole(t *testing.T) {
 			want = append(want, "stdlib "+strings.TrimPrefix(runtime.Version(), "go"))
 			slices.Sort(want)
 			want = slices.Compact(want)
-			id := programs[fmt.Sprintf("%x", sha256.Sum256(program(t, name, platform)))]
+			sum := fmt.Sprintf("%x", sha256.Sum256(program(t, name, platform)))
+			id := programs[sum]
+			delete(programs, sum)
 			got := slices.Sorted(slices.Values(modules[id]))
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s for %s, modules (-go list +SBOM):\n%s", name, platform, diff)
 			}
 		}
+	}
+	if len(programs) > 0 {
+		t.Errorf("it has programs that are not there: %v", programs)
 	}
 }
 

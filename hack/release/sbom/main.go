@@ -1,7 +1,7 @@
 // Command sbom writes which modules are in the programs of a release, as SPDX 2.3
 // in JSON. What is in a program, the program itself says: Go's linker wrote it.
 //
-//	sbom -version v1.2.3 -o FILE PROGRAM...
+//	sbom -name wechat-token-operator -version v1.2.3 -o FILE PROGRAM...
 //
 // The same programs give the same bytes.
 package main
@@ -29,24 +29,25 @@ import (
 )
 
 func main() {
+	name := flag.String("name", "", "what holds the programs")
 	version := flag.String("version", "", "the release's `version`")
 	out := flag.String("o", "", "`file` to write")
 	flag.Parse()
-	if err := run(*version, *out, flag.Args()); err != nil {
+	if err := run(*name, *version, *out, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
 }
 
-func run(version, out string, programs []string) error {
+func run(name, version, out string, programs []string) error {
 	seconds, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64)
 	if err != nil {
 		return fmt.Errorf("SOURCE_DATE_EPOCH has to be a number of seconds: %w", err)
 	}
-	if version == "" || out == "" || len(programs) == 0 {
-		return errors.New("-version, -o and programs have to be given")
+	if name == "" || version == "" || out == "" || len(programs) == 0 {
+		return errors.New("-name, -version, -o and programs have to be given")
 	}
-	l := list{version: version, seen: map[common.ElementID]bool{}}
+	l := list{name: name, version: version, seen: map[common.ElementID]bool{}}
 	for _, p := range programs {
 		if err := l.program(p); err != nil {
 			return fmt.Errorf("%s: %w", p, err)
@@ -67,7 +68,7 @@ const unknown = "NOASSERTION"
 
 // list is what was found in the programs so far.
 type list struct {
-	version       string
+	name, version string
 	packages      []*spdx.Package
 	relationships []*spdx.Relationship
 	seen          map[common.ElementID]bool
@@ -155,7 +156,7 @@ func (l *list) document(at time.Time) *spdx.Document {
 		SPDXVersion:    spdx.Version,
 		DataLicense:    spdx.DataLicense,
 		SPDXIdentifier: "DOCUMENT",
-		DocumentName:   "wechat-token-operator " + l.version,
+		DocumentName:   l.name + " " + l.version,
 		// A name that nothing else has, and no address.
 		DocumentNamespace: fmt.Sprintf("https://wechattoken.io/operator/spdx/%s-%x", l.version, l.all[:16]),
 		CreationInfo: &spdx.CreationInfo{
