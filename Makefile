@@ -208,6 +208,10 @@ UNSIGNED ?=
 release: ## Make the files of a release in dist, 2 minutes, the first time 25: VERSION=v1.2.3 SIGNING_KEY=../release-key
 	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' UNSIGNED='$(UNSIGNED)' hack/release/release.sh
 
+.PHONY: release-images
+release-images: ## Push the images of dist to IMAGE_REPOSITORY and sign them: VERSION=v1.2.3 SIGNING_KEY=../release-key
+	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' SIGNING_KEY='$(SIGNING_KEY)' hack/release/images.sh dist
+
 # Not part of test: it compiles for five platforms, twice.
 .PHONY: release-test
 release-test: controlplane ## Make a release in two folders, compare, and look into all of it: as root, 10 minutes, the first time 35

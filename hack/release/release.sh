@@ -30,7 +30,7 @@ tagged=$(git rev-parse --quiet --verify "refs/tags/$VERSION^{commit}" || true)
 [[ -z $tagged || $tagged == "$REVISION" ]] ||
 	fail "the tag $VERSION is commit $tagged, and this is $REVISION. Check the tag out: git checkout $VERSION"
 [[ -r ${SIGNING_KEY:-} || ${UNSIGNED:-} == yes ]] ||
-	fail "SIGNING_KEY=${SIGNING_KEY:-} is no file that can be read, and nobody could tell an unsigned release from a forged one. Make a key with 'ssh-keygen -t ed25519 -f ../release-key', add its public half to hack/release/allowed_signers as docs/releasing.md says, commit that, and run: make release VERSION=$VERSION SIGNING_KEY=../release-key" \
+	fail "SIGNING_KEY=${SIGNING_KEY:-} is no file that can be read, and nobody could tell an unsigned release from a forged one. Make a key with 'ssh-keygen -t ecdsa -f ../release-key', add its public half to hack/release/allowed_signers as docs/releasing.md says, commit that, and run: make release VERSION=$VERSION SIGNING_KEY=../release-key" \
 		"to try a release, or to compare it with a published one, no key is needed: make release VERSION=$VERSION UNSIGNED=yes"
 
 # What the bytes would depend on otherwise: the clock, the umask, the language, and

@@ -523,7 +523,7 @@ func TestSignatureVerifies(t *testing.T) {
 	dir := t.TempDir()
 	key := func(name string) (private, public string) {
 		private = filepath.Join(dir, name)
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", private).CombinedOutput(); err != nil {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-C", "", "-f", private).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		text, err := os.ReadFile(private + ".pub")

@@ -13,7 +13,7 @@ fail() {
 	exit 1
 }
 [[ -f $1/SHA256SUMS ]] || fail "there is no $1/SHA256SUMS to sign: run 'make release' first."
-[[ -r ${SIGNING_KEY:-} ]] || fail "SIGNING_KEY=${SIGNING_KEY:-} is no file that can be read. It has to be an SSH key, such as 'ssh-keygen -t ed25519' makes."
+[[ -r ${SIGNING_KEY:-} ]] || fail "SIGNING_KEY=${SIGNING_KEY:-} is no file that can be read. It has to be an SSH key, such as 'ssh-keygen -t ecdsa' makes."
 
 signature=$(mktemp)
 trap 'rm -f "$signature"' EXIT

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a release of this commit in two folders that have nothing in common but
-# Go's caches, compares them, and looks into all of it. Everything it makes is in a
+# Go's caches, compares them, and looks into all of it, signatures and all. Everything it makes is in a
 # folder of its own, which goes with it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -24,7 +24,7 @@ git -c advice.detachedHead=false clone --quiet . "$another"
 release() { make --no-print-directory -C "$1" release "${@:2}"; }
 release "$one" UNSIGNED=yes 2>&1 | tee "$tmp/said"
 [[ ! -e $one/dist/SHA256SUMS.sig ]] && grep -qF 'THIS RELEASE IS NOT SIGNED' "$tmp/said" || fail "a release without a key should end with a warning."
-ssh-keygen -q -t ed25519 -N '' -C '' -f "$tmp/key"
+ssh-keygen -q -t ecdsa -N '' -C '' -f "$tmp/key"
 printf 'wechat-token-operator namespaces="file" %s\n' "$(<"$tmp/key.pub")" >"$tmp/allowed_signers"
 export ALLOWED_SIGNERS=$tmp/allowed_signers
 (umask 077 && TZ=Asia/Shanghai LC_ALL=C.UTF-8 GOAMD64=v3 release "$another" SIGNING_KEY="$tmp/key")
@@ -46,8 +46,8 @@ refuses() {
 for wrong in dev 1.2.3 v1.2 v01.2.3 v1.2.3- 'v1.2.3 ' v1.2.3+more; do refuses 'is no version of a release' VERSION="$wrong"; done
 refuses 'in which registry' IMAGE_REPOSITORY=wechat-token-operator
 refuses 'where krew will find' RELEASE_URL=example.com
-for key in '' "$tmp/none"; do refuses 'ssh-keygen -t ed25519' SIGNING_KEY="$key"; done
-refuses 'ssh-keygen -t ed25519' UNSIGNED=no
+for key in '' "$tmp/none"; do refuses 'ssh-keygen -t ecdsa' SIGNING_KEY="$key"; done
+refuses 'ssh-keygen -t ecdsa' UNSIGNED=no
 git -C "$another" tag v1.2.3 HEAD~
 refuses 'the tag v1.2.3 is commit' VERSION=v1.2.3
 touch "$another/controllers/new.go"
@@ -62,6 +62,7 @@ done
 say "skopeo reads the images."
 
 DIST=$one/dist go test -tags release -count=1 -timeout 20m ./hack/release
+DIST=$one/dist go test -C hack/release/images -count=1 -timeout 20m .
 # Nor do the bytes come from Go's cache: one program is compiled without it.
 say "compiling the manager once more, from nothing; this takes some minutes."
 (cd "$one" && GOCACHE=$tmp/cache GOOS=linux GOARCH=amd64 GOAMD64=v1 REVISION=$(git rev-parse HEAD) hack/image/compile.sh "$tmp/manager" ./cmd/manager)

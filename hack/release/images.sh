@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Pushes the images of a release and signs them: images.sh FOLDER, where FOLDER is
+# what release.sh made. An image comes by its digest, with its signature, where it
+# comes from (SLSA) and what is in it (SPDX). It gets its tag when all of that could
+# be verified as docs/releasing.md tells users to: a tag never names an image that
+# is not signed. Whoever may push has logged in, with skopeo or docker. Its variables:
+#
+#   VERSION           the release's
+#   IMAGE_REPOSITORY  where its image comes, without a tag
+#   SIGNING_KEY       an SSH key of the type ecdsa-sha2-nistp256: its private half
+#   ALLOWED_SIGNERS   who may sign; left out, the file beside this one
+set -euo pipefail
+
+fail() {
+	printf 'release: %s\n' "$@" >&2
+	exit 1
+}
+dist=$(realpath "$1") signers=$(realpath "${ALLOWED_SIGNERS:-$(dirname "${BASH_SOURCE[0]}")/allowed_signers}")
+[[ -r ${SIGNING_KEY:-} ]] || fail "SIGNING_KEY=${SIGNING_KEY:-} is no file that can be read, and nobody could tell an unsigned image from a forged one. docs/releasing.md says how to make a key."
+key=$(realpath "$SIGNING_KEY")
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+command -v skopeo >/dev/null || fail "there is no skopeo here, which pushes the images: install the package skopeo."
+(cd "$dist" && sha256sum --check --quiet SHA256SUMS) || fail "$dist is not a release as it was made: the lines above. Run 'make release' first."
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
+
+# The same key, as cosign reads it. ssh-keygen cannot write Ed25519 in that form.
+(umask 077 && cat "$key" >"$tmp/key")
+ssh-keygen -q -p -m PKCS8 -N '' -f "$tmp/key" >/dev/null ||
+	fail "SIGNING_KEY=$SIGNING_KEY is no private half of an SSH key; the reason is above. One that only an agent holds cannot sign images."
+ssh-keygen -y -f "$tmp/key" | cut -d' ' -f1,2 >"$tmp/key.pub"
+[[ $(<"$tmp/key.pub") == "ecdsa-sha2-nistp256 "* ]] || fail "SIGNING_KEY=$SIGNING_KEY is not of the type ecdsa-sha2-nistp256, which images need. Make one with 'ssh-keygen -t ecdsa -f ../release-key'."
+grep -qF -- "$(<"$tmp/key.pub")" <(grep -v '^#' "$signers") ||
+	fail "nobody could verify this signature: $signers does not name the key $SIGNING_KEY. Put its public half there as docs/releasing.md says, and commit that before the release."
+ssh-keygen -e -m PKCS8 -f "$tmp/key.pub" >"$tmp/key.pem"
+
+echo "release: signing with cosign. The first time, compiling it takes 3 minutes on 2 cores."
+cosign=$(CGO_ENABLED=0 go tool -n -modfile=hack/release/images/go.mod cosign) || fail "cosign cannot be compiled; the reason is above."
+export COSIGN_PASSWORD= # cosign asks for one otherwise
+"$cosign" import-key-pair --key "$tmp/key" --output-key-prefix "$tmp/cosign" >/dev/null 2>"$tmp/said" || fail "cosign cannot read the key:" "$(<"$tmp/said")"
+
+# quiet COMMAND...: it says nothing, unless it fails.
+quiet() { "$@" >"$tmp/said" 2>&1 || fail "$* failed:" "$(<"$tmp/said")"; }
+# The format that cosign 2 verifies without a network, too, and that admission
+# controllers look for. No log of sigstore.dev has to know of a release.
+sign=(--yes --key "$tmp/cosign.key" --new-bundle-format=false --use-signing-config=false --tlog-upload=false)
+verify=(--key "$tmp/key.pem" --insecure-ignore-tlog=true)
+
+# provenance REVISION: what SLSA asks of a builder, as far as it is known here. It is
+# made where the image is signed, since it is no part of what the same commit gives.
+provenance() {
+	local source builder=https://wechattoken.io/operator/make-release base='' run=''
+	source=$(git remote get-url origin 2>/dev/null | sed -nE 's#^git@([^:/]+):#https://\1/#; s#^https://([^/@]*@)?(.*)#"uri": "git+https://\2", #p' || true)
+	if [[ ${GITHUB_ACTIONS:-} == true ]]; then
+		builder=$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF
+		run="\"invocationId\": \"$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/attempts/$GITHUB_RUN_ATTEMPT\""
+		base=$(sed -nE 's#^ARG BASE=(.*)@sha256:(.*)#, {"uri": "docker://\1", "digest": {"sha256": "\2"}}#p' Dockerfile)
+	fi
+	cat <<-EOF
+		{
+		  "buildDefinition": {
+		    "buildType": "https://wechattoken.io/operator/make-release/v1",
+		    "externalParameters": {"version": "$VERSION", "imageRepository": "$IMAGE_REPOSITORY"},
+		    "resolvedDependencies": [{$source"digest": {"gitCommit": "$1"}}$base]
+		  },
+		  "runDetails": {"builder": {"id": "$builder"}, "metadata": {$run}}
+		}
+	EOF
+}
+
+push() { # ARCHIVE REPOSITORY
+	local archive=oci-archive:$dist/$1_image.tar labels image
+	labels=$(skopeo inspect --override-os linux --override-arch amd64 --format '{{index .Labels "org.opencontainers.image.version"}} {{index .Labels "org.opencontainers.image.revision"}}' "$archive")
+	[[ ${labels% *} == "$VERSION" ]] || fail "$1_image.tar is of ${labels% *}, and VERSION=$VERSION."
+	image=$2@sha256:$(skopeo inspect --raw "$archive" | sha256sum | cut -d' ' -f1)
+	quiet skopeo --insecure-policy copy --all --preserve-digests "$archive" "docker://$image"
+
+	quiet "$cosign" sign "${sign[@]}" "$image"
+	provenance "${labels#* }" >"$tmp/provenance.json"
+	quiet "$cosign" attest "${sign[@]}" --type slsaprovenance1 --predicate "$tmp/provenance.json" "$image"
+	quiet "$cosign" attest "${sign[@]}" --type spdxjson --predicate "$dist/$1_image.spdx.json" "$image"
+
+	quiet "$cosign" verify "${verify[@]}" "$image"
+	quiet "$cosign" verify-attestation "${verify[@]}" --type slsaprovenance1 "$image"
+	quiet "$cosign" verify-attestation "${verify[@]}" --type spdxjson "$image"
+	quiet skopeo --insecure-policy copy --all --preserve-digests "$archive" "docker://$2:$VERSION"
+	echo "release: $2:$VERSION is ${image#*@}, signed, with provenance and SBOM."
+}
+push wechat-token-operator "$IMAGE_REPOSITORY"
+push fake-wechat "${IMAGE_REPOSITORY%/*}/fake-wechat"
