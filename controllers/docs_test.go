@@ -122,7 +122,7 @@ func TestEveryStoryIsTold(t *testing.T) {
 func TestEveryPromiseIsTested(t *testing.T) {
 	promises := func(page string) [][]string {
 		var tests [][]string
-		for _, row := range rows(t, page, "P", 12) {
+		for _, row := range rows(t, page, "P", 13) {
 			named := testsNamed(t, page, row)
 			if len(named) == 0 {
 				t.Errorf("%s: no test in %s", page, row)
@@ -133,5 +133,49 @@ func TestEveryPromiseIsTested(t *testing.T) {
 	}
 	if diff := cmp.Diff(promises("../README.md"), promises("../README.zh-CN.md")); diff != "" {
 		t.Errorf("tests (-README.md +README.zh-CN.md):\n%s", diff)
+	}
+}
+
+// Each line of the threat model has its test, the same in both languages, and each
+// attack its line.
+func TestEveryLineOfTheThreatModelIsTested(t *testing.T) {
+	var tried []string
+	files, err := filepath.Glob("../hack/attack/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried = append(tried, testsIn(string(source))...)
+	}
+	slices.Sort(tried)
+	lines := func(page, from, to string) (tests [][]string) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, model, _ := strings.Cut(string(text), from)
+		model, _, _ = strings.Cut(model, to)
+		for line := range strings.Lines(model) {
+			if !strings.HasPrefix(line, "| ") || strings.HasSuffix(line, "| test |\n") || strings.HasSuffix(line, "| 测试 |\n") {
+				continue
+			}
+			named := testsNamed(t, page, line)
+			if len(named) == 0 {
+				t.Errorf("%s: no test in %s", page, line)
+			}
+			tests = append(tests, named)
+		}
+		if diff := cmp.Diff(tried, slices.Sorted(slices.Values(slices.Concat(tests...)))); diff != "" {
+			t.Errorf("%s: attacks (-tried +named):\n%s", page, diff)
+		}
+		return tests
+	}
+	english, chinese := lines("../docs/security.md", "## Who can do what", "\n## "), lines("../docs/zh/security.md", "## 谁能做什么", "\n## ")
+	if diff := cmp.Diff(english, chinese); diff != "" {
+		t.Errorf("tests (-English +Chinese):\n%s", diff)
 	}
 }
