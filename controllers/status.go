@@ -46,6 +46,13 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 	return s
 }
 
+// isBadNews reports whether what was valid before is not valid now.
+func isBadNews(before, now *v1alpha1.WeChatTokenStatus) bool {
+	return slices.ContainsFunc([]string{v1alpha1.ConditionReady, v1alpha1.ConditionTicketsReady}, func(kind string) bool {
+		return meta.IsStatusConditionTrue(before.Conditions, kind) && meta.IsStatusConditionFalse(now.Conditions, kind)
+	})
+}
+
 // describeUnwatched says of consumers what a manager without --consumers has to
 // say. With it, their controller has the word.
 func describeUnwatched(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, now time.Time) {
