@@ -46,6 +46,7 @@ type WeChatTokenReconciler struct {
 	begun    sync.Once
 	claims   claims
 	memories memories
+	pace     pace
 }
 
 // What the operator may do; config/rbac/role.yaml comes from here. Secrets cannot
@@ -123,7 +124,8 @@ func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeCh
 		status, m := r.statusOf(&o, out, now), r.memories.of(wt)
 		inTurn := !out.wrote && (m.publishNext || isBadNews(&wt.Status, &status))
 		if m.publishNext = !inTurn && (out.wrote || !equality.Semantic.DeepEqual(wt.Status, status)); m.publishNext {
-			return ctrl.Result{RequeueAfter: time.Nanosecond, Priority: new(int(lowPriority))}, nil
+			wait := max(r.pace.wait(wt.Namespace, now), time.Nanosecond)
+			return ctrl.Result{RequeueAfter: wait, Priority: new(int(lowPriority))}, nil
 		}
 		err = r.publish(ctx, &o, out, status)
 	}

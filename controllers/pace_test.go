@@ -1,0 +1,34 @@
+package controllers
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The statuses of one namespace wait for each other, and for no other namespace.
+func TestStatusesOfANamespaceHaveAPace(t *testing.T) {
+	t.Parallel()
+	var p pace
+	now := time.Now()
+	var longest time.Duration
+	for range 800 {
+		longest = max(longest, p.wait("hostile", now))
+	}
+	if want := (800 - statusesAtOnce) * time.Second / statusesPerSecond; longest != want {
+		t.Errorf("the last of 800 waits for %s, want %s", longest, want)
+	}
+	if got := p.wait("web", now); got != 0 {
+		t.Errorf("another namespace waits for %s", got)
+	}
+	later := now.Add(time.Hour)
+	if got := p.wait("hostile", later); got != 0 {
+		t.Errorf("an hour later it waits for %s", got)
+	}
+	for i := range 3 * manyNamespaces {
+		p.wait(fmt.Sprint("namespace-", i), later.Add(time.Duration(i)*time.Second))
+	}
+	if got := len(p.of); got > manyNamespaces {
+		t.Errorf("%d namespaces are remembered", got)
+	}
+}
