@@ -68,7 +68,7 @@ func TestPlan(t *testing.T) {
 		"NewTicket":        {"It is wanted.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(), accountKnows(ticket(jsapi, time.Hour))), writes(ticket(jsapi, time.Hour))},
 		"TicketProlonged":  {"WeChat still gives it, so it is trusted for longer.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, time.Minute)), accountKnows(ticket(jsapi, time.Hour))), writes(ticket(jsapi, time.Hour))},
 		"TicketNotWanted":  {"Another WeChatToken wants it of the account.", observed(accountKnows(ticket(jsapi, time.Hour))), nothing},
-		"TicketExpired":    {"Good is never replaced by nothing.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, -time.Minute))), nothing},
+		"TicketExpired":    {"Good is never replaced by nothing.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, -time.Second))), nothing},
 		"ReportRefuted":    {"The answer must outlast a restart.", observed(spec(reporting(fingerprintOfPresent)), foundValid), writes(func(r *record.Record) { r.HandledReport = fingerprintOfPresent })},
 		"ReportRemembered": {"What the Secret says of its token stays on it.", observed(known(handledReport), teamLabel), writes(handledReport)},
 

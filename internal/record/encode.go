@@ -27,6 +27,13 @@ const (
 	head = `{"version":1,"record":`
 )
 
+// Bounds of a record that is read back, for whoever edits a namespace may have
+// written it, as long as an object has room for. One of ours stays below 2 KiB.
+const (
+	maxAnnotation = 8 << 10 // bytes
+	maxHandled    = 256     // of a handled request or report, as the status has room for, in bytes
+)
+
 // Key authenticates records.
 type Key []byte
 
@@ -122,6 +129,9 @@ func (k Key) annotation(text []byte) string {
 // the very bytes that the holder of the key writes are verified: JSON has many
 // spellings of one envelope.
 func decode(annotation string, key Key) (s *stored, verified bool) {
+	if len(annotation) > maxAnnotation {
+		return nil, false
+	}
 	var e envelope
 	if err := json.Unmarshal([]byte(annotation), &e); err != nil || e.Version != version {
 		return nil, false
@@ -157,7 +167,8 @@ func Read(secret *corev1.Secret, key Key) *Record {
 		Verified:       verified,
 		layout:         s.Layout,
 	}
-	if times.err != nil || !wire.Usable(r.Token.Value) || !wire.UsableLife(r.Token.ExpiresAt.Sub(r.Token.ObtainedAt)) {
+	if times.err != nil || !wire.Usable(r.Token.Value) || !wire.UsableLife(r.Token.ExpiresAt.Sub(r.Token.ObtainedAt)) ||
+		len(s.ForcedCalls) > budget.ForcedPerDay || max(len(s.HandledRefresh), len(s.HandledReport)) > maxHandled {
 		return nil
 	}
 	for i := range TicketTypes {
@@ -201,7 +212,7 @@ func (s *stored) ticket(secret *corev1.Secret, i int) Ticket {
 	if was.Life <= int64(LongestTicket/time.Second) {
 		t.Life = time.Duration(was.Life) * time.Second
 	}
-	if times.err != nil || !wire.Usable(t.Value) || !wire.UsableLife(t.Life) {
+	if times.err != nil || !wire.Usable(t.Value) || !wire.UsableLife(t.Life) || !wire.UsableLife(t.ExpiresAt.Sub(t.FirstSeen)) {
 		return Ticket{}
 	}
 	return t

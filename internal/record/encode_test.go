@@ -121,6 +121,10 @@ func TestReadChecks(t *testing.T) {
 		"TicketNoLife":    {reason: "A ticket lasts.", edit: `"life":7200`, to: `"life":0`, want: noTicket},
 		"TicketNegative":  {reason: "A ticket lasts.", edit: `"life":7200`, to: `"life":-9223372036854775808`, want: noTicket},
 		"TicketOverflows": {reason: "So many seconds are no duration.", edit: `"life":7200`, to: `"life":9223372036854775807`, want: noTicket},
+		"TicketForEver":   {reason: "No ticket is trusted for years.", edit: `"firstSeen":"2026-`, to: `"firstSeen":"1700-`, want: noTicket},
+		"ManyForced":      {reason: "WeChat allows 20 a day.", edit: `"forcedCalls":[`, to: `"forcedCalls":[` + strings.Repeat("1,", 20), none: true},
+		"LongHandled":     {reason: "No status has room for it.", edit: `"handledRefresh":"`, to: `"handledRefresh":"` + strings.Repeat("a", 256), none: true},
+		"LargeRecord":     {reason: "An object has room for 256 KiB.", edit: `"tickets":{`, to: `"tickets":{"` + strings.Repeat("a", 8<<10) + `":{},`, none: true},
 		"NewTicketType":   {reason: "A later operator knows more types.", edit: `"tickets":{`, to: `"tickets":{"mini":{},`, want: func(*Record) {}},
 	}
 	for name, tc := range cases {

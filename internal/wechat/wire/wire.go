@@ -6,9 +6,13 @@ package wire
 import "time"
 
 const (
-	// MaxBody bounds an answer, and so a token or a ticket, in bytes. WeChat asks
-	// for at least 512 bytes of room for a token; a real answer stays below 1 KiB.
+	// MaxBody bounds an answer, in bytes. A real one stays below 1 KiB.
 	MaxBody = 64 << 10
+
+	// MaxValue bounds a token or a ticket, in bytes: WeChat asks for at least 512 bytes
+	// of room for a token. Each one is held in memory, also one that somebody has put
+	// into a Secret.
+	MaxValue = 4 << 10
 
 	// MaxLife bounds expires_in. WeChat says "at most 7200 s at present" and that it
 	// may change; what lasts longer than a month is not an access_token.
@@ -24,7 +28,7 @@ func Usable(value string) bool {
 			return false
 		}
 	}
-	return value != "" && len(value) <= MaxBody
+	return value != "" && len(value) <= MaxValue
 }
 
 // UsableLife reports whether life can be an expires_in.
