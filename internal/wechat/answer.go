@@ -9,6 +9,10 @@ import (
 	"wechattoken.io/operator/internal/wechat/wire"
 )
 
+// maxErrCode bounds an errcode: WeChat's have up to 7 digits. A longer number may be
+// anything, a part of a secret for instance.
+const maxErrCode = 9_999_999
+
 // outcome is what any answer may hold. Only errcode decides whether the answer is
 // an error: WeChat sends errors with status 200, and JSON as text/plain.
 type outcome struct {
@@ -20,6 +24,8 @@ type outcome struct {
 // show the secrets.
 func (o outcome) failed(status int, secrets ...string) *Error {
 	switch {
+	case o.ErrCode < -maxErrCode || o.ErrCode > maxErrCode:
+		return unusable(status, "the answer has no usable errcode")
 	case o.ErrCode != 0:
 		return answered(o.ErrCode, o.ErrMsg, status, secrets...)
 	case status != http.StatusOK:
