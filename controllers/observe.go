@@ -77,7 +77,7 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		return o, err
 	}
 	if o.conflict = r.conflict(wt, o.target); o.conflict != "" {
-		r.Accounts.Pause(key)
+		r.Accounts.Pause(key, time.Now())
 		return o, nil
 	}
 	if o.credentials, o.missing, err = r.credentials(ctx, wt, m.looked); err != nil {
@@ -89,7 +89,7 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	}
 	o.onTarget = record.Read(o.target, o.key)
 	if o.credentials == nil {
-		r.Accounts.Pause(key)
+		r.Accounts.Pause(key, time.Now())
 		return o, nil
 	}
 	if err := r.observeOld(ctx, &o, m); err != nil {

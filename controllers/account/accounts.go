@@ -91,7 +91,7 @@ func (a *Accounts) Join(key types.NamespacedName, creds wechat.Credentials, mode
 	id := IDOf(creds, mode)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.expected.heardOf(key)
+	defer a.heardOf(key, now) // when all is known of it
 	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.member(key).UID != w.UID) {
 		a.leave(key, now)
 	}
@@ -171,10 +171,10 @@ func (a *Accounts) Wrote(key types.NamespacedName, r *record.Record) (since time
 
 // Pause notes that the WeChatToken at key wants nothing for now. What is known of
 // its account stays.
-func (a *Accounts) Pause(key types.NamespacedName) {
+func (a *Accounts) Pause(key types.NamespacedName, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.expected.heardOf(key)
+	a.heardOf(key, now)
 	if acc := a.byID[a.of[key]]; acc != nil {
 		acc.member(key).Suspended = true
 	}
@@ -184,7 +184,7 @@ func (a *Accounts) Pause(key types.NamespacedName) {
 func (a *Accounts) Leave(key types.NamespacedName, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.expected.heardOf(key)
+	a.heardOf(key, now)
 	a.leave(key, now)
 }
 

@@ -245,7 +245,7 @@ func TestRollCallSparesTheCall(t *testing.T) {
 	}{
 		"WithToken": {"Another WeChatToken has a valid token.", func(o *office) { o.join("b", "good", onSecret("found")) }, 0},
 		"Without":   {"It has none.", func(o *office) { o.join("b", "good", nil) }, 1},
-		"Paused":    {"It has no AppSecret.", func(o *office) { o.Pause(key("b")) }, 1},
+		"Paused":    {"It has no AppSecret.", func(o *office) { o.Pause(key("b"), time.Now()) }, 1},
 		"Gone":      {"It was deleted.", func(o *office) { o.Leave(key("b"), time.Now()) }, 1},
 		"Stranger": {"It has another AppSecret.", func(o *office) {
 			creds := credentials("good")

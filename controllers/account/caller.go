@@ -74,21 +74,22 @@ func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
 	}
 	first, namespace := acc.next(now)
 	at := first.At
+	payer := acc.payer(namespace)
 	switch {
-	case at.IsZero() || at.After(now) || !first.Kind.ForToken():
-	case a.expected.holds(acc, now):
-		at = now.Add(rollCallPause)
-	case acc.isUnproven():
-		at = a.pace.from(namespace, now)
+	case at.IsZero() || at.After(now):
+	case first.Kind.ForToken() && a.expected.holds(id, acc, now):
+		at = a.expected.until
+	case payer != "":
+		at = a.pace.from(payer, now)
 	}
 	if at.IsZero() || at.After(now) {
 		a.callAt(id, at, now, acc.priority())
 		return Call{}, false
 	}
 	c := Call{Kind: first.Kind, Mode: acc.Mode, Credentials: acc.credentials, Start: now, known: acc.Known.Secrets()}
-	if acc.isUnproven() {
-		c.unprovenOf = namespace
-		a.pace.begin(namespace, now)
+	if payer != "" {
+		c.payer = payer
+		a.pace.begin(payer, now)
 	}
 	if t := acc.Token(now); t != nil {
 		c.Token = *t
@@ -107,9 +108,20 @@ func (acc *account) next(now time.Time) (first Next, namespace string) {
 	return first, namespace
 }
 
-// isUnproven reports whether nobody knows of a token of the account, and so whether
-// its credentials are of one.
-func (acc *account) isUnproven() bool { return acc.Known.Token.Value == "" }
+// payer is who pays for a call that WeChat refuses, as pace counts; empty if WeChat has
+// given this process a token for the account. A record on a Secret is no proof of it:
+// who makes up an AppSecret can make up a record. But it is better than nothing, so
+// those without do not hold up those with one after a start.
+func (acc *account) payer(namespace string) string {
+	switch {
+	case !acc.tokenAt().IsZero():
+		return ""
+	case acc.Known.Token.Value != "":
+		return namespace + "/recorded"
+	default:
+		return namespace
+	}
+}
 
 func (acc *account) priority() int {
 	if f, _ := acc.tokenFailure(); f != nil {
@@ -123,8 +135,8 @@ func (acc *account) priority() int {
 func (a *Accounts) done(id ID, c Call, answer Answer, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c.unprovenOf != "" {
-		a.pace.end(c.unprovenOf, c.Start, now, answer.refused())
+	if c.payer != "" {
+		a.pace.end(c.payer, c.Start, now, answer.refused())
 	}
 	acc := a.byID[id]
 	if acc == nil {

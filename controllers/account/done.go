@@ -16,8 +16,8 @@ type Call struct {
 	Token       record.Token // that is in use; the zero one if there is none
 	Start       time.Time
 
-	known      []string // token and tickets, which an answer must not show
-	unprovenOf string   // the namespace that it is made for, if the account never had a token
+	known []string // token and tickets, which an answer must not show
+	payer string   // see account.payer
 }
 
 // Answer is what a call has brought. Err is nil if it brought what it was made for.

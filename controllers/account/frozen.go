@@ -36,6 +36,9 @@ func (p *pulse) note(now time.Time) (callsFrom time.Time) {
 	if !p.last.IsZero() && now.Sub(p.last) > frozenAfter {
 		p.callsFrom = now.Add(thaw)
 	}
+	if p.callsFrom.Sub(now) > thaw { // the clock was set back
+		p.callsFrom = now.Add(thaw)
+	}
 	p.last = now
 	return p.callsFrom
 }

@@ -63,3 +63,15 @@ func TestPulse(t *testing.T) {
 		})
 	}
 }
+
+// A clock that was set forward and back again holds nobody up until it is there.
+func TestClockForwardAndBackIsNoFreeze(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var p pulse
+	p.note(now)
+	p.note(now.Add(time.Hour))
+	if from := p.note(now.Add(time.Second)); from.Sub(now) > 2*thaw {
+		t.Errorf("nobody is called for %s", from.Sub(now))
+	}
+}

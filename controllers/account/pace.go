@@ -22,6 +22,9 @@ const (
 	// undecided is how long a call under way counts as one that will be refused. WeChat
 	// answers in less, and who hangs holds up nobody.
 	undecided = time.Second
+	// longestPlace is how far ahead a place is given to an account that waits. More of
+	// them than have a place until then ask again.
+	longestPlace = time.Minute
 	// briefly is how long an account must be used not to count as one that was made
 	// for a call.
 	briefly = time.Minute
@@ -33,6 +36,7 @@ type pace struct {
 	all    *rate.Limiter
 	left   map[string]*rate.Limiter
 	begins map[string][]time.Time // of calls whose answer may be a refusal, the last second's
+	places map[string]time.Time   // the last one that was given to an account which waits
 }
 
 func newPace() pace {
@@ -40,6 +44,7 @@ func newPace() pace {
 		all:    rate.NewLimiter(wastedPerSecondByAll, wastedAtOnceByAll),
 		left:   map[string]*rate.Limiter{},
 		begins: map[string][]time.Time{},
+		places: map[string]time.Time{},
 	}
 }
 
@@ -59,10 +64,14 @@ func (p *pace) from(namespace string, now time.Time) time.Time {
 	switch {
 	case left >= wastedAtOnce:
 		delete(p.left, namespace)
-	case p.all.TokensAt(now) < 1:
-		return now.Add(time.Second / wastedPerSecondByAll)
-	case left < float64(len(begun)+1):
-		return now.Add(time.Second / wastedPerSecond)
+		delete(p.places, namespace)
+	case p.all.TokensAt(now) < 1, left < float64(len(begun)+1):
+		place := later(p.places[namespace], now).Add(time.Second / wastedPerSecond)
+		if latest := now.Add(longestPlace); place.After(latest) {
+			place = latest
+		}
+		p.places[namespace] = place
+		return place
 	}
 	return now
 }
@@ -95,6 +104,12 @@ func (p *pace) setBegins(namespace string, begins []time.Time) {
 func (p *pace) waste(namespace string, now time.Time) {
 	own := p.left[namespace]
 	if own == nil {
+		for name, l := range p.left { // namespaces come and go
+			if l.TokensAt(now) >= wastedAtOnce {
+				delete(p.left, name)
+				delete(p.places, name)
+			}
+		}
 		own = rate.NewLimiter(wastedPerSecond, wastedAtOnce)
 		p.left[namespace] = own
 	}

@@ -87,3 +87,23 @@ func TestOnlyRefusalsAreWaste(t *testing.T) {
 		}
 	})
 }
+
+// Who makes up an AppSecret can make up a record that verifies with it: it is no proof
+// that WeChat knows the account.
+func TestARecordIsNoProofOfAnAccount(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(o *office) {
+		for i := range 1000 {
+			appID := fmt.Sprint("refused", i)
+			found := onSecret("98_made-up")
+			found.Token.AppID, found.Token.ExpiresAt = appID, found.Token.ObtainedAt.Add(time.Millisecond)
+			o.join(fmt.Sprint("made-up", i), appID, found)
+		}
+		synctest.Wait()
+		first := o.wire.total("refused")
+		after(10 * time.Second)
+		if got, most := o.wire.total("refused")-first, 10*wastedPerSecond+wastedAtOnce; got > most {
+			o.t.Errorf("%d calls in 10 s, want at most %d", got, most)
+		}
+	})
+}
