@@ -73,7 +73,7 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	var err error
 	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
 	isNew := len(wt.Status.Conditions) == 0
-	if o.target, err = r.get(ctx, target, isNew || m.looked); err != nil {
+	if o.target, err = r.get(ctx, target, wt.UID, isNew || m.looked); err != nil {
 		return o, err
 	}
 	if o.conflict = r.conflict(wt, o.target); o.conflict != "" {
@@ -99,12 +99,13 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	return o, nil
 }
 
-// get reads a Secret. trusting says to believe the watch that there is none.
-func (r *WeChatTokenReconciler) get(ctx context.Context, id types.NamespacedName, trusting bool) (*corev1.Secret, error) {
+// get reads a Secret, all of it if owner controls it. trusting says to believe the
+// watch that there is none.
+func (r *WeChatTokenReconciler) get(ctx context.Context, id types.NamespacedName, owner types.UID, trusting bool) (*corev1.Secret, error) {
 	if trusting && r.Secrets.Absent(id) {
 		return nil, nil
 	}
-	return r.Secrets.Get(ctx, id)
+	return r.Secrets.Get(ctx, id, owner)
 }
 
 // join tells the account what is wanted and what was found, and takes its view.
@@ -136,7 +137,7 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 // credentials reads the AppSecret. Without one it says what is wrong.
 func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken, trusting bool) (*wechat.Credentials, finding, error) {
 	ref := wt.Spec.AppSecretRef
-	s, err := r.get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name}, trusting)
+	s, err := r.get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name}, "", trusting)
 	if err != nil {
 		return nil, finding{}, err
 	}
@@ -180,7 +181,7 @@ func (r *WeChatTokenReconciler) conflict(wt *v1alpha1.WeChatToken, s *corev1.Sec
 func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observation, m *memory) error {
 	m.rename(o)
 	for _, name := range slices.Clone(m.earlier) {
-		s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.wt.Namespace, Name: name})
+		s, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.wt.Namespace, Name: name}, o.wt.UID)
 		if err != nil {
 			return err
 		}

@@ -166,7 +166,7 @@ func (n *namespace) operate(mods ...func(*Reconciler)) (r *Reconciler, stop func
 
 type cachedSecrets struct{ client.Reader }
 
-func (s cachedSecrets) Get(ctx context.Context, id types.NamespacedName) (*corev1.Secret, error) {
+func (s cachedSecrets) Get(ctx context.Context, id types.NamespacedName, _ types.UID) (*corev1.Secret, error) {
 	var secret corev1.Secret
 	if err := s.Reader.Get(ctx, id, &secret); err != nil {
 		return nil, client.IgnoreNotFound(err)

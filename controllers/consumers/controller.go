@@ -62,6 +62,7 @@ type Reconciler struct {
 	memories sync.Map // types.NamespacedName to *memory
 	pace     flowcontrol.RateLimiter
 	places   chan struct{} // as many as touches may be in flight
+	lists    chan struct{} // as many as touches may list pods
 
 	wake    func(types.NamespacedName) // queues a WeChatToken again
 	running context.Context            //nolint:containedctx // it ends touches that outlive the reconcile that began them
@@ -69,8 +70,9 @@ type Reconciler struct {
 
 // Secrets is what the Reconciler reads of Secrets.
 type Secrets interface {
-	// Get returns nil, nil if there is no such Secret.
-	Get(ctx context.Context, id types.NamespacedName) (*corev1.Secret, error)
+	// Get returns nil, nil if there is no such Secret, and all of it if the object with
+	// that UID controls it.
+	Get(ctx context.Context, id types.NamespacedName, owner types.UID) (*corev1.Secret, error)
 }
 
 // memory is what this process knows of a WeChatToken beside what the cache has. It
@@ -104,6 +106,7 @@ func (m *memory) keep(found []*workload) {
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, secrets source.Source, workers int) error {
 	r.pace = flowcontrol.NewTokenBucketRateLimiter(touchesPerSecond, touchesInFlight)
 	r.places = make(chan struct{}, touchesInFlight)
+	r.lists = make(chan struct{}, listsAtOnce)
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.WeChatToken{}, indexFollows, follows); err != nil {
 		return err
 	}
@@ -162,7 +165,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // event will tell. An error means that the cluster failed us; a refusal is reported
 // instead.
 func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, known *memory) (wake time.Time, err error) {
-	secret, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()})
+	secret, err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}, wt.UID)
 	if err != nil {
 		return time.Time{}, err
 	}

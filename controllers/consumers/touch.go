@@ -34,8 +34,10 @@ const (
 	touchesPerSecond = 200
 	touchesInFlight  = 10
 
-	// podPage is how many pods are listed at once.
-	podPage = 500
+	// podPage is how many pods are listed at once, and listsAtOnce how many touches
+	// list some: a pod may have a megabyte, and a tenant any number of Secrets.
+	podPage     = 100
+	listsAtOnce = 2
 )
 
 // cancelTouch ends the touch under way.
@@ -106,7 +108,13 @@ func (r *Reconciler) touchFor(ctx context.Context, wt *v1alpha1.WeChatToken, sto
 // many, and the first error, or the first refusal if there is one.
 func (r *Reconciler) touchPods(ctx context.Context, namespace, secret, contents string) (int, error) {
 	// First all names: a list that is read slowly expires.
+	select {
+	case r.lists <- struct{}{}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	names, err := r.pods(ctx, namespace, labels.Everything(), 0, func(pod *corev1.Pod) bool { return wantsTouch(pod, secret, contents) })
+	<-r.lists
 	if err != nil {
 		return 0, fmt.Errorf("list pods: %w", err)
 	}

@@ -31,7 +31,7 @@ func TestCacheAgreesWithTheCluster(t *testing.T) {
 func (m *model) disagreement() string {
 	owned := map[types.UID][]string{}
 	for _, name := range []string{"x", "y", "z"} {
-		s, known := m.secrets[name], m.cache.known(keyOf(name))
+		s, known := m.secrets[name], m.cache.known(keyOf(name), "")
 		if known != nil && contentsOf(known) != contentsOf(s) {
 			return fmt.Sprintf("of %s %q is known, want %q", name, contentsOf(known), contentsOf(s))
 		}

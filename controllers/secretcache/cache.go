@@ -83,11 +83,7 @@ func (c *Cache) SetNames(object types.NamespacedName, n Names) {
 		if c.contents[id] == nil {
 			c.contents[id] = &contents{}
 		}
-		held := c.contents[id]
-		held.users = append(held.users, object.Name)
-		if held.cut && id.Name == n.Target {
-			held.encoded = nil
-		}
+		c.contents[id].users = append(c.contents[id].users, object.Name)
 	}
 }
 
@@ -120,11 +116,11 @@ func (n Names) in(namespace string) []types.NamespacedName {
 }
 
 // Get is the Secret as it is known, or else as it is read; nil, nil if there is
-// none. The caller may change what it gets. Of a large Secret that no object names as
-// its target, labels and annotations may be missing and values be cut to
-// maxCredential bytes.
-func (c *Cache) Get(ctx context.Context, id types.NamespacedName) (*corev1.Secret, error) {
-	if known := c.known(id); known != nil {
+// none. The caller may change what it gets. Of a large Secret, labels and annotations
+// may be missing and values be cut to maxCredential bytes, unless the object with the
+// UID owner controls it; empty for nobody.
+func (c *Cache) Get(ctx context.Context, id types.NamespacedName, owner types.UID) (*corev1.Secret, error) {
+	if known := c.known(id, owner); known != nil {
 		return known, nil
 	}
 	var s corev1.Secret

@@ -129,7 +129,7 @@ func (n *cluster) onServer(name string) *corev1.Secret {
 
 func (n *cluster) get(name string) *corev1.Secret {
 	n.t.Helper()
-	s, err := n.Cache.Get(n.t.Context(), n.id(name))
+	s, err := n.Cache.Get(n.t.Context(), n.id(name), "")
 	if err != nil {
 		n.t.Fatal(err)
 	}

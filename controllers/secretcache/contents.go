@@ -2,7 +2,6 @@ package secretcache
 
 import (
 	"math"
-	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,12 +25,12 @@ type contents struct {
 
 const (
 	// maxEncoded bounds the contents of one Secret that are held, in bytes: a target
-	// has a quarter of it. A larger one is read each time.
+	// has a quarter of it.
 	maxEncoded = 8 << 10
-	// maxCredential is how much is held of each value of a larger Secret that is named
-	// for its credentials only, in bytes: any Secret can be named, so that reading it
-	// again and again would cost a megabyte each time. Credentials are shorter, and
-	// what was longer still is.
+	// maxCredential is how much is held of each value of a larger Secret, in bytes: any
+	// Secret can be named, so that reading it again and again would cost a megabyte
+	// each time. Credentials are shorter, and what was longer still is. Only who
+	// controls it needs all of it.
 	maxCredential = 128
 )
 
@@ -49,8 +48,8 @@ func versionOf(resourceVersion string) uint64 {
 }
 
 // known is the Secret as it was read or written last; nil if that is not known or
-// stale.
-func (c *Cache) known(id types.NamespacedName) *corev1.Secret {
+// stale, or if owner needs more of it than is held.
+func (c *Cache) known(id types.NamespacedName, owner types.UID) *corev1.Secret {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held := c.contents[id]
@@ -59,6 +58,9 @@ func (c *Cache) known(id types.NamespacedName) *corev1.Secret {
 	}
 	var s corev1.Secret
 	if s.Unmarshal(held.encoded) != nil {
+		return nil
+	}
+	if o := metav1.GetControllerOfNoCopy(&s); held.cut && o != nil && o.UID == owner {
 		return nil
 	}
 	return &s
@@ -81,9 +83,11 @@ func (c *Cache) hold(s *corev1.Secret) {
 	}
 	lean := *s
 	lean.ManagedFields = nil
-	held.cut = lean.Size() > maxEncoded && !c.isTarget(client.ObjectKeyFromObject(s))
-	if held.cut {
+	if held.cut = lean.Size() > maxEncoded; held.cut {
 		lean.ObjectMeta = metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.ResourceVersion}
+		if o := metav1.GetControllerOf(s); o != nil {
+			lean.OwnerReferences = []metav1.OwnerReference{*o}
+		}
 		lean.Data = map[string][]byte{}
 		for key, value := range s.Data {
 			lean.Data[key] = value[:min(len(value), maxCredential)]
@@ -93,13 +97,6 @@ func (c *Cache) hold(s *corev1.Secret) {
 	if encoded, err := lean.Marshal(); err == nil && len(encoded) <= maxEncoded {
 		held.encoded = encoded
 	}
-}
-
-// isTarget reports whether an object names the Secret as its target.
-func (c *Cache) isTarget(id types.NamespacedName) bool {
-	return slices.ContainsFunc(c.contents[id].users, func(name string) bool {
-		return c.names[types.NamespacedName{Namespace: id.Namespace, Name: name}].Target == id.Name
-	})
 }
 
 // isStale reports whether the watch has shown something later than this version

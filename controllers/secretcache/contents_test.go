@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // What is held counts as long as nothing later is known.
@@ -34,7 +35,6 @@ func TestContentsCountUntilSomethingLaterIsKnown(t *testing.T) {
 			c.remember(secretAt(version, func(s *corev1.Secret) { s.Data["large"] = make([]byte, 900<<10) }))
 		}
 	}
-	credentials := func(c *Cache) { c.SetNames(keyOf("shop"), Names{Target: "target", Credentials: "shop"}) }
 	cases := map[string]struct {
 		reason string
 		events []func(*Cache)
@@ -72,14 +72,9 @@ func TestContentsCountUntilSomethingLaterIsKnown(t *testing.T) {
 		"AbsenceInvalidated": {"A write has failed.", []func(*Cache){named, began, failed}, "", false},
 		"ValidAgain":         {"It was read since.", []func(*Cache){named, listed("5"), read("5"), failed, read("5")}, "5", false},
 		"Unordered":          {"Nobody knows which is the later one.", []func(*Cache){named, listed("x"), read("x")}, "", false},
-		"Large":              {"It is too large to be held, but there.", []func(*Cache){named, began, large("5")}, "", false},
-		"LargeCredentials":   {"Its values are held as far as they can be credentials.", []func(*Cache){credentials, began, large("5")}, "5", false},
-		"LargeTarget":        {"Now it is a target, and all of it counts.", []func(*Cache){credentials, began, large("5"), named}, "", false},
-		"LargeForBoth": {"Somebody else names it as a target.", []func(*Cache){credentials, func(c *Cache) {
-			c.SetNames(keyOf("other"), Names{Target: "shop"})
-		}, began, large("5")}, "", false},
-		"OtherRelisted": {"That watch is of another namespace.", []func(*Cache){named, listed("5"), read("7"), list("other", "9")}, "7", false},
-		"OnlyElsewhere": {"Its namespace is not watched: nothing would show a change.", []func(*Cache){named, list("other", "1"), read("5")}, "", false},
+		"Large":              {"Its values are held as far as they can be credentials.", []func(*Cache){named, began, large("5")}, "5", false},
+		"OtherRelisted":      {"That watch is of another namespace.", []func(*Cache){named, listed("5"), read("7"), list("other", "9")}, "7", false},
+		"OnlyElsewhere":      {"Its namespace is not watched: nothing would show a change.", []func(*Cache){named, list("other", "1"), read("5")}, "", false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +84,7 @@ func TestContentsCountUntilSomethingLaterIsKnown(t *testing.T) {
 				event(c)
 			}
 			got := ""
-			if s := c.known(keyOf("shop")); s != nil {
+			if s := c.known(keyOf("shop"), ""); s != nil {
 				got = string(s.Data["version"])
 			}
 			if got != tc.want {
@@ -128,7 +123,7 @@ func TestGetReadsWhatIsNotKnown(t *testing.T) {
 				c.SetNames(keyOf("thing"), Names{Target: "shop"})
 			}
 			for range 2 {
-				got, err := c.Get(t.Context(), keyOf("shop"))
+				got, err := c.Get(t.Context(), keyOf("shop"), "")
 				if !errors.Is(err, tc.err) {
 					t.Errorf("%s\nerror %v, want %v", tc.reason, err, tc.err)
 				}
@@ -156,7 +151,7 @@ func TestContentsAreHeldAsLongAsNamed(t *testing.T) {
 	c.remember(secretAt("5"))
 	isHeld := func(want bool, when string) {
 		t.Helper()
-		if got := c.known(keyOf("shop")) != nil; got != want {
+		if got := c.known(keyOf("shop"), "") != nil; got != want {
 			t.Errorf("held %t %s, want %t", got, when, want)
 		}
 	}
@@ -190,10 +185,37 @@ func TestManagedFieldsAreNotHeld(t *testing.T) {
 	c.SetNames(keyOf("thing"), Names{Target: "shop"})
 	s := secretAt("5", func(s *corev1.Secret) { s.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "x"}} })
 	c.remember(s)
-	if diff := cmp.Diff(secretAt("5"), c.known(keyOf("shop"))); diff != "" {
+	if diff := cmp.Diff(secretAt("5"), c.known(keyOf("shop"), "")); diff != "" {
 		t.Errorf("held (-want +got):\n%s", diff)
 	}
 	if len(s.ManagedFields) != 1 {
 		t.Error("what was read has lost its managedFields")
+	}
+}
+
+// Who controls a large Secret gets all of it, and it is read for nobody else.
+func TestOnlyTheControllerNeedsALargeSecret(t *testing.T) {
+	t.Parallel()
+	whole := secretAt("5", ownedBy("mine"), func(s *corev1.Secret) { s.Data["large"] = make([]byte, 900<<10) })
+	server := &reader{secret: whole}
+	c := New(server, ours)
+	c.SetNames(keyOf("shop"), Names{Target: "shop"})
+	c.Replace(metav1.NamespaceAll, []*metav1.PartialObjectMetadata{metaOf(whole)}, "5")
+	for owner, want := range map[types.UID]struct{ size, reads int }{"": {maxCredential, 0}, "another": {maxCredential, 0}, "mine": {900 << 10, 3}} {
+		server.reads = 0
+		c.remember(whole)
+		var got *corev1.Secret
+		for range 3 {
+			var err error
+			if got, err = c.Get(t.Context(), keyOf("shop"), owner); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(got.Data["large"]) != want.size || server.reads != want.reads {
+			t.Errorf("owner %q: %d bytes with %d reads, want %d with %d", owner, len(got.Data["large"]), server.reads, want.size, want.reads)
+		}
+		if !metav1.IsControlledBy(got, &metav1.ObjectMeta{UID: "mine"}) {
+			t.Errorf("owner %q: it does not tell its controller", owner)
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 // Who owns what follows the watch.
@@ -136,6 +138,30 @@ func TestChangedSecretsWakeTheirUsers(t *testing.T) {
 					t.Errorf("%s\nanother controller is woken for (-want +got):\n%s", tc.reason, diff)
 				}
 			})
+		}
+	}
+}
+
+// So many that name one Secret wait for what else there is to do.
+func TestACrowdWaits(t *testing.T) {
+	t.Parallel()
+	c := New(&reader{}, ours)
+	c.Replace(metav1.NamespaceAll, nil, "1")
+	for i := range crowd + 1 {
+		c.SetNames(keyOf(fmt.Sprint(i)), Names{Target: fmt.Sprint("target-", i), Credentials: "app"})
+	}
+	c.SetNames(keyOf("alone"), Names{Target: "alone"})
+	q := priorityqueue.New[reconcile.Request]("test")
+	t.Cleanup(q.ShutDown)
+	if err := c.Changes().Start(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	c.Observe(metaAt("2", called("app")))
+	c.Observe(metaAt("3", called("alone")))
+	for i := range crowd + 2 {
+		got, priority, _ := q.GetWithPriority()
+		if first := got.Name == "alone"; first != (i == 0) || first != (priority == 0) {
+			t.Errorf("number %d is %s, with priority %d", i, got.Name, priority)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (m *model) reconcile(a *actor, object types.NamespacedName) {
 	var land []func()
 	var target *corev1.Secret
 	for _, id := range names.in(object.Namespace) {
-		s := m.cache.known(id)
+		s := m.cache.known(id, "")
 		if s == nil {
 			if s = m.read(id.Name); s != nil {
 				land = append(land, func() { m.cache.remember(s) })

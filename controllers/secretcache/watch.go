@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -90,12 +92,19 @@ func (*subscriber) String() string { return "metadata of Secrets" }
 type event struct {
 	object   types.NamespacedName
 	ownWrite bool // this process has written the Secret for the object
+	crowded  bool // more than crowd objects are concerned
 }
+
+// crowd is how many objects one Secret wakes before others. A tenant may have
+// thousands that name one Secret, and change it without pause: so many wait for what
+// else there is to do.
+const crowd = 32
 
 func (c *Cache) eventsOf(m *metav1.PartialObjectMetadata) []event {
 	var events []event
-	for _, object := range c.usersOf(m) {
-		events = append(events, event{object: object})
+	users := c.usersOf(m)
+	for _, object := range users {
+		events = append(events, event{object: object, crowded: len(users) > crowd})
 	}
 	return events
 }
@@ -111,9 +120,15 @@ func (c *Cache) publish(events []event) {
 	c.mu.Unlock()
 	for _, s := range subscribers {
 		for _, e := range events {
-			if s.ownWrites || !e.ownWrite {
-				s.queue.Add(reconcile.Request{NamespacedName: e.object})
+			if e.ownWrite && !s.ownWrites {
+				continue
 			}
+			request := reconcile.Request{NamespacedName: e.object}
+			if sorted, ok := s.queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok && e.crowded {
+				sorted.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, request)
+				continue
+			}
+			s.queue.Add(request)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func TestWhatIsHeldIsWhatTheServerHas(t *testing.T) {
 		s.Immutable, s.Type = new(false), "example.com/type"
 		s.Finalizers = []string{"example.com/finalizer"}
 	})
-	if n.get("target") == nil || n.known(n.id("target")) == nil {
+	if n.get("target") == nil || n.known(n.id("target"), "") == nil {
 		t.Fatal("what was read is not held")
 	}
 	n.isKnown("target")
@@ -124,7 +124,7 @@ func TestWhatIsHeldIsWhatTheServerHas(t *testing.T) {
 
 	wrote := n.edit("target", "written")
 	n.Wrote(n.id("thing"), wrote)
-	if s := n.known(n.id("target")); s == nil || s.ResourceVersion != wrote.ResourceVersion || s.UID != read.UID {
+	if s := n.known(n.id("target"), ""); s == nil || s.ResourceVersion != wrote.ResourceVersion || s.UID != read.UID {
 		t.Errorf("what was written is not held: %v", s)
 	}
 	n.isKnown("target")
@@ -160,7 +160,7 @@ func TestCutWatchMissesNothing(t *testing.T) {
 			n.create("made")
 			n.Wrote(n.id("maker"), n.create("made-and-deleted"))
 			n.delete("made-and-deleted")
-			if n.known(n.id("edited")) == nil || !n.Absent(n.id("made")) {
+			if n.known(n.id("edited"), "") == nil || !n.Absent(n.id("made")) {
 				t.Error("the watch is not cut")
 			}
 			n.front.fix()
