@@ -17,12 +17,13 @@ type memories struct{ byKey sync.Map }
 // memory is what this process remembers of a WeChatToken from one reconcile to the
 // next. It belongs to the one worker that reconciles the WeChatToken.
 type memory struct {
-	uid         types.UID
-	looked      bool // the Secrets that it names were read before
-	publishNext bool // the next reconcile is the one to publish in
-	last        lastWrite
-	target      string   // the name of the Secret that it had last
-	earlier     []string // names of Secrets that it may still have from before
+	uid       types.UID
+	looked    bool      // the Secrets that it names were read before
+	hadNews   bool      // for the status; the reconcile to publish it in is queued
+	publishAt time.Time // not before; zero if there is nothing to publish
+	last      lastWrite
+	target    string   // the name of the Secret that it had last
+	earlier   []string // names of Secrets that it may still have from before
 }
 
 // lastWrite is what the target of a WeChatToken was made to hold last.

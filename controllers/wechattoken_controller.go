@@ -122,11 +122,15 @@ func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeCh
 		err = errors.Join(err, r.keepStatus(ctx, wt, now))
 	case !out.gone:
 		status, m := r.statusOf(&o, out, now), r.memories.of(wt)
-		inTurn := !out.wrote && (m.publishNext || isBadNews(&wt.Status, &status))
-		if m.publishNext = !inTurn && (out.wrote || !equality.Semantic.DeepEqual(wt.Status, status)); m.publishNext {
-			wait := max(r.pace.wait(wt.Namespace, now), time.Nanosecond)
-			return ctrl.Result{RequeueAfter: wait, Priority: new(int(lowPriority))}, nil
+		news := out.wrote || !equality.Semantic.DeepEqual(wt.Status, status)
+		if news && m.publishAt.IsZero() {
+			m.publishAt = now.Add(r.pace.wait(wt.Namespace, now))
 		}
+		inTurn := !out.wrote && (m.hadNews && !now.Before(m.publishAt) || isBadNews(&wt.Status, &status))
+		if m.hadNews = news && !inTurn; m.hadNews {
+			return ctrl.Result{RequeueAfter: max(m.publishAt.Sub(now), time.Nanosecond), Priority: new(int(lowPriority))}, nil
+		}
+		m.publishAt = time.Time{}
 		err = r.publish(ctx, &o, out, status)
 	}
 	switch {
