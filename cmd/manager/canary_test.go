@@ -187,7 +187,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	for _, phase := range []struct{ what, url string }{
 		{"nobody is there", "http://" + freeAddress(t)},
 		{"WeChat answers", weChat},
-		{"the name does not resolve", "http://no..such.host"},
+		{"the name does not resolve", "https://no..such.host"},
 		{"no TLS", strings.Replace(weChat, "http:", "https:", 1)},
 	} {
 		what := phase.what

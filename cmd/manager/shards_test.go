@@ -290,10 +290,13 @@ func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 		t.Errorf("calls of who has it and of who has not: %s, want 1 0", got)
 	}
 
-	// In one shard the older has it, as always.
+	// So it is in one shard, too.
 	ns.move(older, "a")
-	ns.awaitReason(older, v1alpha1.ReasonTokenValid)
-	ns.awaitReason(younger, v1alpha1.ReasonSecretConflict)
+	probe := newApp(v1alpha1.ModeStable, 20).in("a")
+	ns.create(probe)
+	ns.awaitReason(probe, v1alpha1.ReasonTokenValid)
+	ns.awaitReason(older, v1alpha1.ReasonSecretConflict)
+	ns.awaitReason(younger, v1alpha1.ReasonTokenValid)
 }
 
 // Of two shards that make one Secret in the same moment the last to write has it,
