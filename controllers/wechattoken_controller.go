@@ -104,10 +104,6 @@ func (r *WeChatTokenReconciler) wakeNext(key types.NamespacedName) {
 	}
 }
 
-// What there is to publish waits for a reconcile of its own, behind all others: where
-// 1,000 WeChatTokens are new at once, pods wait for the Secrets, and nobody waits for
-// the status; and a tenant with 1,000 that have no AppSecret holds up no other. Only
-// that something is not valid any more is published at once.
 func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken) (ctrl.Result, error) {
 	o, err := r.observe(ctx, wt)
 	var p plan
@@ -121,17 +117,10 @@ func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeCh
 	case err != nil:
 		err = errors.Join(err, r.keepStatus(ctx, wt, now))
 	case !out.gone:
-		status, m := r.statusOf(&o, out, now), r.memories.of(wt)
-		news := out.wrote || !equality.Semantic.DeepEqual(wt.Status, status)
-		if news && m.publishAt.IsZero() {
-			m.publishAt = now.Add(r.pace.wait(wt.Namespace, now))
+		var wait time.Duration
+		if wait, err = r.publishInTurn(ctx, &o, out, now); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait, Priority: new(int(lowPriority))}, nil
 		}
-		inTurn := !out.wrote && (m.hadNews && !now.Before(m.publishAt) || isBadNews(&wt.Status, &status))
-		if m.hadNews = news && !inTurn; m.hadNews {
-			return ctrl.Result{RequeueAfter: max(m.publishAt.Sub(now), time.Nanosecond), Priority: new(int(lowPriority))}, nil
-		}
-		m.publishAt = time.Time{}
-		err = r.publish(ctx, &o, out, status)
 	}
 	switch {
 	case apierrors.IsConflict(err):
@@ -259,6 +248,25 @@ func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Sec
 		errs = append(errs, client.IgnoreNotFound(r.Client.Delete(ctx, s, asSeen)))
 	}
 	return errors.Join(errs...)
+}
+
+// publishInTurn publishes what there is to publish in a reconcile of its own, behind all
+// others, for which it returns the wait: where 1,000 WeChatTokens are new at once, pods
+// wait for the Secrets, and nobody waits for the status; and a tenant with 1,000 that
+// have no AppSecret holds up no other. Only that something is not valid any more is
+// published at once.
+func (r *WeChatTokenReconciler) publishInTurn(ctx context.Context, o *observation, out outcome, now time.Time) (wait time.Duration, err error) {
+	status, m := r.statusOf(o, out, now), r.memories.of(o.wt)
+	news := out.wrote || !equality.Semantic.DeepEqual(o.wt.Status, status)
+	if news && m.publishAt.IsZero() {
+		m.publishAt = now.Add(r.pace.wait(o.wt.Namespace, now))
+	}
+	inTurn := !out.wrote && (m.hadNews && !now.Before(m.publishAt) || isBadNews(&o.wt.Status, &status))
+	if m.hadNews = news && !inTurn; m.hadNews {
+		return max(m.publishAt.Sub(now), time.Nanosecond), nil
+	}
+	m.publishAt = time.Time{}
+	return 0, r.publish(ctx, o, out, status)
 }
 
 // publish writes the status if it changed, and tells what has changed by logs,
