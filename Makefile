@@ -116,7 +116,7 @@ chaos: controlplane build ## Let the operator live while everything around it br
 	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/chaos $(CHAOS)
 
 .PHONY: attack
-attack: controlplane ## Attack it as another tenant, a thief, the network and WeChat would, and print what held: 10 minutes
+attack: controlplane ## Attack it as another tenant, a thief, the network and WeChat would, and print what held: 6 minutes
 	@KUBEBUILDER_ASSETS='$(ASSETS)' go test -v -count=1 -timeout 1h ./hack/attack -args -heavy | grep --line-buffered -Ev '^=== (PAUSE|CONT|NAME)'
 
 .PHONY: bench

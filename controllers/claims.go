@@ -14,8 +14,8 @@ import (
 
 // claims are those of WeChatTokens to the Secrets that they name. A Secret belongs to
 // the WeChatToken that controls it; while there is none, to the one that had it last,
-// or else to the oldest that names it. An index keeps them, so that a thousand WeChatTokens with one target cost each
-// reconcile no more than two do.
+// or else to the oldest that names it. An index keeps them, so that a thousand
+// WeChatTokens with one target cost each reconcile no more than two do.
 type claims struct {
 	mu       sync.Mutex
 	byTarget map[types.NamespacedName][]claim              // the oldest first

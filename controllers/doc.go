@@ -44,6 +44,8 @@
 //	check            WeChat is asked whether it is
 //	record           what the operator remembers on the Secret
 //	target           the Secret that holds the token
+//	claim            of a WeChatToken to a target that is not there
+//	pace             what one namespace may do at once, and then a second
 //	cause            why a WeChatToken does not have what it wants, without words
 //	finding          the same as a reason and a sentence
 //	outcome          what a plan has come to

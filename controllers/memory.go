@@ -18,7 +18,7 @@ type memories struct{ byKey sync.Map }
 // next. It belongs to the one worker that reconciles the WeChatToken.
 type memory struct {
 	uid       types.UID
-	looked    bool      // the Secrets that it names were read before
+	looked    bool      // its target was looked for before
 	hadNews   bool      // for the status; the reconcile to publish it in is queued
 	publishAt time.Time // not before; zero if there is nothing to publish
 	last      lastWrite

@@ -61,7 +61,8 @@ func (o *observation) endOf(t *record.Token) time.Time {
 func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observation, error) {
 	key := client.ObjectKeyFromObject(wt)
 	m := r.memories.of(wt)
-	if !m.looked {
+	isFirst := !m.looked
+	if isFirst {
 		m.earlier = r.Secrets.OwnedBy(wt.Namespace, wt.UID)
 	}
 	o := observation{wt: wt, last: m.last}
@@ -73,17 +74,17 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	var err error
 	target := types.NamespacedName{Namespace: wt.Namespace, Name: wt.TokenSecretName()}
 	isNew := len(wt.Status.Conditions) == 0
-	if o.target, err = r.get(ctx, target, wt.UID, isNew || m.looked); err != nil {
+	if o.target, err = r.get(ctx, target, wt.UID, isNew || !isFirst); err != nil {
 		return o, err
 	}
+	m.looked = true
 	if o.conflict = r.conflict(wt, o.target); o.conflict != "" {
 		r.Accounts.Pause(key, time.Now())
 		return o, nil
 	}
-	if o.credentials, o.missing, err = r.credentials(ctx, wt, m.looked); err != nil {
+	if o.credentials, o.missing, err = r.credentials(ctx, wt, !isFirst); err != nil {
 		return o, err
 	}
-	m.looked = true
 	if o.credentials != nil {
 		o.key = record.NewKey(o.credentials.AppSecret)
 	}

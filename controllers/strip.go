@@ -9,7 +9,7 @@ import (
 )
 
 // Strip is the cache transform for WeChatTokens: of the metadata it keeps what is
-// read here. Otherwise whoever may create WeChatTokens fills the memory of the
+// read here. Otherwise a tenant who may create WeChatTokens fills the memory of the
 // operator: an object has room for 256 KiB of annotations, for labels, owners and
 // managedFields. The CRD bounds the spec.
 func Strip(obj any) (any, error) {

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -222,6 +223,29 @@ func TestTheOldestHasTheClaim(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What the watch says is not there is not read again and again, however often
+// somebody wakes those that name it.
+func TestWhatIsNotThereIsReadOnce(t *testing.T) {
+	noAppSecret := func(wt *v1alpha1.WeChatToken) { wt.Spec.AppSecretRef.Name = "none" }
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(weChatToken(noAppSecret))
+		w.run(time.Minute)
+		w.create(weChatToken(named("rival"), writing("shop"), noAppSecret))
+		w.run(time.Minute)
+		w.wantReady(metav1.ConditionFalse, v1alpha1.ReasonAppSecretMissing)
+		reads := 0
+		w.refuseRead = func() error { reads++; return nil }
+		for range 10 {
+			w.wake(types.NamespacedName{Namespace: "web", Name: "shop"})
+			w.wake(types.NamespacedName{Namespace: "web", Name: "rival"})
+			w.run(time.Second)
+		}
+		if reads > 0 {
+			t.Errorf("%d reads of Secrets that are not there", reads)
+		}
+	})
 }
 
 // A WeChatToken that is going gets no Secret any more, and holds nothing up

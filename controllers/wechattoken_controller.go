@@ -76,8 +76,6 @@ func (r *WeChatTokenReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	return r.reconcile(ctx, &wt)
 }
 
-// reconcile observes, decides, acts and publishes.
-//
 // begin looks once at all WeChatTokens that are there when this process begins: who
 // has which claim, and who may have a token on a Secret.
 func (r *WeChatTokenReconciler) begin(ctx context.Context) {
@@ -104,6 +102,7 @@ func (r *WeChatTokenReconciler) wakeNext(key types.NamespacedName) {
 	}
 }
 
+// reconcile observes, decides, acts and publishes.
 func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken) (ctrl.Result, error) {
 	o, err := r.observe(ctx, wt)
 	var p plan

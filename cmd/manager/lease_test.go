@@ -28,7 +28,7 @@ func (n *namespace) overProtobuf() *kubernetes.Clientset {
 	return clients
 }
 
-// Whatever stands in the lease, and whoever wrote it, a replica leads in the end.
+// Whatever somebody has written into the lease, a replica leads in the end.
 func TestNoLeaseHoldsForEver(t *testing.T) {
 	now, farOff := metav1.NowMicro(), metav1.NewMicroTime(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
 	unreadable := metav1.NewMicroTime(farOff.AddDate(3000, 0, 0))

@@ -369,6 +369,24 @@ func TestRequestOfAnEarlierProcess(t *testing.T) {
 	}
 }
 
+// The newer token of a WeChatToken that is heard of last answers the request of one
+// that was heard of before, also if that has not joined again yet.
+func TestALateTokenSparesTheForcedCall(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(o *office) {
+		o.Expect(key("late"), "good", v1alpha1.ModeStable, time.Now())
+		found, newer := onSecret("found"), onSecret("newer")
+		found.Token.ObtainedAt = found.Token.ObtainedAt.Add(-time.Hour)
+		newer.Spent.Forced = []time.Time{newer.Token.ObtainedAt}
+		o.join("a", "good", found, requesting("1"))
+		o.join("late", "good", newer)
+		after(time.Minute)
+		if got := o.calls("good"); got != 0 {
+			o.t.Errorf("%d calls, want none", got)
+		}
+	})
+}
+
 // A newcomer waits after a failure as the others do: its spec is not a new one.
 func TestNewcomerDoesNotHammer(t *testing.T) {
 	t.Parallel()

@@ -17,6 +17,8 @@
 //     a work queue, which hands out no key twice at once.
 //   - A process that was frozen calls nobody before it could learn that another one
 //     leads.
+//   - A start calls nobody whose token another WeChatToken may have: it hears all first.
+//   - Made-up accounts of one namespace are called at a pace, and delay no other one's.
 //   - A slow account delays no other. Each call has a goroutine of its own, up to
 //     maxCalls; accounts whose last call worked come first. A controller with as
 //     many workers would do the same, and hold the memory of all of them while

@@ -17,7 +17,7 @@ type Call struct {
 	Start       time.Time
 
 	known []string // token and tickets, which an answer must not show
-	payer string   // see account.payer
+	payer string   // who pays if WeChat refuses it; empty for nobody
 }
 
 // Answer is what a call has brought. Err is nil if it brought what it was made for.

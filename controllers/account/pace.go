@@ -7,11 +7,11 @@ import (
 )
 
 // All tenants call WeChat from one address. One who makes WeChatTokens with made-up
-// appids, again and again, must not make WeChat block that address. So accounts that
-// have never had a token are called at a pace once calls for others of their
-// namespace were refused: after the first, wastedAtOnce and then wastedPerSecond.
-// What WeChat gives a token for costs nothing, nor does a call that it is too busy
-// to answer; and a namespace without refused calls never waits for another one.
+// appids, again and again, must not make WeChat block that address. So accounts for
+// which WeChat has given this process no token are called at a pace once calls for
+// others of their namespace were refused: wastedAtOnce and then wastedPerSecond. What
+// WeChat gives a token for costs nothing, nor does a call that it is too busy to
+// answer; and a namespace without refused calls never waits for another one.
 const (
 	wastedAtOnce    = 50
 	wastedPerSecond = 5
@@ -30,7 +30,7 @@ const (
 	briefly = time.Minute
 )
 
-// pace is what is left of the calls that may be wasted. Only namespaces count that
+// pace is what is left of the calls that may be wasted, by payer. Only payers count that
 // have wasted some lately.
 type pace struct {
 	all    *rate.Limiter
@@ -48,61 +48,58 @@ func newPace() pace {
 	}
 }
 
-// from is from when on an account of the namespace that never had a token may be
-// called.
-func (p *pace) from(namespace string, now time.Time) time.Time {
-	begun := p.begins[namespace]
-	for len(begun) > 0 && now.Sub(begun[0]) >= undecided {
-		begun = begun[1:]
-	}
-	p.setBegins(namespace, begun)
-	own := p.left[namespace]
+// from is from when on an account of the payer may be called.
+func (p *pace) from(payer string, now time.Time) time.Time {
+	begun := p.begun(payer, now)
+	own := p.left[payer]
 	if own == nil {
 		return now
 	}
 	left := own.TokensAt(now)
 	switch {
 	case left >= wastedAtOnce:
-		delete(p.left, namespace)
-		delete(p.places, namespace)
-	case p.all.TokensAt(now) < 1, left < float64(len(begun)+1):
-		place := later(p.places[namespace], now).Add(time.Second / wastedPerSecond)
+		delete(p.left, payer)
+		delete(p.places, payer)
+	case p.all.TokensAt(now) < 1, left < float64(begun+1):
+		place := later(p.places[payer], now).Add(time.Second / wastedPerSecond)
 		if latest := now.Add(longestPlace); place.After(latest) {
 			place = latest
 		}
-		p.places[namespace] = place
+		p.places[payer] = place
 		return place
 	}
 	return now
 }
 
-// begin notes a call for such an account.
-func (p *pace) begin(namespace string, now time.Time) {
-	p.begins[namespace] = append(p.begins[namespace], now)
+// begun is how many calls of the payer may still be refused.
+func (p *pace) begun(payer string, now time.Time) int {
+	all := p.begins[payer]
+	for len(all) > 0 && now.Sub(all[0]) >= undecided {
+		all = all[1:]
+	}
+	if p.begins[payer] = all; len(all) == 0 {
+		delete(p.begins, payer)
+	}
+	return len(all)
 }
+
+// begin notes a call of the payer.
+func (p *pace) begin(payer string, now time.Time) { p.begins[payer] = append(p.begins[payer], now) }
 
 // end notes that the call which began then was answered.
-func (p *pace) end(namespace string, begun, now time.Time, wasted bool) {
-	// Which of those that began is no matter.
-	if b := p.begins[namespace]; len(b) > 0 && now.Sub(begun) < undecided {
-		p.setBegins(namespace, b[1:])
+func (p *pace) end(payer string, begun, now time.Time, wasted bool) {
+	if p.begun(payer, now) > 0 && now.Sub(begun) < undecided {
+		p.begins[payer] = p.begins[payer][1:] // which of them is no matter
+		p.begun(payer, now)
 	}
 	if wasted {
-		p.waste(namespace, now)
+		p.waste(payer, now)
 	}
-}
-
-func (p *pace) setBegins(namespace string, begins []time.Time) {
-	if len(begins) == 0 {
-		delete(p.begins, namespace)
-		return
-	}
-	p.begins[namespace] = begins
 }
 
 // waste notes a call that has brought nobody a token for long.
-func (p *pace) waste(namespace string, now time.Time) {
-	own := p.left[namespace]
+func (p *pace) waste(payer string, now time.Time) {
+	own := p.left[payer]
 	if own == nil {
 		for name, l := range p.left { // namespaces come and go
 			if l.TokensAt(now) >= wastedAtOnce {
@@ -111,7 +108,7 @@ func (p *pace) waste(namespace string, now time.Time) {
 			}
 		}
 		own = rate.NewLimiter(wastedPerSecond, wastedAtOnce)
-		p.left[namespace] = own
+		p.left[payer] = own
 	}
 	own.AllowN(now, 1)
 	p.all.AllowN(now, 1)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Whoever makes WeChatTokens with made-up appids makes WeChat see few calls, and
-// holds up no other namespace.
+// WeChatTokens with made-up appids make WeChat see few calls, and hold up no other
+// namespace.
 func TestMadeUpAppIDsAreCalledSlowly(t *testing.T) {
 	t.Parallel()
 	inOffice(t, func(o *office) {
@@ -33,6 +33,24 @@ func TestMadeUpAppIDsAreCalledSlowly(t *testing.T) {
 		after(1000 / wastedPerSecond * time.Second)
 		if got := o.wire.appIDs("refused"); got != 1000 {
 			o.t.Errorf("%d were called in the end, want all 1000", got)
+		}
+	})
+}
+
+// Nor do they hold up those of their own namespace that had a token before a start.
+func TestMadeUpAppIDsDoNotHoldUpARecordedAccount(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(o *office) {
+		for i := range 1000 {
+			o.join(fmt.Sprint("made-up", i), fmt.Sprint("refused", i), nil)
+		}
+		after(time.Second)
+		expired := onSecret("98_before")
+		expired.Token.ExpiresAt = expired.Token.ObtainedAt.Add(-time.Second)
+		o.join("good", "good", expired)
+		synctest.Wait()
+		if got := o.calls("good"); got != 1 {
+			o.t.Errorf("%d calls, want 1", got)
 		}
 	})
 }

@@ -120,8 +120,8 @@ const (
 //   - An earlier rollout ends first, so that two do not mix and no more pods are down
 //     than the workload allows. But once the old token is invalid there is nothing
 //     left to spare, and the pods of that rollout may need the new one to get ready.
-//   - The pause is kept even then: old tokens that are invalid at once are what whoever
-//     wants a workload to roll for ever would make. Who waits was stored after the last
+//   - The pause is kept even then: old tokens that are invalid at once are what
+//     somebody would make to have a workload roll for ever. Who waits was stored after the last
 //     restart or a moment before it, so the wait ends before a window has passed.
 func (w *workload) step(stored *record.Record, annotation string, known rollout, window time.Duration, now time.Time) (step, finding) {
 	end, age, last := oldTokenEnds(stored, window), now.Sub(stored.ReplacedAt), w.lastRestart(now)

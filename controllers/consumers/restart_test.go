@@ -73,7 +73,7 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 		"CacheBehind":        {reason: "The cache does not show our rollout yet.", w: base(), token: token(), known: rollout{generation: 8}, now: soon, want: stepRunning},
 		"CacheHasCaughtUp":   {reason: "It shows it.", w: base(ours), token: token(), known: rollout{generation: 7}, now: soon, want: stepServed},
 		"TakenBack":          {reason: "Somebody has undone our rollout.", w: base(earlier), token: token(), known: rollout{generation: 6}, now: soon, want: stepDue},
-		"TakenBackLately":    {reason: "A fight with whoever does so is slow.", w: base(earlier), token: token(), known: rollout{generation: 6, made: at.Add(30 * time.Second)}, now: soon, want: stepPauses, until: 3 * time.Minute},
+		"TakenBackLately":    {reason: "A fight is slow.", w: base(earlier), token: token(), known: rollout{generation: 6, made: at.Add(30 * time.Second)}, now: soon, want: stepPauses, until: 3 * time.Minute},
 
 		"Gathers":        {reason: "Other tokens may come in the same moment.", w: base(), token: token(), now: at.Add(gathering - 1), want: stepGathers, until: gathering},
 		"GathersInvalid": {reason: "One that comes too late for this restart would wait for much longer.", w: base(), token: token(invalid), now: at, want: stepGathers, until: gathering},

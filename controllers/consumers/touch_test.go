@@ -1,16 +1,19 @@
 package consumers
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
@@ -201,4 +204,45 @@ func TestRefusedTouchesAreReported(t *testing.T) {
 	n.store("second", replacing)
 	n.isTouched()
 	n.reports(v1alpha1.ReasonConsumersUpToDate)
+}
+
+// pods is a client.Reader that is asked for pods, and takes its time.
+type pods struct {
+	client.Reader
+
+	mu          sync.Mutex
+	under, most int
+}
+
+func (p *pods) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	p.mu.Lock()
+	p.under++
+	p.most = max(p.most, p.under)
+	p.mu.Unlock()
+	time.Sleep(time.Second)
+	p.mu.Lock()
+	p.under--
+	p.mu.Unlock()
+	return nil
+}
+
+// A pod may have a megabyte, and a tenant any number of Secrets.
+func TestFewTouchesListPodsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := &pods{}
+		r := &Reconciler{Pods: asked, lists: make(chan struct{}, listsAtOnce)}
+		var touches sync.WaitGroup
+		for range 50 {
+			touches.Go(func() {
+				if _, err := r.touchPods(t.Context(), "web", "shop", "new"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		touches.Wait()
+		if asked.most != listsAtOnce {
+			t.Errorf("%d list at once, want %d", asked.most, listsAtOnce)
+		}
+	})
 }

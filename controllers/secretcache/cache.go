@@ -160,7 +160,7 @@ func (c *Cache) OwnedBy(namespace string, uid types.UID) []string {
 	return slices.Clone(c.owned[owner{namespace, uid}])
 }
 
-// UsersOf are the objects that name a Secret, whoever owns it. An object that never
+// UsersOf are the objects that name a Secret, not its owner. An object that never
 // called SetNames is not among them: its controller has yet to reconcile it.
 func (c *Cache) UsersOf(secret client.Object) []types.NamespacedName {
 	c.mu.Lock()

@@ -42,8 +42,8 @@ func (c *Cache) Source(m metadata.Interface, namespaces []string) source.Syncing
 	}}
 }
 
-// Changes queues the users of each Secret that has changed, also of those that this process has written. It is for further controllers. They start
-// no worker before the first list of Source has come: a worker that reads a
+// Changes queues the users of each Secret that has changed, also of those that this
+// process has written. It is for further controllers. They start no worker before the first list of Source has come: a worker that reads a
 // Secret earlier would miss what changes until then. So the controller of Source
 // must not start later than theirs, as it would with another leader election or
 // warmup.

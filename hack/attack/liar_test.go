@@ -137,7 +137,7 @@ func tellsNothing(t *testing.T, wt *v1alpha1.WeChatToken, secret string) {
 
 func TestGoodIsNotReplacedByBad(t *testing.T) {
 	t.Parallel()
-	tried(t, liar, "forced refreshes that are answered with rubbish, nothing, too much, and lives of 0 s to 100 years")
+	tried(t, liar, "forced refreshes that are answered with rubbish, nothing, too much, and an expires_in of 0 s to 100 years")
 	faults := map[string]wechattest.Fault{
 		"Garbage": {Kind: wechattest.FaultGarbage}, "Null": {Kind: wechattest.FaultNull}, "Empty": {Kind: wechattest.FaultEmpty},
 		"Huge": {Kind: wechattest.FaultHuge}, "HugeToken": {Kind: wechattest.FaultHuge, Bytes: 100_000}, "Truncated": {Kind: wechattest.FaultTruncated},

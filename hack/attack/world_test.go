@@ -92,7 +92,7 @@ func startWorld() (err error) {
 	return startManager()
 }
 
-// endWorld ends what was started. Whoever reads the logs is the last attacker.
+// endWorld ends what was started. Who reads the logs is the last attacker.
 func endWorld() error {
 	var err error
 	for _, m := range managers {

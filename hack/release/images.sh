@@ -3,7 +3,7 @@
 # what release.sh made. An image comes by its digest, with its signature, where it
 # comes from (SLSA) and what is in it (SPDX). It gets its tag when all of that could
 # be verified as docs/releasing.md tells users to: a tag never names an image that
-# is not signed. Whoever may push has logged in, with skopeo or docker. Its variables:
+# is not signed. Log in first, with skopeo or docker. Its variables:
 #
 #   VERSION           the release's
 #   IMAGE_REPOSITORY  where its image comes, without a tag

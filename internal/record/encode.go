@@ -27,7 +27,7 @@ const (
 	head = `{"version":1,"record":`
 )
 
-// Bounds of a record that is read back, for whoever edits a namespace may have
+// Bounds of a record that is read back, for an editor of the namespace may have
 // written it, as long as an object has room for. One of ours stays below 2 KiB.
 const (
 	maxAnnotation = 8 << 10 // bytes

@@ -204,6 +204,8 @@ func TestGoodIsNotReplacedByBad(t *testing.T) {
 		"TokenWith500":   {"A token from a server in trouble is not trusted.", 500, `{"access_token":"t","expires_in":7200}`, "HTTP status 500"},
 		"ErrorWith500":   {"The errcode says more than the status.", 500, `{"errcode":40125,"errmsg":"invalid appsecret"}`, "invalid appsecret"},
 		"Redirect":       {"A redirect is not followed: it would carry the AppSecret along.", 302, ``, "the answer (HTTP status 302) is not JSON as WeChat writes it"},
+		"LongToken":      {"Each token is held in memory.", 200, `{"access_token":"` + strings.Repeat("a", 4<<10+1) + `","expires_in":7200}`, "the answer has no usable access_token"},
+		"LongErrcode":    {"It may be a part of a secret.", 200, `{"errcode":1311768467463790320,"errmsg":"x"}`, "the answer has no usable errcode"},
 		"Huge":           {"", 200, `{"access_token":"` + strings.Repeat("a", 64<<10) + `","expires_in":7200}`, "the answer is larger than 64 KiB"},
 		"Strange":        {"errcode as a string.", 200, `{"errcode":"40125","errmsg":"x"}`, "the answer (HTTP status 200) is not JSON as WeChat writes it"},
 	}
@@ -276,7 +278,7 @@ func TestErrmsgDoesNotShowTheToken(t *testing.T) {
 	}
 }
 
-// Whoever answers, WeChat or a gateway, and however the AppSecret is written.
+// WeChat may answer, or a gateway, with the AppSecret in any writing.
 func TestErrmsgDoesNotShowTheAppSecret(t *testing.T) {
 	const secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 	spaced := strings.Join(strings.Split(secret, ""), " ")
