@@ -19,9 +19,9 @@ WeChat's rotation, overlap, quotas and errors. The page /fake/ explains how to a
 
 A token's life of 40 seconds, the last 10 of them with the next token at hand:
 
-  printf %s my-app-secret > secret
+  printf %s 0123456789abcdef0123456789abcdef > secret
   fake-wechat --life 40s --window 10s --overlap 10s --account wx0123456789abcdef=secret
-  curl -d '{"grant_type":"client_credential","appid":"wx0123456789abcdef","secret":"my-app-secret"}' \
+  curl -d '{"grant_type":"client_credential","appid":"wx0123456789abcdef","secret":"0123456789abcdef0123456789abcdef"}' \
     http://127.0.0.1:8090/cgi-bin/stable_token
 
 The first line on stdout is "listening on http://ADDRESS", or https:// with a certificate;

@@ -175,7 +175,7 @@ func (d *demo) breakAppSecret(ctx context.Context) error {
 	}
 	reason := `kubectl wait --for=jsonpath='{.status.conditions[?(@.type=="Ready")].reason}'=%s --timeout=60s wxt/shop`
 	for _, line := range []string{
-		patch("not-the-appsecret"),
+		patch("fedcba9876543210fedcba9876543210"),
 		fmt.Sprintf(reason, "AppSecretInvalid"),
 		`kubectl get wxt shop -o jsonpath='{.status.conditions[?(@.type=="Ready")].message}{"\n"}'`,
 	} {
