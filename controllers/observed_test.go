@@ -172,7 +172,7 @@ func appSecretMissing(o *observation) {
 
 // targetTaken is all that observe says of a target that is somebody else's.
 func targetTaken(o *observation) {
-	o.conflict = "is claimed by the older WeChatToken"
+	o.conflict = `is claimed by WeChatToken "older"`
 	o.credentials, o.key, o.account, o.onTarget = nil, nil, nil, nil
 }
 
