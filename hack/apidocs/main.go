@@ -10,12 +10,12 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	pages, err := render(".")
+	pages, err := render("..")
 	if err != nil {
 		log.Fatal(err)
 	}
 	for name, text := range pages {
-		if err := os.WriteFile(filepath.FromSlash(name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join("..", filepath.FromSlash(name)), text, 0o644); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -45,7 +45,7 @@ func main() {
 	flags.IntVar(&o.unrelated, "unrelated", 50_000, "how many Secrets of 10 KB the scenario unrelated creates")
 	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
 	flags.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
-	flags.StringVar(&o.bin, "bin", "bin", "`folder` with the program manager")
+	flags.StringVar(&o.bin, "bin", "../bin", "`folder` with the program manager")
 	flags.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
 	flags.BoolVar(&o.keep, "keep", false, "keep the logs of the managers also if all went well")
 	flags.Usage = func() { usage(flags) }
@@ -78,7 +78,7 @@ func usage(flags *flag.FlagSet) {
 
   make bench                                  builds what it needs, and runs everything: half an hour
   make bench BENCH='-n 1000 -only apply'      one scenario: a minute
-  go run ./hack/bench -n 1000 -only forced -profile /tmp/profiles
+  go run ./bench -n 1000 -only forced -profile /tmp/profiles
 
 It ends well if everything could be measured, whatever the figures are.
 

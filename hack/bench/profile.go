@@ -22,7 +22,7 @@ func (b *bench) buildProfiled(ctx context.Context) error {
 	p := b.progress("building the manager with the tag profile", 0)
 	defer p.end()
 	b.bin = filepath.Clean(b.options.bin) + "-profile"
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "profile", "-o", b.bin+"/", "./cmd/manager")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "profile", "-o", b.bin+"/", "../cmd/manager")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", build, err, out)

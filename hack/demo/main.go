@@ -1,6 +1,6 @@
 // Command demo shows the operator at work, on a real API server and against a
 // fake WeChat whose tokens live 40 seconds instead of 2 hours. It runs in the
-// root of the repository, needs no cluster and no account, and takes a minute and
+// folder hack, needs no cluster and no account, and takes a minute and
 // a half.
 package main
 
@@ -16,13 +16,13 @@ import (
 
 func main() {
 	keep := flag.Bool("keep", false, "leave everything running in the end, until Ctrl-C")
-	bin := flag.String("bin", "bin", "`folder` with the programs manager and fake-wechat")
+	bin := flag.String("bin", "../bin", "`folder` with the programs manager and fake-wechat")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), `demo shows wechat-token-operator at work, on a real API server and a fake WeChat.
 It takes a minute and a half, and its exit code is 0 if all was as it should be.
 
-  make demo                    builds what it needs, and runs it
-  go run ./hack/demo --keep    leaves the cluster to you
+  make demo                      builds what it needs, and runs it
+  go run -C hack ./demo --keep   leaves the cluster to you
 
 Flags:
 `)

@@ -20,7 +20,7 @@ traces() {
 }
 
 if [[ -n ${E2E_KUBECONFIG:-} ]]; then
-	exec go test -tags e2e -count 1 -timeout 30m -v ./hack/e2e "$@"
+	exec go test -C hack -tags e2e -count 1 -timeout 30m -v ./e2e "$@"
 fi
 hack/node/packages.sh
 bin/node down 2>/dev/null || true # of a run that was killed
@@ -30,7 +30,7 @@ trap 'exit 130' INT TERM HUP
 hack/node/up.sh
 export E2E_KUBECONFIG=/var/lib/wechattoken-node/admin.kubeconfig
 export E2E_RESTART_KUBELET='bin/node restart kubelet'
-go test -tags e2e -count 1 -timeout 30m -v ./hack/e2e "$@"
+go test -C hack -tags e2e -count 1 -timeout 30m -v ./e2e "$@"
 bin/node down
 left=$(comm -13 <(echo "$before") <(traces))
 if [[ -n $left ]]; then

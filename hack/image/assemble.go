@@ -146,6 +146,7 @@ func content(ctx context.Context, d description, arch string) ([]file, error) {
 	defer os.RemoveAll(tmp)
 	binary := filepath.Join(tmp, d.program)
 	compile := exec.CommandContext(ctx, "hack/image/compile.sh", binary, "./cmd/"+d.program)
+	compile.Dir = ".."
 	compile.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "VERSION="+d.version, "REVISION="+d.revision)
 	if out, err := compile.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile %s for linux/%s: %w\n%s", d.program, arch, err, out)

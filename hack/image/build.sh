@@ -23,7 +23,7 @@ if ((${#builder[@]} == 0)); then
 	done
 	((${#builder[@]})) || fail ${why[@]+"${why[@]}"} \
 		"there is nothing that builds images. Install docker (https://docs.docker.com/engine/install), or with apt-get or dnf one of podman and buildah, and run this again." \
-		"For a cluster on this machine no builder is needed: 'go run ./hack/image -o image.tar -name $IMAGE $PROGRAM' makes an archive that 'ctr -n k8s.io images import' takes."
+		"For a cluster on this machine no builder is needed: 'go run -C hack ./image -o ../image.tar -name $IMAGE $PROGRAM' makes an archive that 'ctr -n k8s.io images import' takes."
 fi
 tool=${builder[0]##*/}
 command -v "${builder[0]}" >/dev/null || fail "BUILDER=${builder[*]}: there is no ${builder[0]} here."

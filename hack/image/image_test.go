@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := os.Chdir("../.."); err != nil { // the root of the repository
+	if err := os.Chdir(".."); err != nil { // as `go run -C hack ./image`
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

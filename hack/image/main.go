@@ -1,6 +1,6 @@
 // Command image makes the image that the Dockerfile describes without a builder
 // and without pulling anything, for clusters on a machine that has neither. It
-// runs in the root of the repository.
+// runs in the folder hack.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 		fmt.Fprint(flag.CommandLine.Output(), `image makes the container image of a program of cmd. It needs Go and the package
 ca-certificates, and no docker, podman or buildah.
 
-  go run ./hack/image -o image.tar -name docker.io/library/wechat-token-operator:dev manager
+  go run -C hack ./image -o ../image.tar -name docker.io/library/wechat-token-operator:dev manager
 
 The program is manager if none is named. The same source gives the same bytes.
 The time of the image is $SOURCE_DATE_EPOCH, or that of 1970.

@@ -1,10 +1,11 @@
 // Command metricsdoc writes the tables of docs/metrics.md and docs/zh/metrics.md
-// from the definitions of the metrics. It runs in the root of the repository.
+// from the definitions of the metrics. It runs in the folder hack.
 package main
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -56,7 +57,8 @@ func main() {
 }
 
 func (p page) rewrite() error {
-	old, err := os.ReadFile(p.file)
+	file := filepath.Join("..", p.file)
+	old, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
@@ -64,7 +66,7 @@ func (p page) rewrite() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.file, err)
 	}
-	return os.WriteFile(p.file, []byte(written), 0o644)
+	return os.WriteFile(file, []byte(written), 0o644)
 }
 
 // write puts the table of these metrics into a page.

@@ -16,14 +16,14 @@ fail() {
 }
 
 say "making the operator's and the fake WeChat's; the first time, compiling takes some minutes."
-go run ./hack/image -o "$out/operator.tar" -name wechattoken.io/operator:e2e -version e2e manager
-go run ./hack/image -o "$out/operator-next.tar" -name wechattoken.io/operator:e2e-next -version e2e-next manager
-go run ./hack/image -o "$out/fake-wechat.tar" -name wechattoken.io/fake-wechat:e2e fake-wechat
+go run -C hack ./image -o "$out/operator.tar" -name wechattoken.io/operator:e2e -version e2e manager
+go run -C hack ./image -o "$out/operator-next.tar" -name wechattoken.io/operator:e2e-next -version e2e-next manager
+go run -C hack ./image -o "$out/fake-wechat.tar" -name wechattoken.io/fake-wechat:e2e fake-wechat
 
 for program in node/pause e2e/consumer; do
 	name=${program#*/}
 	mkdir -p "$tmp/$name"
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$tmp/$name/$name" "./hack/$program"
+	CGO_ENABLED=0 go build -C hack -trimpath -ldflags='-s -w' -o "$tmp/$name/$name" "./$program"
 done
 hack/node/archive.sh "$out/pause.tar" wechattoken.io/pause:node "$tmp/pause" /pause
 hack/node/archive.sh "$out/consumer.tar" wechattoken.io/consumer:e2e "$tmp/consumer" /consumer

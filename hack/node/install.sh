@@ -8,7 +8,7 @@ say() { printf 'node: %s\n' "$*"; }
 export KUBECONFIG=/var/lib/wechattoken-node/admin.kubeconfig
 kubectl() { bin/controlplane/kubectl "$@" >/dev/null; }
 say "installing the operator, a fake WeChat, and the samples"
-kubectl --namespace=fake-wechat get secret fake-wechat >/dev/null 2>&1 || go run ./hack/e2e/certificate | kubectl apply -f -
+kubectl --namespace=fake-wechat get secret fake-wechat >/dev/null 2>&1 || go run -C hack ./e2e/certificate | kubectl apply -f -
 kubectl apply -f hack/e2e/fake-wechat.yaml
 kubectl apply -k hack/e2e/operator
 kubectl rollout status --timeout=3m --namespace=fake-wechat deployment/fake-wechat

@@ -21,10 +21,10 @@ import (
 
 const usage = `node makes this machine a Kubernetes cluster of one node. It needs Linux and root.
 
-  go run ./hack/node up                bring it up, or do nothing where it is up
-  go run ./hack/node load FILE...      load images from the tar files of hack/image
-  go run ./hack/node restart PROGRAM   kill one of its programs, such as kubelet; it comes back
-  go run ./hack/node down              end it and remove everything it made
+  bin/node up                bring it up, or do nothing where it is up
+  bin/node load FILE...      load images from the tar files of hack/image
+  bin/node restart PROGRAM   kill one of its programs, such as kubelet; it comes back
+  bin/node down              end it and remove everything it made
 
 It runs in the root of the repository, with the programs that
 hack/controlplane/build.sh leaves in bin/controlplane, and writes to

@@ -17,6 +17,6 @@ hack/node/packages.sh
 hack/controlplane/build.sh
 hack/controlplane/build.sh node
 hack/node/images.sh
-go build -o bin/node ./hack/node
+go build -C hack -o ../bin/node ./node
 bin/node up
 bin/node load bin/images/*.tar

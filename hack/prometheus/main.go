@@ -1,7 +1,7 @@
 // Command prometheus lets a real Prometheus with the rules of config/prometheus
 // watch the operator while WeChat is out of reach for a while and then refuses
 // its address, and draws what it has seen: docs/monitoring.svg. It runs in the
-// root of the repository.
+// folder hack.
 package main
 
 import (
@@ -26,8 +26,8 @@ import (
 
 func main() {
 	flags := flag.NewFlagSet("prometheus", flag.ExitOnError) // the usual set has flags of libraries
-	svg := flags.String("svg", "docs/monitoring.svg", "draw into this `file`")
-	bin := flags.String("bin", "bin", "`folder` with the program manager")
+	svg := flags.String("svg", "../docs/monitoring.svg", "draw into this `file`")
+	bin := flags.String("bin", "../bin", "`folder` with the program manager")
 	_ = flags.Parse(os.Args[1:])   // it exits
 	ctrl.SetLogger(logr.Discard()) // the libraries have nothing to say
 	klog.SetLogger(logr.Discard())
@@ -46,7 +46,7 @@ func run(ctx context.Context, bin, svg string) (err error) {
 	if err := program.Find(bin, "manager"); err != nil {
 		return err
 	}
-	r, err := readRules(".")
+	r, err := readRules("..")
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func run(ctx context.Context, bin, svg string) (err error) {
 		return err
 	}
 	fmt.Println("starting a control plane, two managers and a Prometheus")
-	w, err := newWorld(ctx, ".", filepath.Join(bin, "manager"), r)
+	w, err := newWorld(ctx, "..", filepath.Join(bin, "manager"), r)
 	defer func() { err = errors.Join(err, w.stop()) }()
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (s *story) panels(ctx context.Context) ([]panel, error) {
 	}
 	for i := range all {
 		p := &all[i]
-		got, _, err := s.api.QueryRange(ctx, p.query, promv1.Range{Start: s.begin, End: s.end, Step: scrape})
+		got, _, _, err := s.api.QueryRange(ctx, p.query, promv1.Range{Start: s.begin, End: s.end, Step: scrape})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.query, err)
 		}

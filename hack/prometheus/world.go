@@ -305,7 +305,7 @@ spec: {appID: %[2]s, mode: %[3]s, appSecretRef: {name: %[1]s-app}}
 
 // answers reports whether a query has an answer, which is true in PromQL.
 func (w *world) answers(ctx context.Context, query string) (bool, error) {
-	got, _, err := w.api.Query(ctx, query, time.Now())
+	got, _, _, err := w.api.Query(ctx, query, time.Now())
 	if err != nil {
 		return false, err
 	}

@@ -61,7 +61,7 @@ for image in wechat-token-operator fake-wechat; do
 done
 say "skopeo reads the images."
 
-DIST=$one/dist go test -tags release -count=1 -timeout 20m ./hack/release
+DIST=$one/dist go test -C hack -tags release -count=1 -timeout 20m ./release
 DIST=$one/dist go test -C hack/release/images -count=1 -timeout 20m .
 # Nor do the bytes come from Go's cache: one program is compiled without it.
 say "compiling the manager once more, from nothing; this takes some minutes."

@@ -1,7 +1,9 @@
 // A module of its own, so that the operator does not depend on an SDK.
 module wechattoken.io/operator/docs/migration/silenceper
 
-go 1.26.8
+go 1.27.0
+
+toolchain go1.27.4
 
 replace wechattoken.io/operator => ../../..
 
@@ -18,9 +20,10 @@ require (
 	github.com/go-redis/redis/v8 v8.11.5 // indirect
 	github.com/sirupsen/logrus v1.9.0 // indirect
 	github.com/spf13/cast v1.4.1 // indirect
+	github.com/stretchr/testify v1.11.1 // indirect
 	github.com/tidwall/gjson v1.14.1 // indirect
 	github.com/tidwall/match v1.1.1 // indirect
 	github.com/tidwall/pretty v1.2.0 // indirect
 	golang.org/x/crypto v0.0.0-20220622213112-05595931fe9d // indirect
-	golang.org/x/sys v0.47.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
 )
