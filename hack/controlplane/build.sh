@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Builds Kubernetes from the Go module proxy into bin/controlplane: the versions
-# are those of the go.mod beside this file. A second run does nothing.
+# Puts Kubernetes into bin/controlplane, in the versions of the go.mod beside this
+# file. A second run does nothing.
 #
-#   build.sh         etcd, kube-apiserver and kubectl. KUBEBUILDER_ASSETS, where
-#                    set, wins. KUBERNETES=1.34 takes the versions of 1.34/go.mod
-#                    instead, whatever else is set, into bin/controlplane-1.34.
+#   build.sh         etcd, kube-apiserver and kubectl: the published ones if
+#                    setup-envtest can get them, else built from the Go module
+#                    proxy. KUBEBUILDER_ASSETS, where set, wins. KUBERNETES=1.35
+#                    takes the versions of 1.35/go.mod instead, whatever else is
+#                    set, into bin/controlplane-1.35.
 #   build.sh node    what a node needs besides: kubelet and others
 set -euo pipefail
 
@@ -29,6 +31,7 @@ node)
 	targets=(go.etcd.io/etcd/server/v3 "$kubernetes_cmd/kube-apiserver" "$kubernetes_cmd/kubectl")
 	stampfile=$out/.stamp
 	first_time="7 minutes"
+	published=yes
 	;;
 esac
 
@@ -90,6 +93,15 @@ fi
 
 new=$(mktemp -d "$bin/.controlplane.XXXXXX")
 log=$new/log
+
+install() { # the new binaries, and what they were made of
+	local b
+	rm -f "$stampfile"
+	for b in "${binaries[@]}"; do mv -f "$new/$b" "$out/$b"; done
+	printf '%s\n' "$stamp" >"$new/stamp"
+	mv -f "$new/stamp" "$stampfile"
+	say "done in $SECONDS s."
+}
 export GOTMPDIR=$new # so nothing is left behind elsewhere
 child=
 cleanup() {
@@ -98,6 +110,22 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
+
+# The newest patch of the same minor version counts. An index that cannot be read
+# within seconds is one that cannot be reached.
+envtest=(go tool -modfile="$here/../tools/go.mod" setup-envtest)
+if [[ ${published:-} ]]; then
+	minor=${kubernetes#v} minor=${minor%.*}
+	say "looking for published programs of Kubernetes $minor (setup-envtest)"
+	"${envtest[@]}" version >"$log" 2>&1 || true # compiles it
+	if timeout 10 "${envtest[@]}" list "$minor.x" >"$log" 2>&1 && grep -q available "$log" &&
+		timeout 600 "${envtest[@]}" use "$minor.x" --bin-dir "$new" -p path >"$log" && path=$(tail -n 1 "$log") && complete "$path"; then
+		for b in "${binaries[@]}"; do mv "$path/$b" "$new/$b"; done
+		install
+		exit
+	fi
+	say "there are none that this machine can get: $(tail -n 1 "$log")"
+fi
 
 say "building ${binaries[*]} into $out, of Kubernetes $kubernetes and etcd $etcd."
 say "the first time takes about $first_time on 2 cores and 4 GB of disk, less on more cores; the next, seconds."
@@ -170,8 +198,4 @@ start go build -v -trimpath -buildvcs=false -ldflags="$flags" -o "$new/" "${targ
 follow compiling
 
 if [[ -f $new/server ]]; then mv "$new/server" "$new/etcd"; fi # the module's last element names the binary
-rm -f "$stampfile"
-for b in "${binaries[@]}"; do mv -f "$new/$b" "$out/$b"; done
-printf '%s\n' "$stamp" >"$new/stamp"
-mv -f "$new/stamp" "$stampfile"
-say "done in $SECONDS s."
+install

@@ -4,14 +4,14 @@
 # depend on the race detector, so it is left out.
 #
 #   test.sh             all versions: the range that this project is tested with
-#   test.sh 1.34 ...    these; "newest" is that of the go.mod beside this file
+#   test.sh 1.35 ...    these; "newest" is that of the go.mod beside this file
 #   test.sh --list      prints the versions, and tests nothing
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 
-minor() { # VERSION: as 1.34
+minor() { # VERSION: as 1.35
 	awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ {sub("^v", "", $2); sub("[.][0-9]*$", "", $2); print $2; exit}' "$here/${1/newest/.}/go.mod"
 }
 mapfile -t all < <(cd "$here" && printf '%s\n' [0-9]*/ | tr -d / | sort -V && echo newest)
