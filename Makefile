@@ -3,8 +3,15 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
+# The Go that go.mod names, whatever is installed: Go 1.21 or newer fetches it, also
+# where GOTOOLCHAIN=local is set.
+export GOTOOLCHAIN := $(shell awk '$$1 == "toolchain" {print $$2}' go.mod)+auto
+
+# The Go modules of this repository that have tests, besides that of the operator.
+MODULES := config docs docs/migration/silenceper hack
+
 # Tools are built from the Go module proxy, in the versions of their go.mod.
-TOOL := go tool -modfile=hack/tools/go.mod
+TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
 LINT := $(TOOL) golangci-lint-kube-api-linter
 HELM := go tool -modfile=hack/helm/go.mod helm
 KUBECTL ?= $(or $(shell command -v kubectl),$(wildcard bin/controlplane/kubectl),go tool -modfile=hack/controlplane/go.mod kubectl)
@@ -42,8 +49,8 @@ generate: ## Write the code, manifests and reference that come from the API type
 	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml
 	cp config/consumers/restart/policy.yaml config/chart/files/restart-policy.yaml
 	cp config/prometheus/rules.yaml config/prometheus/dashboard.json config/chart/files
-	go run ./hack/metricsdoc
-	go run ./hack/apidocs
+	go run -C hack ./metricsdoc
+	go run -C hack ./apidocs
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports
@@ -113,15 +120,15 @@ fuzz: ## Try every fuzz target with made-up input, for FUZZTIME=20s each
 
 .PHONY: chaos
 chaos: controlplane build ## Let the operator live while everything around it breaks: 11 minutes; CHAOS=-seed=7 repeats a run
-	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/chaos $(CHAOS)
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./chaos $(CHAOS)
 
 .PHONY: attack
 attack: controlplane ## Attack it as another tenant, a thief, the network and WeChat would, and print what held: 6 minutes
-	@KUBEBUILDER_ASSETS='$(ASSETS)' go test -v -count=1 -timeout 1h ./hack/attack -args -heavy | grep --line-buffered -Ev '^=== (PAUSE|CONT|NAME)'
+	@KUBEBUILDER_ASSETS='$(ASSETS)' go test -C hack -v -count=1 -timeout 1h ./attack -args -heavy | grep --line-buffered -Ev '^=== (PAUSE|CONT|NAME)'
 
 .PHONY: bench
 bench: controlplane build ## Measure it beside what the API server allows: half an hour; BENCH='-n 1000 -only apply' takes a minute
-	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/bench $(BENCH)
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./bench $(BENCH)
 
 .PHONY: e2e
 e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONFIG's cluster: as root, 8 minutes, the first time 20
@@ -134,7 +141,7 @@ propagation: ## Measure the way of a token from the Secret to the file, for docs
 
 .PHONY: monitoring-picture
 monitoring-picture: prometheus controlplane build ## Let a real Prometheus watch an outage and a 40164, and draw docs/monitoring.svg: 6 minutes
-	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/prometheus
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./prometheus
 
 .PHONY: lint
 lint: ## Run every linter; the first time, building them takes some minutes
@@ -235,11 +242,11 @@ node: ## Make this machine a cluster of one node, with the operator and the samp
 
 .PHONY: node-down
 node-down: ## End that node and remove everything it made
-	@go run ./hack/node down
+	@go run -C hack ./node down
 
 .PHONY: demo
 demo: controlplane build ## Watch it work, on a real API server and a fake WeChat
-	KUBEBUILDER_ASSETS='$(ASSETS)' go run ./hack/demo
+	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./demo
 
 .PHONY: install
 install: ## Put the CRD into the cluster of your kubeconfig

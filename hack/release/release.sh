@@ -37,7 +37,7 @@ tagged=$(git rev-parse --quiet --verify "refs/tags/$VERSION^{commit}" || true)
 # what Go takes from its environment. The version of Go is that of go.mod.
 umask 022
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-GOTOOLCHAIN=go$(awk '$1 == "go" {print $2; exit}' go.mod)
+GOTOOLCHAIN=$(awk '$1 == "toolchain" {print $2; exit}' go.mod)
 export REVISION VERSION IMAGE_REPOSITORY SOURCE_DATE_EPOCH GOTOOLCHAIN
 export LC_ALL=C TZ=UTC GOWORK=off GOFLAGS= GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT= GOFIPS140=off
 go version >/dev/null || fail "this needs $GOTOOLCHAIN, which go.mod names, and could not get it; the reason is above."
@@ -49,7 +49,7 @@ tmp=$(mktemp -d)
 ticks=$!
 trap 'kill "$ticks" 2>/dev/null || true; rm -rf "$tmp"' EXIT
 say "$VERSION of commit $REVISION, with $(go env GOVERSION). The first time, compiling takes 25 minutes on 2 cores."
-go build -o "$tmp/" ./hack/release
+go build -C hack -o "$tmp/" ./release
 (cd hack/release/sbom && go build -o "$tmp/" .)
 
 # pack FOLDER FILE...: a tar.gz on stdout in which all is of the commit's time, and
@@ -79,7 +79,7 @@ program kubectl-wechattoken ./cmd/kubectl-wechattoken linux/amd64 linux/arm64 da
 
 image() { # NAME PROGRAM REPOSITORY
 	local archive=$1_image.tar
-	go run ./hack/image -o "dist/$archive" -platforms linux/amd64,linux/arm64 -name "$3:$VERSION" -version "$VERSION" -revision "$REVISION" "$2" >/dev/null
+	go run -C hack ./image -o "$PWD/dist/$archive" -platforms linux/amd64,linux/arm64 -name "$3:$VERSION" -version "$VERSION" -revision "$REVISION" "$2" >/dev/null
 	say "$archive"
 	"$tmp/sbom" -name "$1 image" -version "$VERSION" -o "dist/$1_image.spdx.json" "$tmp"/linux/{amd64,arm64}/"$1/$2"
 	say "$1_image.spdx.json"
