@@ -5,8 +5,8 @@ import "net/http"
 // domainIPs is what get_api_domain_ip lists (getApiDomainIp, its example).
 var domainIPs = []string{"101.226.62.77", "101.226.62.78", "101.226.62.79", "101.226.62.80"}
 
-// domainBody is the success of get_api_domain_ip. It has no errcode.
-type domainBody struct {
+// ipBody is the success of get_api_domain_ip. It has no errcode.
+type ipBody struct {
 	IPList []string `json:"ip_list"`
 }
 
@@ -27,7 +27,7 @@ func (s *Server) business(req *request) reply {
 	if rep, ok := refuseToken(req); !ok {
 		return rep
 	}
-	return reply{body: domainBody{domainIPs}}
+	return reply{body: ipBody{domainIPs}}
 }
 
 // refuseToken is the answer to a call whose token is not valid; otherwise it

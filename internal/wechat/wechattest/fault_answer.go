@@ -45,7 +45,7 @@ func (s *Server) fail(f Fault, req *request) answer {
 // success is what a call succeeds with, holding these values.
 func (s *Server) success(req *request, values ...string) any {
 	if req.endpoint == Business {
-		return domainBody{append([]string{}, values...)} // written [], not null
+		return ipBody{append([]string{}, values...)} // written [], not null
 	}
 	if req.endpoint == Ticket {
 		return s.ticketBody(strings.Join(values, ""))
