@@ -14,8 +14,9 @@ import (
 )
 
 const usage = `fake-wechat is the WeChat API in one process: POST /cgi-bin/stable_token,
-GET /cgi-bin/token, GET /cgi-bin/ticket/getticket and GET /cgi-bin/get_api_domain_ip, with
-WeChat's rotation, overlap, quotas and errors. The page /fake/ explains how to add accounts and to make calls fail.
+GET /cgi-bin/token, GET /cgi-bin/ticket/getticket, GET /cgi-bin/get_api_domain_ip and
+GET /cgi-bin/getcallbackip, with WeChat's rotation, overlap, quotas and errors. The page /fake/ explains how to
+add accounts and to make calls fail.
 
 A token's life of 40 seconds, the last 10 of them with the next token at hand:
 

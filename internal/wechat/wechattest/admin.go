@@ -20,6 +20,7 @@ const adminHelp = `This is a fake of the WeChat API. It answers
   POST /cgi-bin/stable_token                  endpoint "stable"
   GET  /cgi-bin/token                         endpoint "classic"
        /cgi-bin/get_api_domain_ip             endpoint "business"
+       /cgi-bin/getcallbackip                 likewise
   GET  /cgi-bin/ticket/getticket              endpoint "ticket"
 
 and is governed by

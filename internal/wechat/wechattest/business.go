@@ -2,10 +2,15 @@ package wechattest
 
 import "net/http"
 
-// domainIPs is what get_api_domain_ip lists (getApiDomainIp, its example).
-var domainIPs = []string{"101.226.62.77", "101.226.62.78", "101.226.62.79", "101.226.62.80"}
+// ipLists are the business calls by their path, with what each lists: the examples of
+// getApiDomainIp and getCallbackIp. The table of getCallbackIp calls the list a string, its
+// example is an array.
+var ipLists = map[string][]string{
+	"/cgi-bin/get_api_domain_ip": {"101.226.62.77", "101.226.62.78", "101.226.62.79", "101.226.62.80"},
+	"/cgi-bin/getcallbackip":     {"106.55.206.146", "106.55.206.211"},
+}
 
-// ipBody is the success of get_api_domain_ip. It has no errcode.
+// ipBody is the success of a business call. It has no errcode.
 type ipBody struct {
 	IPList []string `json:"ip_list"`
 }
@@ -22,12 +27,14 @@ func (s *Server) resolve(req *request) {
 	}
 }
 
-// business answers a call that needs a token.
-func (s *Server) business(req *request) reply {
-	if rep, ok := refuseToken(req); !ok {
-		return rep
+// business answers a call that needs a token and lists ips.
+func (s *Server) business(ips []string) func(*request) reply {
+	return func(req *request) reply {
+		if rep, ok := refuseToken(req); !ok {
+			return rep
+		}
+		return reply{body: ipBody{ips}}
 	}
-	return reply{body: ipBody{domainIPs}}
 }
 
 // refuseToken is the answer to a call whose token is not valid; otherwise it

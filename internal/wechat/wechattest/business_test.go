@@ -1,6 +1,8 @@
 package wechattest_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +102,9 @@ func TestBusinessCall(t *testing.T) {
 				if diff := cmp.Diff(tc.want, got.failure()); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 				}
+				if diff := cmp.Diff(tc.want, c.list(http.MethodGet, "/cgi-bin/getcallbackip", token).failure()); diff != "" {
+					t.Errorf("%s getcallbackip (-want +got):\n%s", tc.reason, diff)
+				}
 				valid := tc.want.Errcode == 0
 				if s.Valid(token) != valid {
 					t.Errorf("%s\nValid: got %t, want %t", tc.reason, !valid, valid)
@@ -108,6 +113,34 @@ func TestBusinessCall(t *testing.T) {
 					t.Errorf("%s\nip_list: got %v", tc.reason, got.IPList)
 				}
 			})
+		})
+	}
+}
+
+// WeChat's documents have GET. What it answers to a POST is undocumented; the fake does
+// not mind.
+func TestBusinessCallsListAddresses(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		method string
+		path   string
+		want   string
+	}{
+		"DomainIPs":       {"It lists where WeChat's API is.", http.MethodGet, "/cgi-bin/get_api_domain_ip", `{"ip_list":["101.226.62.77","101.226.62.78","101.226.62.79","101.226.62.80"]}`},
+		"CallbackIPs":     {"It lists where WeChat's pushes come from.", http.MethodGet, "/cgi-bin/getcallbackip", `{"ip_list":["106.55.206.146","106.55.206.211"]}`},
+		"PostDomainIPs":   {"A POST is as good.", http.MethodPost, "/cgi-bin/get_api_domain_ip", `{"ip_list":["101.226.62.77","101.226.62.78","101.226.62.79","101.226.62.80"]}`},
+		"PostCallbackIPs": {"A POST is as good.", http.MethodPost, "/cgi-bin/getcallbackip", `{"ip_list":["106.55.206.146","106.55.206.211"]}`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s, c := overLoopback(t, httptest.NewServer)
+			token := c.stable().AccessToken
+			if diff := cmp.Diff(tc.want, c.list(tc.method, tc.path, token).raw); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			if got := s.Counts("").Business; got.OK != 1 {
+				t.Errorf("%s\ncounted %+v, want a call that was good", tc.reason, got)
+			}
 		})
 	}
 }

@@ -14,6 +14,7 @@
 //	GET  /cgi-bin/token              getAccessToken, the endpoint [Classic]
 //	GET  /cgi-bin/ticket/getticket   jsapi_ticket and wx_card api_ticket, the endpoint [Ticket]
 //	     /cgi-bin/get_api_domain_ip  any other call that needs a token, the endpoint [Business]
+//	     /cgi-bin/getcallbackip      likewise
 //	     /fake/                      its own administration; GET /fake/ explains it
 //
 // Facts about WeChat carry the name of the page on developers.weixin.qq.com

@@ -80,7 +80,13 @@ func (c client) classicOf(grant, appID, secret string) answer {
 
 func (c client) business(token string) answer {
 	c.t.Helper()
-	return c.must(http.MethodGet, "/cgi-bin/get_api_domain_ip?access_token="+url.QueryEscape(token), nil)
+	return c.list(http.MethodGet, "/cgi-bin/get_api_domain_ip", token)
+}
+
+// list makes the business call of a path.
+func (c client) list(method, path, token string) answer {
+	c.t.Helper()
+	return c.must(method, path+"?access_token="+url.QueryEscape(token), nil)
 }
 
 func (c client) ticket(token, kind string) answer {

@@ -65,6 +65,14 @@ func TestRefusalNamesTheCaller(t *testing.T) {
 	}
 }
 
+func TestEveryBusinessCallIsExplained(t *testing.T) {
+	for path := range ipLists {
+		if !strings.Contains(adminHelp, "\n       "+path+" ") {
+			t.Errorf("GET /fake/ does not explain %s", path)
+		}
+	}
+}
+
 func TestEveryFaultKindIsExplained(t *testing.T) {
 	for kind := range kinds {
 		if !strings.Contains(adminHelp, "\n  "+string(kind)) {

@@ -20,7 +20,8 @@ const (
 	// Classic is GET /cgi-bin/token (getAccessToken).
 	Classic Endpoint = "classic"
 	// Business is every other call that needs a token: GET
-	// /cgi-bin/get_api_domain_ip (getApiDomainIp).
+	// /cgi-bin/get_api_domain_ip (getApiDomainIp) and GET /cgi-bin/getcallbackip
+	// (getCallbackIp).
 	Business Endpoint = "business"
 	// Ticket is GET /cgi-bin/ticket/getticket.
 	Ticket Endpoint = "ticket"
@@ -59,7 +60,9 @@ func New(cfg Config) *Server {
 	s.SetClock(cfg.ClockOffset)
 	s.mux.HandleFunc("/cgi-bin/stable_token", s.serve(Stable, readStable, s.stable))
 	s.mux.HandleFunc("/cgi-bin/token", s.serve(Classic, readClassic, s.classic))
-	s.mux.HandleFunc("/cgi-bin/get_api_domain_ip", s.serve(Business, readBusiness, s.business))
+	for path, ips := range ipLists {
+		s.mux.HandleFunc(path, s.serve(Business, readBusiness, s.business(ips)))
+	}
 	s.mux.HandleFunc("/cgi-bin/ticket/getticket", s.serve(Ticket, readTicket, s.ticket))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		page(http.StatusNotFound).write(w, r)
