@@ -56,9 +56,10 @@ const (
 
 // shortLives is a WeChat whose 2 hours pass in 12 s. A stable token is due 4 s
 // after it was obtained and a classic one after 6 s, and each has as long again,
-// or longer, in which it may be replaced: machines are slow at times.
+// or longer, in which it may be replaced: machines are slow at times. It counts
+// neither classic calls nor those of consumers, which call five times a second.
 func shortLives() wechattest.Config {
-	return wechattest.Config{Life: shortLife, Window: shortWindow, Overlap: shortWindow, ClassicPerDay: -1}
+	return wechattest.Config{Life: shortLife, Window: shortWindow, Overlap: shortWindow, ClassicPerDay: -1, BusinessPerDay: -1}
 }
 
 // inShortLives runs the operator for the tokens of shortLives.

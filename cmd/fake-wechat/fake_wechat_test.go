@@ -59,10 +59,10 @@ func TestParse(t *testing.T) {
 		"Limits": {
 			reason: "Every limit has a flag.",
 			args: []string{"--forced-per-day", "1", "--force-refused-code", "45009", "--classic-per-day", "2",
-				"--stable-per-minute", "3", "--stable-per-day", "4", "--token-length", "512"},
+				"--stable-per-minute", "3", "--stable-per-day", "4", "--business-per-day", "5", "--token-length", "512"},
 			change: func(o *options) {
 				c := &o.config
-				c.ForcedPerDay, c.ForceRefusedCode, c.ClassicPerDay, c.StablePerMinute, c.StablePerDay, c.TokenLength = 1, 45009, 2, 3, 4, 512
+				c.ForcedPerDay, c.ForceRefusedCode, c.ClassicPerDay, c.StablePerMinute, c.StablePerDay, c.BusinessPerDay, c.TokenLength = 1, 45009, 2, 3, 4, 5, 512
 			},
 		},
 		"Tickets": {
@@ -84,8 +84,8 @@ func TestParse(t *testing.T) {
 		},
 		"None": {
 			reason: "A limit of 0 is none, and not WeChat's.",
-			args:   []string{"--classic-per-day", "0", "--window", "0s"},
-			change: func(o *options) { o.config.ClassicPerDay, o.config.Window = -1, -1 },
+			args:   []string{"--classic-per-day", "0", "--business-per-day", "0", "--window", "0s"},
+			change: func(o *options) { o.config.ClassicPerDay, o.config.BusinessPerDay, o.config.Window = -1, -1, -1 },
 		},
 		"Accounts": {
 			reason: "An AppSecret comes from a file, without its line end.",

@@ -63,6 +63,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&c.ClassicPerDay, "classic-per-day", d.ClassicPerDay, "classic calls of an account in a day (UTC+8)")
 	fs.IntVar(&c.StablePerMinute, "stable-per-minute", d.StablePerMinute, "stable calls of an account in a minute")
 	fs.IntVar(&c.StablePerDay, "stable-per-day", d.StablePerDay, "stable calls of an account in a day (UTC+8)")
+	fs.IntVar(&c.BusinessPerDay, "business-per-day", d.BusinessPerDay, "calls of an account in a day (UTC+8) to get_api_domain_ip, and as many to getcallbackip; WeChat's own limits are undocumented")
 	fs.DurationVar(&c.TicketLife, "ticket-life", d.TicketLife, "how long a ticket is given out, in whole seconds, and its expires_in at all times; the next comes at a multiple of it since 1970")
 	fs.DurationVar(&c.TicketOverlap, "ticket-overlap", d.TicketOverlap, "how long a ticket works on after the next has replaced it")
 	fs.IntVar(&c.TicketsPerDay, "tickets-per-day", d.TicketsPerDay, "calls of an account for tickets in a day (UTC+8); WeChat's own limit is unknown")
@@ -103,6 +104,7 @@ func (o *options) complete(rest []string) error {
 	c.Window, c.Overlap, c.ForceSpacing = noneIfZero(c.Window), noneIfZero(c.Overlap), noneIfZero(c.ForceSpacing)
 	c.ForcedPerDay, c.ClassicPerDay = noneIfZero(c.ForcedPerDay), noneIfZero(c.ClassicPerDay)
 	c.StablePerMinute, c.StablePerDay = noneIfZero(c.StablePerMinute), noneIfZero(c.StablePerDay)
+	c.BusinessPerDay = noneIfZero(c.BusinessPerDay)
 	c.TicketLife, c.TicketOverlap, c.TicketsPerDay = noneIfZero(c.TicketLife), noneIfZero(c.TicketOverlap), noneIfZero(c.TicketsPerDay)
 	return c.Check()
 }

@@ -48,8 +48,9 @@ func newWeChat(l *ledger) *weChat {
 	w := &weChat{ledger: l, open: map[netip.Addr]*call{}, strikes: map[int]func(){}}
 	w.Server = wechattest.New(wechattest.Config{
 		Life: l.pace.life, Window: l.pace.window, Overlap: l.pace.overlap,
-		ClassicPerDay: -1, // compressed time has more rotations in a day than WeChat has calls
-		Observe:       w.observe,
+		ClassicPerDay:  -1, // compressed time has more rotations in a day than WeChat has calls
+		BusinessPerDay: -1, // each consumer calls once a second, and several share an account
+		Observe:        w.observe,
 	})
 	return w
 }

@@ -23,6 +23,8 @@ type account struct {
 
 	tickets   map[TicketKind][]*ticket // the present one last
 	ticketDay quota
+
+	businessDay map[string]quota // by path
 }
 
 // lineage is the tokens of one endpoint, past ones oldest first.

@@ -27,12 +27,22 @@ func (s *Server) resolve(req *request) {
 	}
 }
 
-// business answers a call that needs a token and lists ips.
-func (s *Server) business(ips []string) func(*request) reply {
+// business answers a call of path, which needs a token and lists ips. A call with an invalid
+// token costs no quota; what it costs at WeChat is undocumented.
+func (s *Server) business(path string, ips []string) func(*request) reply {
 	return func(req *request) reply {
 		if rep, ok := refuseToken(req); !ok {
 			return rep
 		}
+		a := req.known.account
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		q := a.businessDay[path]
+		if q.spent(day(req.at), s.cfg.BusinessPerDay) {
+			return refuse(45009, req)
+		}
+		q.take(day(req.at))
+		a.businessDay[path] = q
 		return reply{body: ipBody{ips}}
 	}
 }

@@ -145,6 +145,132 @@ func TestBusinessCallsListAddresses(t *testing.T) {
 	}
 }
 
+func TestBusinessQuota(t *testing.T) {
+	const (
+		domain   = "/cgi-bin/get_api_domain_ip"
+		callback = "/cgi-bin/getcallbackip"
+		spent    = "reach max api daily quota limit"
+	)
+	// spend makes so many calls, of which none may be refused.
+	spend := func(c client, n int, path, token string) {
+		for i := range n {
+			if got := c.list(http.MethodGet, path, token); got.Errcode != 0 {
+				c.t.Fatalf("call %d: %s", i+1, got.raw)
+			}
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		limit  int
+		call   func(*wechattest.Server, client) answer
+		want   failure
+	}{
+		"Default": {
+			reason: "Users report 1,000 calls a day at least.",
+			call: func(_ *wechattest.Server, c client) answer {
+				token := c.stable().AccessToken
+				spend(c, 1000, domain, token)
+				return c.business(token)
+			},
+			want: failure{200, 45009, spent + " rid"},
+		},
+		"CallbackIPs": {
+			reason: "getcallbackip has a limit, too.",
+			limit:  2,
+			call: func(_ *wechattest.Server, c client) answer {
+				token := c.stable().AccessToken
+				spend(c, 2, callback, token)
+				return c.list(http.MethodGet, callback, token)
+			},
+			want: failure{200, 45009, spent + " rid"},
+		},
+		"Classic": {
+			reason: "WeChat points the users of classic tokens to the stable ones.",
+			limit:  1,
+			call: func(_ *wechattest.Server, c client) answer {
+				token := c.classic().AccessToken
+				spend(c, 1, domain, token)
+				return c.business(token)
+			},
+			want: failure{200, 45009, spent + ", could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r rid"},
+		},
+		"AllTokens": {
+			reason: "The tokens of an account share its limit.",
+			limit:  2,
+			call: func(_ *wechattest.Server, c client) answer {
+				spend(c, 1, domain, c.stable().AccessToken)
+				spend(c, 1, domain, c.classic().AccessToken)
+				return c.business(c.forced().AccessToken)
+			},
+			want: failure{200, 45009, spent + " rid"},
+		},
+		"OtherPath": {
+			reason: "Each path has a limit of its own.",
+			limit:  1,
+			call: func(_ *wechattest.Server, c client) answer {
+				token := c.stable().AccessToken
+				spend(c, 1, callback, token)
+				return c.business(token)
+			},
+			want: failure{Status: 200},
+		},
+		"OtherAccount": {
+			reason: "Each account has a limit of its own.",
+			limit:  1,
+			call: func(s *wechattest.Server, c client) answer {
+				s.AddAccount(other, secret)
+				spend(c, 1, domain, c.classicOf(grant, other, secret).AccessToken)
+				return c.business(c.stable().AccessToken)
+			},
+			want: failure{Status: 200},
+		},
+		"InvalidToken": {
+			reason: "A call with an invalid token costs nothing, and is refused for the token.",
+			limit:  1,
+			call: func(s *wechattest.Server, c client) answer {
+				revoked := c.stable().AccessToken
+				s.Revoke(revoked)
+				c.business(revoked)
+				spend(c, 1, domain, c.forced().AccessToken)
+				return c.business(revoked)
+			},
+			want: failure{200, 40001, "invalid credential, access_token is invalid or not latest rid"},
+		},
+		"NextDay": {
+			reason: "The limit is that of a day in Beijing.",
+			limit:  1,
+			call: func(_ *wechattest.Server, c client) answer {
+				time.Sleep(untilMidnightInChina() - time.Minute)
+				token := c.stable().AccessToken
+				spend(c, 1, domain, token)
+				time.Sleep(time.Minute)
+				return c.business(token)
+			},
+			want: failure{Status: 200},
+		},
+		"None": {
+			reason: "A negative limit is none.",
+			limit:  -1,
+			call: func(_ *wechattest.Server, c client) answer {
+				token := c.stable().AccessToken
+				spend(c, 1001, domain, token)
+				return c.business(token)
+			},
+			want: failure{Status: 200},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, c := inMemory(t, wechattest.Config{BusinessPerDay: tc.limit})
+				if diff := cmp.Diff(tc.want, tc.call(s, c).failure()); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+				}
+			})
+		})
+	}
+}
+
 func TestStableCallReturnsTheRevokedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := inMemory(t, wechattest.Config{})

@@ -116,7 +116,7 @@ var messages = map[int]string{
 }
 
 // stableHint is what WeChat puts behind some messages about classic tokens
-// (observed).
+// (observed, also of a business call whose quota was spent).
 const stableHint = ", could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
 
 func message(code int, req *request) string {

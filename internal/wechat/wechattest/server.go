@@ -61,7 +61,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("/cgi-bin/stable_token", s.serve(Stable, readStable, s.stable))
 	s.mux.HandleFunc("/cgi-bin/token", s.serve(Classic, readClassic, s.classic))
 	for path, ips := range ipLists {
-		s.mux.HandleFunc(path, s.serve(Business, readBusiness, s.business(ips)))
+		s.mux.HandleFunc(path, s.serve(Business, readBusiness, s.business(path, ips)))
 	}
 	s.mux.HandleFunc("/cgi-bin/ticket/getticket", s.serve(Ticket, readTicket, s.ticket))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -211,7 +211,7 @@ func (s *Server) Revoke(value string) bool {
 	})
 }
 
-// Valid reports whether a business call with this token would succeed now.
+// Valid reports whether a token is valid now. It is no call and costs no quota.
 func (s *Server) Valid(value string) bool {
 	return s.withToken(value, (*token).valid)
 }
@@ -247,7 +247,7 @@ func (s *Server) add(appID, secret string) *account {
 	defer s.mu.Unlock()
 	a, ok := s.accounts[appID]
 	if !ok {
-		a = &account{appID: appID, secret: secret}
+		a = &account{appID: appID, secret: secret, businessDay: map[string]quota{}}
 		s.accounts[appID] = a
 	}
 	return a
