@@ -158,6 +158,8 @@ verify: generate ## Fail when something generated is not committed, a go.mod is 
 	  echo "Generated files differ from the commit: run 'make generate' and commit them together with what they come from." >&2; exit 1; \
 	fi
 	$(LINT) run
+	@# With shellcheck, what it says would depend on the machine.
+	go tool -modfile=hack/actionlint/go.mod actionlint -shellcheck= -pyflakes=
 
 # Not part of verify: the verdict depends on a database on the network
 # (vuln.go.dev), which changes by the day and is not reachable everywhere.
