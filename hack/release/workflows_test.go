@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -49,7 +50,7 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 	}
 	makefile := read("Makefile")
 	rights := map[string]string{
-		"ci.yaml ci":           "contents: read\n",
+		"ci.yaml make":         "contents: read\n",
 		"release.yaml build":   "contents: read\n",
 		"release.yaml publish": "contents: write\npackages: write\n",
 	}
@@ -63,6 +64,7 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 			Permissions map[string]string
 			Jobs        map[string]struct {
 				Permissions map[string]string
+				Strategy    struct{ Matrix struct{ Target []string } }
 				Steps       []struct{ Run string }
 			}
 		}
@@ -82,12 +84,16 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 				t.Errorf("%s: the job %s may do\n%s, want\n%s", file, name, got, want)
 			}
 			for _, step := range job.Steps {
-				for _, target := range regexp.MustCompile(`(?m)^ *make ([a-z-]+)`).FindAllStringSubmatch(step.Run, -1) {
+				run := step.Run
+				for _, target := range job.Strategy.Matrix.Target {
+					run += "\n" + strings.ReplaceAll(step.Run, "${{ matrix.target }}", target)
+				}
+				for _, target := range regexp.MustCompile(`(?m)^ *make ([\w-]+)`).FindAllStringSubmatch(run, -1) {
 					if !strings.Contains(makefile, "\n"+target[1]+":") {
 						t.Errorf("%s: there is no make %s", file, target[1])
 					}
 				}
-				for _, program := range regexp.MustCompile(`(?m)(?:^| )((?:hack|\.ci)/[\w./-]+)`).FindAllStringSubmatch(step.Run, -1) {
+				for _, program := range regexp.MustCompile(`(?m)(?:^| )((?:hack|\.ci)/[\w./-]+)`).FindAllStringSubmatch(run, -1) {
 					if info, err := os.Stat(filepath.Join(root, program[1])); err != nil || info.Mode()&0o111 == 0 {
 						t.Errorf("%s: %s is no program: %v", file, program[1], err)
 					}
@@ -98,6 +104,38 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 			if image[1] != base {
 				t.Errorf("%s runs in %s, and the Dockerfile in %s", file, image[1], base)
 			}
+		}
+	}
+}
+
+// A section of .ci/run that the workflow lacks would not keep a change out.
+func TestEveryChangePassesWhatCIRunRuns(t *testing.T) {
+	root := filepath.Join("..", "..")
+	script, err := os.ReadFile(filepath.Join(root, ".ci", "run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, ".github", "workflows", "ci.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workflow struct {
+		Jobs struct {
+			Make struct {
+				Strategy struct{ Matrix struct{ Target []string } }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	sections := regexp.MustCompile(`(?m)^section \S+ make (\S+)`).FindAllStringSubmatch(string(script), -1)
+	if len(sections) == 0 {
+		t.Fatal(".ci/run runs nothing of the Makefile")
+	}
+	for _, section := range sections {
+		if got := workflow.Jobs.Make.Strategy.Matrix.Target; !slices.Contains(got, section[1]) {
+			t.Errorf("ci.yaml runs %v, and not make %s, which .ci/run runs", got, section[1])
 		}
 	}
 }
