@@ -50,12 +50,15 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 	}
 	makefile := read("Makefile")
 	rights := map[string]string{
-		"ci.yaml make":         "contents: read\n",
-		"release.yaml build":   "contents: read\n",
-		"release.yaml publish": "contents: write\npackages: write\n",
+		"ci.yaml make":              "contents: read\n",
+		"release.yaml build":        "contents: read\n",
+		"release.yaml publish":      "contents: write\npackages: write\n",
+		"scheduled.yaml kubernetes": "contents: read\n",
+		"scheduled.yaml make":       "contents: read\n",
+		"scheduled.yaml versions":   "contents: read\n",
 	}
 	pinned := regexp.MustCompile(`uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+\n`)
-	for _, file := range []string{"ci.yaml", "release.yaml"} {
+	for _, file := range []string{"ci.yaml", "release.yaml", "scheduled.yaml"} {
 		text := read(".github/workflows/" + file)
 		if got, want := len(pinned.FindAllString(text, -1)), strings.Count(text, "uses:"); got != want {
 			t.Errorf("%s: %d of %d actions are pinned to a commit and name its version", file, got, want)
@@ -93,7 +96,7 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 						t.Errorf("%s: there is no make %s", file, target[1])
 					}
 				}
-				for _, program := range regexp.MustCompile(`(?m)(?:^| )((?:hack|\.ci)/[\w./-]+)`).FindAllStringSubmatch(run, -1) {
+				for _, program := range regexp.MustCompile(`(?m)(?:^|[ (])((?:hack|\.ci)/[\w./-]+)`).FindAllStringSubmatch(run, -1) {
 					if info, err := os.Stat(filepath.Join(root, program[1])); err != nil || info.Mode()&0o111 == 0 {
 						t.Errorf("%s: %s is no program: %v", file, program[1], err)
 					}
