@@ -16,7 +16,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -26,7 +26,7 @@ const crd = "crd/wechattokens.wechattoken.io"
 // nothing that others have installed.
 func useEmptyCluster(t *testing.T) {
 	t.Helper()
-	own, err := controlplane.Start()
+	own, err := testcluster.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -51,14 +51,14 @@ import (
 const name = "wechat-token-operator"
 
 // cluster is the one API server of these tests.
-var cluster *controlplane.ControlPlane
+var cluster *testcluster.Cluster
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard()) // kubectl and the manager tell what matters
 	var err error
-	if cluster, err = controlplane.StartAudited(); err != nil {
+	if cluster, err = testcluster.StartAudited(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

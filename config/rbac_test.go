@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 const (
@@ -336,17 +336,17 @@ func uses(t *testing.T, own string, roles []string, do func()) {
 }
 
 // auditedTo is the audit log up to now: it has what is asked for here, too.
-func auditedTo(t *testing.T, namespace string) []controlplane.Audit {
+func auditedTo(t *testing.T, namespace string) []testcluster.Audit {
 	t.Helper()
 	kubectl(t, "create", "serviceaccount", "mark", "-n", namespace)
 	defer kubectl(t, "delete", "serviceaccount", "mark", "-n", namespace)
 	if err := clientFor(t, serviceAccount(t, namespace, "mark")).List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace(namespace)); err == nil {
 		t.Error("everybody may list ConfigMaps")
 	}
-	var all []controlplane.Audit
+	var all []testcluster.Audit
 	eventually(t, "the audit log is written", func() (err error) {
 		all, err = cluster.Audited()
-		if err == nil && !slices.ContainsFunc(all, func(a controlplane.Audit) bool { return a.User.Username == "system:serviceaccount:"+namespace+":mark" }) {
+		if err == nil && !slices.ContainsFunc(all, func(a testcluster.Audit) bool { return a.User.Username == "system:serviceaccount:"+namespace+":mark" }) {
 			err = errors.New("the last request is not there yet")
 		}
 		return err

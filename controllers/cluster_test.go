@@ -26,17 +26,17 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers/consumers"
-	"wechattoken.io/operator/internal/controlplane"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // startControlPlane starts the one API server that the tests of this package
 // share; each has a namespace of its own there.
-var startControlPlane = sync.OnceValues(func() (*controlplane.ControlPlane, error) {
+var startControlPlane = sync.OnceValues(func() (*testcluster.Cluster, error) {
 	started = true
-	return controlplane.Start()
+	return testcluster.Start()
 })
 
 func TestMain(m *testing.M) {
@@ -61,7 +61,7 @@ var started bool // the control plane was
 
 // namespace is a namespace on the real API server, of one test.
 type namespace struct {
-	*controlplane.ControlPlane
+	*testcluster.Cluster
 	client.Client
 
 	t    testing.TB
@@ -93,7 +93,7 @@ func newNamespace(tb testing.TB) *namespace {
 	if err := c.Create(tb.Context(), ns); err != nil {
 		tb.Fatal(err)
 	}
-	return &namespace{ControlPlane: plane, Client: client.NewNamespacedClient(c, ns.Name), t: tb, name: ns.Name}
+	return &namespace{Cluster: plane, Client: client.NewNamespacedClient(c, ns.Name), t: tb, name: ns.Name}
 }
 
 // fakeWeChat is a WeChat on loopback.

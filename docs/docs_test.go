@@ -23,7 +23,7 @@ import (
 	"github.com/yuin/goldmark/text"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // root is the folder of go.mod.
@@ -31,7 +31,7 @@ const root = ".."
 
 var (
 	// plane is the API server of these tests.
-	plane *controlplane.ControlPlane
+	plane *testcluster.Cluster
 	// programs is the folder with those of cmd.
 	programs string
 	// pages are all of them, by their paths from root.
@@ -72,7 +72,7 @@ func try(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", programs, root+"/cmd/...").CombinedOutput(); err != nil {
 		t.Fatalf("build the programs: %v\n%s", err, out)
 	}
-	if plane, err = controlplane.Start(); err != nil {
+	if plane, err = testcluster.Start(); err != nil {
 		t.Fatal(err)
 	}
 	// The WeChatToken that the pages speak of.

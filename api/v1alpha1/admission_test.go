@@ -15,16 +15,16 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // plane is the API server of these tests.
-var plane *controlplane.ControlPlane
+var plane *testcluster.Cluster
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		var err error
-		if plane, err = controlplane.Start(); err != nil {
+		if plane, err = testcluster.Start(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

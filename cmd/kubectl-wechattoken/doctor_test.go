@@ -26,14 +26,14 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // ward is a world with a healthy operator and a healthy WeChatToken, shop.
 type ward struct {
 	*world
 
-	operator *program.Process
+	operator *testcluster.Process
 }
 
 func newWard(t *testing.T) *ward {

@@ -32,9 +32,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
-	"wechattoken.io/operator/internal/program"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -45,7 +44,7 @@ import (
 var binaries string
 
 var (
-	startControlPlane = sync.OnceValues(controlplane.Start)
+	startControlPlane = sync.OnceValues(testcluster.Start)
 	planeStarted      atomic.Bool
 )
 
@@ -76,7 +75,7 @@ func testMain(m *testing.M) int {
 
 // world is a namespace with WeChatTokens, and a WeChat for them.
 type world struct {
-	*controlplane.ControlPlane
+	*testcluster.Cluster
 	client.Client
 
 	t     *testing.T
@@ -106,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	if err := c.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{ControlPlane: plane, Client: client.NewNamespacedClient(c, ns.Name), t: t, name: ns.Name, signs: map[string]string{}}
+	w := &world{Cluster: plane, Client: client.NewNamespacedClient(c, ns.Name), t: t, name: ns.Name, signs: map[string]string{}}
 	t.Cleanup(func() {
 		if err := c.DeleteAllOf(context.Background(), &v1alpha1.WeChatToken{}, client.InNamespace(w.name)); err != nil {
 			t.Error(err)
@@ -194,10 +193,10 @@ func (w *world) must(err error) {
 
 // operate starts a manager for the namespace. It ends with the test at the
 // latest.
-func (w *world) operate(flags ...string) *program.Process {
+func (w *world) operate(flags ...string) *testcluster.Process {
 	w.t.Helper()
 	var out output
-	p, err := program.Start(filepath.Join(binaries, "manager"), w.Kubeconfig, &out, &out, append([]string{
+	p, err := testcluster.StartProcess(filepath.Join(binaries, "manager"), w.Kubeconfig, &out, &out, append([]string{
 		"--wechat-url=" + w.url, "--allow-plain-http", "--namespaces=" + w.name, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 	}, flags...)...)
 	w.must(err)

@@ -22,12 +22,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 var (
-	startControlPlane = sync.OnceValues(controlplane.Start)
+	startControlPlane = sync.OnceValues(testcluster.Start)
 	planeStarted      atomic.Bool
 )
 
@@ -46,7 +46,7 @@ func stopControlPlane() {
 // makes there is gone when the next test begins, so that the managers can watch
 // the whole cluster, and the API server's counts can be read.
 type namespace struct {
-	*controlplane.ControlPlane
+	*testcluster.Cluster
 	client.Client
 
 	t       *testing.T
@@ -230,7 +230,7 @@ func (n *namespace) writes() map[string]int {
 		n.t.Fatal(err)
 	}
 	reading := []string{"GET", "LIST", "WATCH", "WATCHLIST", "CONNECT"}
-	writes := controlplane.RequestsIn(string(metrics))
+	writes := testcluster.RequestsIn(string(metrics))
 	maps.DeleteFunc(writes, func(what string, _ int) bool {
 		verb, resource, _ := strings.Cut(what, " ")
 		resource, _, _ = strings.Cut(resource, "/")

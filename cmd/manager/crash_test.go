@@ -192,7 +192,7 @@ func (s crash) newTrial(t *testing.T, mode v1alpha1.Mode, point string, number i
 // has nothing to do.
 func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 	t.Helper()
-	plane := trials[0].ns.ControlPlane
+	plane := trials[0].ns.Cluster
 	// There are many managers: two would draw the same port sooner or later.
 	flags := []string{"--log-level=WARN", "--health-probe-bind-address=127.0.0.1:0"}
 	if s.window > 0 {

@@ -21,7 +21,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // effects stands between a manager and the rest of the world, the API server
@@ -49,7 +49,7 @@ type effects struct {
 
 // newEffects stands before the API server and a WeChat that is a handler.
 // strikeAt is a point, or empty.
-func newEffects(t *testing.T, plane *controlplane.ControlPlane, weChat http.Handler, strikeAt string) *effects {
+func newEffects(t *testing.T, plane *testcluster.Cluster, weChat http.Handler, strikeAt string) *effects {
 	t.Helper()
 	e := &effects{started: make(chan struct{}), strikeAt: strikeAt, happened: map[string]int{}, reads: map[string]int{}}
 	e.more = sync.NewCond(&e.oneAtATime)

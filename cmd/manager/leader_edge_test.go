@@ -33,7 +33,7 @@ type replica struct {
 func (n *namespace) startReplica(fake *wechattest.Server) replica {
 	n.t.Helper()
 	r := &road{weChat: fake}
-	e := newEffects(n.t, n.ControlPlane, r, "")
+	e := newEffects(n.t, n.Cluster, r, "")
 	m := e.start(n.t, "--namespaces="+n.name, "--leader-elect=true", "--leader-election-namespace="+n.name, "--request-timeout=1m")
 	return replica{m, e, r}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -60,10 +60,10 @@ func (q *requests) after(t *testing.T, events int, do func()) map[string]int {
 	return since(before, q.soFar())
 }
 
-// describe is [controlplane.RequestOf], and tells the others, such as those for
+// describe is [testcluster.RequestOf], and tells the others, such as those for
 // discovery, by their path.
 func describe(r *http.Request) string {
-	if what := controlplane.RequestOf(r); what != "" {
+	if what := testcluster.RequestOf(r); what != "" {
 		return what
 	}
 	return r.Method + " " + r.URL.Path

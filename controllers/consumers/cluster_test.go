@@ -31,15 +31,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // startControlPlane starts the one API server that the tests of this package share;
 // each has a namespace of its own there.
-var startControlPlane = sync.OnceValues(func() (*controlplane.ControlPlane, error) {
+var startControlPlane = sync.OnceValues(func() (*testcluster.Cluster, error) {
 	started = true
-	return controlplane.Start()
+	return testcluster.Start()
 })
 
 var started bool // the control plane was

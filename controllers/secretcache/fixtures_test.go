@@ -17,14 +17,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // startControlPlane starts the API server that the tests of this package share,
 // if any of them needs it.
-var startControlPlane = sync.OnceValues(func() (*controlplane.ControlPlane, error) {
+var startControlPlane = sync.OnceValues(func() (*testcluster.Cluster, error) {
 	started = true
-	return controlplane.Start()
+	return testcluster.Start()
 })
 
 var started bool // the control plane was

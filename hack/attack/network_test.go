@@ -19,7 +19,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 var insecure = &tls.Config{InsecureSkipVerify: true} // as a Prometheus without the certificate
@@ -219,14 +219,14 @@ func TestPlainHTTPNeedsLoopbackAndAFlag(t *testing.T) {
 		"elsewhere-with-flag": {"--wechat-url=http://192.0.2.1", "--allow-plain-http"},
 		"loopback":            {"--wechat-url=http://127.0.0.1:1"},
 	} {
-		health, err := program.FreeAddress()
+		health, err := testcluster.FreeAddress()
 		must(t, err)
 		out, err := os.Create(filepath.Join(t.TempDir(), "log"))
 		must(t, err)
 		defer out.Close()
 		// There it has nothing to do, if it starts.
 		flags = append(flags, "--namespaces=none-at-all", "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address="+health)
-		p, err := program.Start(filepath.Join(dir, "manager"), kubeconfig, out, out, flags...)
+		p, err := testcluster.StartProcess(filepath.Join(dir, "manager"), kubeconfig, out, out, flags...)
 		must(t, err)
 		eventually(t, name+": it ends, or listens", func() error {
 			select {

@@ -22,8 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // forged is in each token that an attacker has made up.
@@ -273,7 +273,7 @@ func secretReads(t *testing.T) int {
 	t.Helper()
 	text, err := kubernetes.NewForConfigOrDie(plane.Config).RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
 	must(t, err)
-	all := controlplane.RequestsIn(string(text))
+	all := testcluster.RequestsIn(string(text))
 	return all["GET secrets"] + all["LIST secrets"]
 }
 

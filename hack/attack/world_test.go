@@ -31,8 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -47,7 +46,7 @@ const (
 // The one world of these tests.
 var (
 	dir      string // of the programs and logs
-	plane    *controlplane.ControlPlane
+	plane    *testcluster.Cluster
 	scheme   = runtime.NewScheme()
 	admin    client.WithWatch
 	weChat   *fakeWeChat
@@ -64,7 +63,7 @@ func startWorld() (err error) {
 	if said, err := exec.Command("go", "build", "-o", dir+"/", "../../cmd/manager").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the manager: %w\n%s", err, said)
 	}
-	if plane, err = controlplane.Start(); err != nil {
+	if plane, err = testcluster.Start(); err != nil {
 		return err
 	}
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
@@ -155,7 +154,7 @@ func (w *fakeWeChat) sentFor(word string) (requests []string) {
 
 // manager is a process of the operator.
 type manager struct {
-	*program.Process
+	*testcluster.Process
 
 	log, health, metrics string
 }
@@ -185,7 +184,7 @@ func startManager(flags ...string) error {
 		if err != nil {
 			return err
 		}
-		if err = launch(kubeconfig, flags...); !errors.Is(err, program.ErrEnded) {
+		if err = launch(kubeconfig, flags...); !errors.Is(err, testcluster.ErrEnded) {
 			return err
 		}
 	}
@@ -194,8 +193,8 @@ func startManager(flags ...string) error {
 
 // launch starts a manager on addresses that are free, and waits until it is ready.
 func launch(kubeconfig string, flags ...string) error {
-	health, err1 := program.FreeAddress()
-	metrics, err2 := program.FreeAddress()
+	health, err1 := testcluster.FreeAddress()
+	metrics, err2 := testcluster.FreeAddress()
 	m := &manager{log: filepath.Join(dir, fmt.Sprintf("manager-%d.log", len(managers))), health: health, metrics: metrics}
 	out, err3 := os.Create(m.log)
 	if err := errors.Join(err1, err2, err3, os.Setenv("GOMEMLIMIT", "230MiB")); err != nil { // as in config/manager
@@ -207,7 +206,7 @@ func launch(kubeconfig string, flags ...string) error {
 		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}
 	var err error
-	if m.Process, err = program.Start(filepath.Join(dir, "manager"), kubeconfig, out, out, append(usual, flags...)...); err != nil {
+	if m.Process, err = testcluster.StartProcess(filepath.Join(dir, "manager"), kubeconfig, out, out, append(usual, flags...)...); err != nil {
 		return err
 	}
 	managers = append(managers, m)

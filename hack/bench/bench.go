@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) (err error) {
 		err = errors.Join(err, os.RemoveAll(b.dir))
 	}()
 	if o.profile == "" {
-		err = program.Find(b.bin, "manager")
+		err = testcluster.FindPrograms(b.bin, "manager")
 	} else {
 		err = b.buildProfiled(ctx)
 	}

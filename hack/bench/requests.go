@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // counts are requests by verb and resource, as "APPLY secrets".
@@ -37,7 +37,7 @@ type counting struct {
 }
 
 func (c counting) RoundTrip(req *http.Request) (*http.Response, error) {
-	what := controlplane.RequestOf(req)
+	what := testcluster.RequestOf(req)
 	resp, err := c.next.RoundTrip(req)
 	if counted(what) && err == nil { // otherwise the API server has hardly seen it
 		c.mu.Lock()
@@ -62,7 +62,7 @@ func counted(what string) bool {
 
 // requestsIn reads the counts out of the metrics of an API server.
 func requestsIn(metrics string) counts {
-	all := counts(controlplane.RequestsIn(metrics))
+	all := counts(testcluster.RequestsIn(metrics))
 	maps.DeleteFunc(all, func(what string, _ int) bool { return !counted(what) })
 	return all
 }

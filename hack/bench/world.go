@@ -19,8 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -35,7 +34,7 @@ type world struct {
 	// account of its own, and a manager is at work.
 	common bool
 
-	plane   *controlplane.ControlPlane
+	plane   *testcluster.Cluster
 	counted *requests // that the bench itself has made
 	clients *kubernetes.Clientset
 	cluster client.WithWatch // acts as the operator does
@@ -64,7 +63,7 @@ func (b *bench) newWorld(ctx context.Context, apps []app) (*world, error) {
 // after an error.
 func (w *world) start(ctx context.Context) error {
 	p := w.bench.progress("an API server starts", 0)
-	plane, err := controlplane.Start()
+	plane, err := testcluster.Start()
 	p.end()
 	if err != nil {
 		return err
@@ -123,7 +122,7 @@ func (w *world) calls() int { return w.weChat.Counts("").Stable.Calls }
 
 // manager is a process of the operator.
 type manager struct {
-	*program.Process
+	*testcluster.Process
 
 	log     *os.File
 	health  string // URL
@@ -143,11 +142,11 @@ func (w *world) startManager(ctx context.Context, flags ...string) (*manager, er
 
 // launch starts a manager.
 func (w *world) launch(flags ...string) (*manager, error) {
-	health, err := program.FreeAddress()
+	health, err := testcluster.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := program.FreeAddress()
+	metrics, err := testcluster.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +160,7 @@ func (w *world) launch(flags ...string) (*manager, error) {
 		"--wechat-url=" + w.server.URL, "--allow-plain-http", "--leader-elect=false",
 		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}
-	m.Process, err = program.Start(filepath.Join(w.bench.bin, "manager"), w.plane.Kubeconfig, m.log, m.log, append(usual, flags...)...)
+	m.Process, err = testcluster.StartProcess(filepath.Join(w.bench.bin, "manager"), w.plane.Kubeconfig, m.log, m.log, append(usual, flags...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/controlplane"
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // world is everything that runs: the API server, two managers, WeChat.
@@ -34,7 +33,7 @@ type world struct {
 	pace   pace
 	ledger *ledger
 
-	plane   *controlplane.ControlPlane
+	plane   *testcluster.Cluster
 	cluster client.Client
 	clients *kubernetes.Clientset
 	weChat  *weChat
@@ -56,7 +55,7 @@ type manager struct {
 	present   atomic.Int32 // number of its process
 
 	mu       sync.Mutex // one thing at a time is done to it
-	process  *program.Process
+	process  *testcluster.Process
 	life     *incarnation
 	final    bool // it is not started anew
 	watchers sync.WaitGroup
@@ -64,14 +63,14 @@ type manager struct {
 
 // start starts everything. What was started must be ended also after an error.
 func (w *world) start(ctx context.Context) error {
-	if err := program.Find(w.bin, "manager"); err != nil {
+	if err := testcluster.FindPrograms(w.bin, "manager"); err != nil {
 		return err
 	}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "wechattoken-chaos-"); err != nil {
 		return err
 	}
-	if w.plane, err = controlplane.Start(); err != nil {
+	if w.plane, err = testcluster.Start(); err != nil {
 		return err
 	}
 	scheme := runtime.NewScheme()
@@ -185,7 +184,7 @@ func (w *world) pick(leader bool) *manager {
 
 // start starts a process of the manager. Callers hold m.mu, or are alone.
 func (m *manager) start() error {
-	health, err := program.FreeAddress()
+	health, err := testcluster.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -203,7 +202,7 @@ func (m *manager) start() error {
 			w.ledger.notef("", "manager %s (process %d) leads", m.name, life.number)
 		}
 	}}
-	process, err := program.Start(filepath.Join(w.bin, "manager"), w.plane.Kubeconfig, out, out,
+	process, err := testcluster.StartProcess(filepath.Join(w.bin, "manager"), w.plane.Kubeconfig, out, out,
 		"--wechat-url="+m.weChatURL, "--allow-plain-http", "--stable-window="+w.pace.window.String(),
 		"--leader-election-namespace="+namespaces[0],
 		"--metrics-bind-address=0", "--health-probe-bind-address="+health)
@@ -222,7 +221,7 @@ const startAnew = time.Second
 
 // watch waits for the end of a process. One that ends by itself, because it lost
 // its lease or could not start, is followed by another.
-func (m *manager) watch(p *program.Process, life *incarnation) {
+func (m *manager) watch(p *testcluster.Process, life *incarnation) {
 	<-p.Ended()
 	byItself := false
 	m.world.ledger.locked(func() {

@@ -25,9 +25,9 @@ say() { printf 'test-all-versions: %s\n' "$*"; }
 
 # The packages whose tests have the control plane in them, whoever imports it.
 mapfile -t packages < <(go list -test -f '{{$test := .ImportPath}}{{range .Deps}}{{$test}} {{.}}{{"\n"}}{{end}}' ./... |
-	awk '$1 ~ /[.]test$/ && $2 == "wechattoken.io/operator/internal/controlplane" {print substr($1, 1, length($1) - 5)}')
+	awk '$1 ~ /[.]test$/ && $2 == "wechattoken.io/operator/internal/testcluster" {print substr($1, 1, length($1) - 5)}')
 ((${#packages[@]})) || {
-	say "no test imports internal/controlplane: this script looks for the wrong thing." >&2
+	say "no test imports internal/testcluster: this script looks for the wrong thing." >&2
 	exit 1
 }
 

@@ -15,8 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"wechattoken.io/operator/internal/controlplane"
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -33,12 +32,12 @@ type world struct {
 
 	bin   string
 	dir   string // logs
-	plane *controlplane.ControlPlane
+	plane *testcluster.Cluster
 
-	weChat    *program.Process
+	weChat    *testcluster.Process
 	weChatURL string
 
-	manager   *program.Process
+	manager   *testcluster.Process
 	healthURL string
 }
 
@@ -47,7 +46,7 @@ func (w *world) startControlPlane() error {
 	if w.dir, err = os.MkdirTemp("", "wechattoken-demo-"); err != nil {
 		return err
 	}
-	w.plane, err = controlplane.Start()
+	w.plane, err = testcluster.Start()
 	if err != nil {
 		return fmt.Errorf("%w\n`make demo` builds what is missing", err)
 	}
@@ -57,7 +56,7 @@ func (w *world) startControlPlane() error {
 func (w *world) log(name string) string { return filepath.Join(w.dir, name+".log") }
 
 // start starts a program of ours, with its output added to its log.
-func (w *world) start(name string, stdout io.Writer, args ...string) (*program.Process, error) {
+func (w *world) start(name string, stdout io.Writer, args ...string) (*testcluster.Process, error) {
 	log, err := os.OpenFile(w.log(name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -66,7 +65,7 @@ func (w *world) start(name string, stdout io.Writer, args ...string) (*program.P
 	if stdout == nil {
 		stdout = log
 	}
-	return program.Start(filepath.Join(w.bin, name), w.plane.Kubeconfig, stdout, log, args...)
+	return testcluster.StartProcess(filepath.Join(w.bin, name), w.plane.Kubeconfig, stdout, log, args...)
 }
 
 func (w *world) startWeChat() error {
@@ -102,7 +101,7 @@ func (w *world) managerFlags() []string {
 // startManager starts the manager and waits until it is ready.
 func (w *world) startManager(ctx context.Context) error {
 	if w.healthURL == "" {
-		address, err := program.FreeAddress()
+		address, err := testcluster.FreeAddress()
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // demo is the story, one method for each part.
@@ -42,7 +42,7 @@ func (d *demo) counts() (calls, rotations int) {
 }
 
 func (d *demo) setUp(ctx context.Context) error {
-	if err := program.Find(d.bin, "manager", "fake-wechat"); err != nil {
+	if err := testcluster.FindPrograms(d.bin, "manager", "fake-wechat"); err != nil {
 		return err
 	}
 	d.heading("A cluster, a WeChat and the operator")

@@ -20,7 +20,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -43,7 +43,7 @@ func main() {
 
 // run plays the story, and draws it.
 func run(ctx context.Context, bin, svg string) (err error) {
-	if err := program.Find(bin, "manager"); err != nil {
+	if err := testcluster.FindPrograms(bin, "manager"); err != nil {
 		return err
 	}
 	r, err := readRules("..")

@@ -20,8 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"wechattoken.io/operator/internal/controlplane"
-	"wechattoken.io/operator/internal/program"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -44,12 +43,12 @@ const (
 type world struct {
 	root  string
 	dir   string
-	plane *controlplane.ControlPlane
+	plane *testcluster.Cluster
 
 	weChat *wechattest.Server
 	http   *http.Server
 
-	processes []*program.Process
+	processes []*testcluster.Process
 	api       promv1.API
 }
 
@@ -59,7 +58,7 @@ func newWorld(ctx context.Context, root, manager string, r rules) (w *world, err
 	if w.dir, err = os.MkdirTemp("", "wechattoken-prometheus-"); err != nil {
 		return w, err
 	}
-	if w.plane, err = controlplane.Start(); err != nil {
+	if w.plane, err = testcluster.Start(); err != nil {
 		return w, err
 	}
 	url, err := w.startWeChat()
@@ -134,11 +133,11 @@ func (w *world) startManager(ctx context.Context, manager, weChatURL string, num
 	if err := clientcmd.WriteToFile(*c, kubeconfig); err != nil {
 		return "", err
 	}
-	metrics, err := program.FreeAddress()
+	metrics, err := testcluster.FreeAddress()
 	if err != nil {
 		return "", err
 	}
-	health, err := program.FreeAddress()
+	health, err := testcluster.FreeAddress()
 	if err != nil {
 		return "", err
 	}
@@ -153,13 +152,13 @@ func (w *world) startManager(ctx context.Context, manager, weChatURL string, num
 }
 
 // start starts a program that ends with w.
-func (w *world) start(name, path, kubeconfig string, args ...string) (*program.Process, error) {
+func (w *world) start(name, path, kubeconfig string, args ...string) (*testcluster.Process, error) {
 	log, err := os.Create(filepath.Join(w.dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p, err := program.Start(path, kubeconfig, log, log, args...)
+	p, err := testcluster.StartProcess(path, kubeconfig, log, log, args...)
 	if err == nil {
 		w.processes = append(w.processes, p)
 	}
@@ -257,7 +256,7 @@ func (w *world) startPrometheus(ctx context.Context, r rules, targets []string) 
 	if err != nil {
 		return err
 	}
-	address, err := program.FreeAddress()
+	address, err := testcluster.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -325,7 +324,7 @@ func (w *world) until(ctx context.Context, what string, holds func() (bool, erro
 		switch {
 		case ok:
 			return nil
-		case errors.Is(err, program.ErrEnded):
+		case errors.Is(err, testcluster.ErrEnded):
 			return fmt.Errorf("until %s: %w", what, err)
 		}
 		last = err

@@ -33,7 +33,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 var version, repository = os.Getenv("VERSION"), os.Getenv("IMAGE_REPOSITORY")
@@ -438,7 +438,7 @@ func testSBOM(t *testing.T, data []byte, names []string) {
 
 // A cluster takes install.yaml as it is, and would run the image of the release.
 func TestInstallYAMLApplies(t *testing.T) {
-	plane, err := controlplane.Start()
+	plane, err := testcluster.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

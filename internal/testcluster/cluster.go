@@ -1,7 +1,8 @@
-// Package controlplane starts a real etcd and kube-apiserver with the kind
-// WeChatToken installed, for the tests and the demo. The programs come from
-// `make controlplane`, or from $KUBEBUILDER_ASSETS where that is set.
-package controlplane
+// Package testcluster is what tests, demo, bench and chaos run against: a real etcd
+// and kube-apiserver with the CRD installed, namespaces there, the programs of cmd as
+// processes, and a fake WeChat. The programs of Kubernetes come from `make
+// controlplane`, or from $KUBEBUILDER_ASSETS where that is set.
+package testcluster
 
 import (
 	"errors"
@@ -18,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// A ControlPlane listens on loopback and keeps its data in a temporary folder.
-type ControlPlane struct {
+// A Cluster listens on loopback and keeps its data in a temporary folder.
+type Cluster struct {
 	// Config is that of an administrator, without a throttle.
 	Config *rest.Config
 	// Kubeconfig is the path of a file with the same.
@@ -33,12 +34,12 @@ type ControlPlane struct {
 
 // Start starts a control plane and waits until it answers, some 5 s. Stop it in
 // the end: it does not end with this process.
-func Start() (*ControlPlane, error) {
-	return start(func(*ControlPlane) error { return nil })
+func Start() (*Cluster, error) {
+	return start(func(*Cluster) error { return nil })
 }
 
 // start configures a control plane, and starts it.
-func start(configure func(*ControlPlane) error) (*ControlPlane, error) {
+func start(configure func(*Cluster) error) (*Cluster, error) {
 	root := projectRoot()
 	assets := filepath.Join(root, "bin", "controlplane")
 	if set := os.Getenv("KUBEBUILDER_ASSETS"); set != "" {
@@ -53,7 +54,7 @@ func start(configure func(*ControlPlane) error) (*ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &ControlPlane{dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: &envtest.Environment{
+	c := &Cluster{dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
 		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd")},
 		ErrorIfCRDPathMissing:    true,
@@ -79,20 +80,20 @@ func start(configure func(*ControlPlane) error) (*ControlPlane, error) {
 }
 
 // Stop ends both processes and removes their data.
-func (c *ControlPlane) Stop() error {
+func (c *Cluster) Stop() error {
 	_ = c.SignalAPIServer(syscall.SIGCONT) // one that is paused does not end
 	return errors.Join(c.env.Stop(), os.RemoveAll(c.dir))
 }
 
 // Kubectl is a kubectl command against this control plane.
-func (c *ControlPlane) Kubectl(args ...string) *exec.Cmd {
+func (c *Cluster) Kubectl(args ...string) *exec.Cmd {
 	cmd := exec.Command(c.env.ControlPlane.KubectlPath, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
 	return cmd
 }
 
 // User is the configuration of a user with the given name and groups.
-func (c *ControlPlane) User(name string, groups ...string) (*rest.Config, error) {
+func (c *Cluster) User(name string, groups ...string) (*rest.Config, error) {
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: -1})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,4 @@
-// Package program runs the programs of cmd as processes of their own, for those
-// who watch them from outside: the demo and the chaos run.
-package program
+package testcluster
 
 import (
 	"context"
@@ -15,8 +13,8 @@ import (
 	"syscall"
 )
 
-// Find says which of the named programs is not in the folder bin.
-func Find(bin string, names ...string) error {
+// FindPrograms says which of the named programs is not in the folder bin.
+func FindPrograms(bin string, names ...string) error {
 	for _, name := range names {
 		path := filepath.Join(bin, name)
 		if _, err := os.Stat(path); err != nil {
@@ -32,10 +30,10 @@ type Process struct {
 	ended chan struct{}
 }
 
-// Start starts the program at path for the cluster of a kubeconfig. It does not
-// end with this process: Kill it in the end. Ctrl-C at the terminal does not
+// StartProcess starts the program at path for the cluster of a kubeconfig. It does
+// not end with this process: Kill it in the end. Ctrl-C at the terminal does not
 // reach it.
-func Start(path, kubeconfig string, stdout, stderr io.Writer, args ...string) (*Process, error) {
+func StartProcess(path, kubeconfig string, stdout, stderr io.Writer, args ...string) (*Process, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err

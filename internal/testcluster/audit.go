@@ -1,4 +1,4 @@
-package controlplane
+package testcluster
 
 import (
 	"bytes"
@@ -21,9 +21,9 @@ rules:
 `
 
 // StartAudited is [Start] with an audit log of what ServiceAccounts ask for.
-// [ControlPlane.Audited] reads it.
-func StartAudited() (*ControlPlane, error) {
-	return start(func(c *ControlPlane) error {
+// [Cluster.Audited] reads it.
+func StartAudited() (*Cluster, error) {
+	return start(func(c *Cluster) error {
 		policy := filepath.Join(c.dir, "audit-policy.yaml")
 		c.env.ControlPlane.GetAPIServer().Configure().
 			Set("audit-policy-file", policy).
@@ -33,7 +33,7 @@ func StartAudited() (*ControlPlane, error) {
 	})
 }
 
-func (c *ControlPlane) auditLog() string { return filepath.Join(c.dir, "audit.log") }
+func (c *Cluster) auditLog() string { return filepath.Join(c.dir, "audit.log") }
 
 // An Audit is what the API server has logged of a request: who asked for what,
 // and what it decided, by which role.
@@ -61,7 +61,7 @@ type Audit struct {
 // Audited returns all requests of ServiceAccounts so far that have been answered,
 // in the order of the answers. One that is answered for long, a watch, comes
 // twice: with the beginning of the answer, and with its end.
-func (c *ControlPlane) Audited() ([]Audit, error) {
+func (c *Cluster) Audited() ([]Audit, error) {
 	text, err := os.ReadFile(c.auditLog())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New("there is no audit log: begin with StartAudited")

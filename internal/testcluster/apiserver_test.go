@@ -1,4 +1,4 @@
-package controlplane_test
+package testcluster_test
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // An API server that was killed comes back where it was, with what it held and
 // trusted by the same clients; one that is paused says nothing until it goes on.
 func TestAPIServerIsKilledAndPaused(t *testing.T) {
-	plane, err := controlplane.Start()
+	plane, err := testcluster.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

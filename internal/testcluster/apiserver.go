@@ -1,4 +1,4 @@
-package controlplane
+package testcluster
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ exec '%s' "$@"
 
 // keepPID makes envtest start kube-apiserver by the script, with certificates
 // that outlive it: who trusts one trusts its successor.
-func (c *ControlPlane) keepPID(assets string) error {
+func (c *Cluster) keepPID(assets string) error {
 	server := c.env.ControlPlane.GetAPIServer()
 	server.Path = filepath.Join(c.dir, "kube-apiserver")
 	server.CertDir = filepath.Join(c.dir, "certs")
@@ -31,10 +31,10 @@ func (c *ControlPlane) keepPID(assets string) error {
 	)
 }
 
-func (c *ControlPlane) pidFile() string { return filepath.Join(c.dir, "kube-apiserver.pid") }
+func (c *Cluster) pidFile() string { return filepath.Join(c.dir, "kube-apiserver.pid") }
 
 // SignalAPIServer sends a signal to kube-apiserver, such as SIGSTOP.
-func (c *ControlPlane) SignalAPIServer(s syscall.Signal) error {
+func (c *Cluster) SignalAPIServer(s syscall.Signal) error {
 	text, err := os.ReadFile(c.pidFile())
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *ControlPlane) SignalAPIServer(s syscall.Signal) error {
 
 // KillAPIServer ends kube-apiserver as a crash does, and waits until it is gone.
 // etcd goes on.
-func (c *ControlPlane) KillAPIServer() error {
+func (c *Cluster) KillAPIServer() error {
 	if err := c.SignalAPIServer(syscall.SIGKILL); err != nil {
 		return err
 	}
@@ -60,10 +60,10 @@ func (c *ControlPlane) KillAPIServer() error {
 
 // SetAPIServerFlag sets a flag of kube-apiserver, such as
 // encryption-provider-config, from its next start on.
-func (c *ControlPlane) SetAPIServerFlag(name, value string) {
+func (c *Cluster) SetAPIServerFlag(name, value string) {
 	c.env.ControlPlane.GetAPIServer().Configure().Set(name, value)
 }
 
 // StartAPIServer starts kube-apiserver again after KillAPIServer, where it was
 // and with all that etcd holds, and waits until it answers.
-func (c *ControlPlane) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }
+func (c *Cluster) StartAPIServer() error { return c.env.ControlPlane.GetAPIServer().Start() }

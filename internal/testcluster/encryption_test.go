@@ -1,4 +1,4 @@
-package controlplane_test
+package testcluster_test
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"wechattoken.io/operator/internal/controlplane"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 const securityPage = "../../docs/security.md"
@@ -61,7 +61,7 @@ func TestSecretsAreKeptAsThePageSays(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	plane, err := controlplane.Start()
+	plane, err := testcluster.Start()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package controlplane
+package testcluster
 
 import (
 	"net/http"

@@ -1,0 +1,129 @@
+package testcluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Build builds programs, such as "./cmd/manager", into a folder, with the folder of
+// the calling test as the working directory.
+func Build(dir string, packages ...string) error {
+	out, err := exec.Command("go", append([]string{"build", "-o", dir + "/"}, packages...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, " "), err, out)
+	}
+	return nil
+}
+
+// An Output is what a process has written to stdout and stderr so far.
+type Output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// A Manager is the operator, as a process.
+type Manager struct {
+	*Process
+	Output *Output
+	// Health is the address of /healthz and /readyz.
+	Health string
+
+	tb testing.TB
+}
+
+// StartManager starts the operator's program for a WeChat at url. Flags given replace
+// those that are usual here: no leader election, no metrics. It ends with the test at
+// the latest.
+func (c *Cluster) StartManager(tb testing.TB, program, url string, flags ...string) *Manager {
+	tb.Helper()
+	health, err := FreeAddress()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m := &Manager{Output: &Output{}, Health: health, tb: tb}
+	usual := []string{
+		"--wechat-url=" + url,
+		"--allow-plain-http",
+		"--leader-elect=false",
+		"--metrics-bind-address=0",
+		"--health-probe-bind-address=" + health,
+	}
+	if m.Process, err = StartProcess(program, c.Kubeconfig, m.Output, m.Output, append(usual, flags...)...); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		m.Kill()
+		if tb.Failed() {
+			said := m.Output.String()
+			tb.Logf("what the manager with pid %d wrote last:\n%s", m.PID(), said[max(0, len(said)-2000):])
+		}
+	})
+	return m
+}
+
+// Terminate ends the process as Kubernetes does, and returns its exit code.
+func (m *Manager) Terminate() int {
+	m.tb.Helper()
+	m.Signal(syscall.SIGTERM)
+	return m.AwaitEnd()
+}
+
+// AwaitEnd waits for the end of the process, and returns its exit code.
+func (m *Manager) AwaitEnd() int {
+	m.tb.Helper()
+	select {
+	case <-m.Ended():
+		return m.ExitCode()
+	case <-time.After(Patience):
+		m.tb.Fatalf("the process did not end within %s", Patience)
+		return -1
+	}
+}
+
+// AwaitReady waits until /readyz is good.
+func (m *Manager) AwaitReady() {
+	m.tb.Helper()
+	Eventually(m.tb, "/readyz is good", func() error {
+		select {
+		case <-m.Ended():
+			m.tb.Fatalf("the manager ended with exit code %d", m.ExitCode())
+		default:
+		}
+		return m.Probe("/readyz")
+	})
+}
+
+// Probe asks a health endpoint; nil means that all is well.
+func (m *Manager) Probe(path string) error {
+	resp, err := http.Get("http://" + m.Health + path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("%s: %s: %s", path, resp.Status, strings.TrimSpace(string(body))))
+	}
+	return err
+}
