@@ -113,7 +113,7 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 	w.awaitAlert(t, "WeChatTokenInvalid", onBlog, true)
 
 	t.Run("rules", func(t *testing.T) {
-		names, _, err := w.api.LabelValues(t.Context(), "__name__", nil, begin, time.Now())
+		names, _, _, err := w.api.LabelValues(t.Context(), "__name__", nil, begin, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
