@@ -7,8 +7,8 @@ SHELL := /usr/bin/env bash
 # where GOTOOLCHAIN=local is set.
 export GOTOOLCHAIN := $(shell awk '$$1 == "toolchain" {print $$2}' go.mod)+auto
 
-# The Go modules of this repository that have tests, besides that of the operator.
-MODULES := config docs docs/migration/silenceper hack
+# The Go modules of this repository that are linted, besides that of the operator.
+MODULES := config docs hack
 
 # Tools are built from the Go module proxy, in the versions of their go.mod.
 TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
@@ -76,45 +76,30 @@ languages:
 prometheus:
 	@hack/prometheus/get.sh
 
-# These measure, or kill what is late: nothing runs beside them.
-ALONE := cmd/manager hack/attack hack/bench hack/chaos
+.PHONY: unit
+unit: ## Run the tests that need nothing but Go: a minute, the first time 4
+	@hack/test.sh unit
 
 .PHONY: test
-test: languages prometheus controlplane ## Run every test, with a real API server
-	@if [[ $$(go env CGO_ENABLED) == 1 ]]; then race=-race; \
-	else race=; echo 'There is no C compiler here, so the tests run without the race detector.'; fi; \
-	echo "go test $$race ./... (the first time, compiling it takes 3 minutes on 2 cores)"; \
-	(while sleep 30 >/dev/null 2>&1; do echo "... compiling and testing since $$SECONDS s"; done) & \
-	trap "kill $$!" EXIT; \
-	export KUBEBUILDER_ASSETS='$(ASSETS)'; failed=0; \
-	go test $$race -timeout 30m $$(go list ./... | grep -v $(ALONE:%=-e %)) || failed=1; \
-	go test $$race -timeout 30m -p 1 $(ALONE:%=./%) || failed=1; \
-	go test -C docs/migration/silenceper $$race ./... || failed=1; \
-	exit $$failed
+test: languages prometheus controlplane ## Run every test, with a real API server and the programs: 12 minutes, the first time 25
+	@KUBEBUILDER_ASSETS='$(ASSETS)' hack/test.sh all
 
 # Slow, for it compiles two more API servers: before a release, and when
 # hack/controlplane or what is sent to the API server changes.
 .PHONY: test-all-versions
-test-all-versions: languages prometheus ## Run the tests that need an API server against each Kubernetes of hack/controlplane, or only KUBERNETES=1.35; about 40 minutes each
+test-all-versions: languages prometheus ## Run the tests that need an API server against each Kubernetes of hack/controlplane, or only KUBERNETES=1.35; about 15 minutes each
 	@hack/controlplane/test.sh $(KUBERNETES)
 
-# go test fuzzes one target of one package at a time. Before Go 1.27 it fails now
-# and then because the time is up (go.dev/issue/75804): that is no finding.
+# go test fuzzes one target of one package at a time.
 .PHONY: fuzz
 fuzz: ## Try every fuzz target with made-up input, for FUZZTIME=20s each
-	@tmp=$$(mktemp -d); trap "rm -r $$tmp" EXIT; \
-	dirs=$$(grep -rl --include='*_test.go' --exclude-dir=bin '^func Fuzz' . | xargs -n 1 dirname | sort -u); \
+	@dirs=$$(grep -rl --include='*_test.go' --exclude-dir=bin '^func Fuzz' . | xargs -n 1 dirname | sort -u); \
 	for dir in $$dirs; do \
-	  targets=$$(go test -list '^Fuzz' $$dir | grep '^Fuzz'); \
+	  targets=$$(go test -C $$dir -list '^Fuzz' . | grep '^Fuzz'); \
 	  for target in $$targets; do \
 	    echo "$$dir $$target"; \
-	    touch $$tmp/start; \
-	    if go test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) 2>&1 | tee $$tmp/log; then continue; fi; \
-	    input=$$(find $$dir -path "*/$$target/*" -newer $$tmp/start); \
-	    if [[ -z $$input ]] && grep -A 1 "^--- FAIL: $$target " $$tmp/log | grep -qx ' *context deadline exceeded'; then \
-	      echo 'The time was up, nothing was found.'; continue; \
-	    fi; \
-	    echo "$$target failed.$${input:+ Its input is $$input: commit that with what mends it.} Once more: go test $$dir -run '^$$target\$$$${input:+/$${input##*/}}'" >&2; exit 1; \
+	    go test -C $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . || { \
+	      echo "$$target failed. Its input is in $$dir/testdata/fuzz/$$target: commit that with what fixes it." >&2; exit 1; }; \
 	  done; \
 	done
 
@@ -145,7 +130,7 @@ monitoring-picture: prometheus controlplane build ## Let a real Prometheus watch
 
 .PHONY: lint
 lint: ## Run every linter; the first time, building them takes some minutes
-	$(LINT) run
+	@for mod in . $(MODULES); do echo "golangci-lint run  # $$mod"; (cd $$mod && $(LINT) run) || exit 1; done
 
 .PHONY: verify
 verify: generate ## Fail when something generated is not committed, a go.mod is untidy, or a linter objects
@@ -157,7 +142,7 @@ verify: generate ## Fail when something generated is not committed, a go.mod is 
 	  echo "$$dirty" >&2; git --no-pager diff -- $(GENERATED) >&2; \
 	  echo "Generated files differ from the commit: run 'make generate' and commit them together with what they come from." >&2; exit 1; \
 	fi
-	$(LINT) run
+	@$(MAKE) --no-print-directory lint
 	@# With shellcheck, what it says would depend on the machine.
 	go tool -modfile=hack/actionlint/go.mod actionlint -shellcheck= -pyflakes=
 
