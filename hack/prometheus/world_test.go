@@ -167,7 +167,7 @@ func (w *world) showsData(t *testing.T, begin time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, _, err := w.api.LabelValues(t.Context(), "__name__", nil, begin, time.Now())
+	names, _, _, err := w.api.LabelValues(t.Context(), "__name__", nil, begin, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func (w *world) showsData(t *testing.T, begin time.Time) {
 		inner := strings.TrimSuffix(strings.TrimPrefix(v.Definition, "label_values("), ")")
 		at := strings.LastIndex(inner, ",")
 		match, label := target{Expr: inner[:at]}.query(""), strings.TrimSpace(inner[at+1:])
-		values, _, err := w.api.LabelValues(t.Context(), label, []string{match}, begin, time.Now())
+		values, _, _, err := w.api.LabelValues(t.Context(), label, []string{match}, begin, time.Now())
 		if err != nil || len(values) == 0 {
 			t.Errorf("variable %s: %d values, %v", v.Name, len(values), err)
 		}
@@ -201,7 +201,7 @@ func (w *world) showsData(t *testing.T, begin time.Time) {
 
 // values counts the numbers that a query has brought since begin.
 func (w *world) values(ctx context.Context, query string, begin time.Time) (n int, err error) {
-	got, _, err := w.api.QueryRange(ctx, query, promv1.Range{Start: begin, End: time.Now(), Step: scrape})
+	got, _, _, err := w.api.QueryRange(ctx, query, promv1.Range{Start: begin, End: time.Now(), Step: scrape})
 	if err != nil {
 		return 0, err
 	}
