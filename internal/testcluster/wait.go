@@ -9,14 +9,26 @@ import (
 // promise of the program's: it is long, for machines that are shared.
 const Patience = 2 * time.Minute
 
-// Eventually waits until holds returns nil.
+// Eventually waits until holds returns nil. The end of the context of tb ends it, too,
+// unless that is over already: it is while a test cleans up.
 func Eventually(tb testing.TB, what string, holds func() error) {
 	tb.Helper()
-	var err error
-	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = holds(); err == nil {
+	interrupted := tb.Context().Done()
+	if tb.Context().Err() != nil {
+		interrupted = nil
+	}
+	late := time.After(Patience)
+	for {
+		err := holds()
+		if err == nil {
 			return
 		}
+		select {
+		case <-interrupted:
+			tb.Fatal(tb.Context().Err())
+		case <-late:
+			tb.Fatalf("%s: not within %s: %v", what, Patience, err)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	tb.Fatalf("%s: not within %s: %v", what, Patience, err)
 }
