@@ -14,5 +14,5 @@
 //
 // The name of a test is the rule that it keeps. `make attack` runs them all and
 // prints who has tried what, and whether it held. The attacks that take a minute or
-// more run there only: go test -C hack ./attack -args -heavy.
+// more have the tag heavy: go test -C hack -tags integration,heavy ./attack.
 package attack

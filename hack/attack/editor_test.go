@@ -1,3 +1,5 @@
+//go:build integration
+
 package attack
 
 import (
@@ -16,6 +18,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // wrongKey is that of an AppSecret that the editor has made up.
@@ -153,7 +156,7 @@ func TestAForgedRecordIsReplacedInItsOwnNamespace(t *testing.T) {
 		must(t, who.Patch(t.Context(), nameOf(wt), merge(`{"spec":{"suspend":false}}`)))
 	}
 	for _, wt := range all {
-		eventually(t, wt.Name+" has a valid token", func() error {
+		testcluster.Eventually(t, wt.Name+" has a valid token", func() error {
 			var s corev1.Secret
 			if err := who.Get(t.Context(), client.ObjectKeyFromObject(wt), &s); err != nil {
 				return err
@@ -240,21 +243,31 @@ func TestABudgetOfStrangersBindsNobody(t *testing.T) {
 }
 
 func TestManyWrongAppSecretsDelayNobody(t *testing.T) {
-	inSizes(t, editor, "WeChatTokens of the victim's appid, each with another wrong AppSecret that changes", 60, 600, func(t *testing.T, n int) {
+	inSize(t, editor, "WeChatTokens of the victim's appid, each with another wrong AppSecret that changes", 60, 600, func(t *testing.T, n int) {
 		t.Helper()
 		evil, v := newNamespace(t, "evil"), newVictim(t, newNamespace(t, "shop"))
 		who := as(t, editor, evil)
-		delaysNobody(t, func() {
-			inParallel(t, "WeChatTokens", n, func(i int) error {
-				wt := newWeChatToken(evil, fmt.Sprintf("wrong-%d", i), v.Spec.AppID)
-				if err := who.Create(t.Context(), appSecretOf(wt, newAppSecret())); err != nil {
-					return err
-				}
-				return who.Create(t.Context(), wt)
+		t.Run("created", func(t *testing.T) {
+			readsFewSecrets(t, n, func() {
+				delaysNobody(t, func() {
+					inParallel(t, "WeChatTokens", n, func(i int) error {
+						wt := newWeChatToken(evil, fmt.Sprintf("wrong-%d", i), v.Spec.AppID)
+						if err := who.Create(t.Context(), appSecretOf(wt, newAppSecret())); err != nil {
+							return err
+						}
+						return who.Create(t.Context(), wt)
+					})
+				})
 			})
-			inParallel(t, "changed AppSecrets", 2*n, func(i int) error {
-				s := newSecret(evil, fmt.Sprintf("wrong-%d-app", i%n), nil)
-				return who.Patch(t.Context(), s, merge(`{"stringData":{"appsecret":%q}}`, newAppSecret()))
+		})
+		t.Run("changed", func(t *testing.T) {
+			readsFewSecrets(t, 2*n, func() {
+				delaysNobody(t, func() {
+					inParallel(t, "changed AppSecrets", 2*n, func(i int) error {
+						s := newSecret(evil, fmt.Sprintf("wrong-%d-app", i%n), nil)
+						return who.Patch(t.Context(), s, merge(`{"stringData":{"appsecret":%q}}`, newAppSecret()))
+					})
+				})
 			})
 		})
 		v.refresh(t)
@@ -262,27 +275,31 @@ func TestManyWrongAppSecretsDelayNobody(t *testing.T) {
 }
 
 func TestFakeOwnedSecretsAreNotRead(t *testing.T) {
-	inSizes(t, editor, "Secrets that name the editor's or the victim's WeChatToken as their owner", 100, 4000, func(t *testing.T, n int) {
+	inSize(t, editor, "Secrets that name the editor's or the victim's WeChatToken as their owner", 100, 4000, func(t *testing.T, n int) {
 		t.Helper()
 		evil, v := newNamespace(t, "evil"), newVictim(t, newNamespace(t, "shop"))
 		who, bait := as(t, editor, evil), newVictim(t, evil)
-		readsFewSecrets(t, 2, func() {
-			delaysNobody(t, func() {
-				inParallel(t, "Secrets", n, func(i int) error {
-					s := newSecret(evil, fmt.Sprintf("owned-%d", i), map[string]string{"access_token": forged})
-					s.Annotations = map[string]string{record.Annotation: `{"version":1}`}
-					s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef([]*victim{bait, v}[i%2], v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))}
-					return who.Create(t.Context(), s)
+		for name, owner := range map[string]*victim{"own": bait, "another's": v} {
+			t.Run(name, func(t *testing.T) {
+				readsFewSecrets(t, 2, func() {
+					delaysNobody(t, func() {
+						inParallel(t, "Secrets", n, func(i int) error {
+							s := newSecret(evil, fmt.Sprintf("owned-%s-%d", owner.UID, i), map[string]string{"access_token": forged})
+							s.Annotations = map[string]string{record.Annotation: `{"version":1}`}
+							s.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))}
+							return who.Create(t.Context(), s)
+						})
+					})
+					owner.refresh(t)
+					awaitNoReads(t)
 				})
-				bait.refresh(t)
 			})
-			v.refresh(t)
-		})
+		}
 	})
 }
 
 func TestManyClaimantsCostNobodyElse(t *testing.T) {
-	inSizes(t, editor, "WeChatTokens with one target", 80, 800, func(t *testing.T, n int) {
+	inSize(t, editor, "WeChatTokens with one target", 80, 800, func(t *testing.T, n int) {
 		t.Helper()
 		evil := newNamespace(t, "evil")
 		who, appID := as(t, editor, evil), newAppID()
@@ -298,6 +315,7 @@ func TestManyClaimantsCostNobodyElse(t *testing.T) {
 					return who.Delete(t.Context(), newWeChatToken(evil, fmt.Sprintf("claimant-%d", i), ""))
 				})
 			})
+			awaitNoReads(t)
 		})
 	})
 }

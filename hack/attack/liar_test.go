@@ -1,3 +1,5 @@
+//go:build integration
+
 package attack
 
 import (
@@ -13,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -114,7 +117,7 @@ func TestEchoesOfTheTokenAreMasked(t *testing.T) {
 func tellsNothing(t *testing.T, wt *v1alpha1.WeChatToken, secret string) {
 	t.Helper()
 	known.Store(secret[:32], true)
-	eventually(t, wt.Name+" has failed", func() error {
+	testcluster.Eventually(t, wt.Name+" has failed", func() error {
 		readyOf(t, wt)
 		if wt.Status.LastError == nil {
 			return fmt.Errorf("no error yet: %v", wt.Status.Conditions)
@@ -153,7 +156,7 @@ func TestGoodIsNotReplacedByBad(t *testing.T) {
 			before := len(weChat.sentFor(v.Spec.AppID))
 			id := weChat.SetFault(fault)
 			annotate(t, admin, v.WeChatToken, v1alpha1.AnnotationRefreshRequestedAt, "1")
-			eventually(t, "WeChat is asked", func() error {
+			testcluster.Eventually(t, "WeChat is asked", func() error {
 				if calls := len(weChat.sentFor(v.Spec.AppID)); calls <= before {
 					return fmt.Errorf("%d calls", calls)
 				}

@@ -1,3 +1,5 @@
+//go:build integration
+
 package attack
 
 import (
@@ -61,9 +63,7 @@ func credential(t *testing.T, namespace, name, role string) string {
 		must(t, admin.Create(t.Context(), binding))
 		t.Cleanup(func() { _ = admin.Delete(context.Background(), binding) })
 	}
-	cfg, err := serviceAccount(namespace, name)
-	must(t, err)
-	return cfg.BearerToken
+	return serviceAccount(t, namespace, name).BearerToken
 }
 
 func TestMetricsAreForTheirReadersOnly(t *testing.T) {
@@ -83,9 +83,9 @@ func TestMetricsAreForTheirReadersOnly(t *testing.T) {
 		{"https://" + m.metrics + "/debug/pprof/heap", reader, []int{403, 404}},
 		{"https://" + m.metrics + "/debug/pprof/heap", own, []int{403, 404}},
 		{"http://" + m.metrics + "/metrics", reader, []int{400}},
-		{"http://" + m.health + "/healthz", "", []int{200}},
-		{"http://" + m.health + "/metrics", "", []int{404}},
-		{"http://" + m.health + "/debug/pprof/heap", "", []int{404}},
+		{"http://" + m.Health + "/healthz", "", []int{200}},
+		{"http://" + m.Health + "/metrics", "", []int{404}},
+		{"http://" + m.Health + "/debug/pprof/heap", "", []int{404}},
 	} {
 		got, err := get(t.Context(), "127.0.0.1", tc.url, tc.bearer)
 		ok := err == nil
@@ -171,8 +171,8 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}{
 		"metrics from one address":   {m.metrics, true, []string{"127.0.0.1"}, 8},
 		"metrics from 200 addresses": {m.metrics, true, many, 128},
-		"health from one address":    {m.health, false, []string{"127.0.0.1"}, 8},
-		"health from 200 addresses":  {m.health, false, many, 128},
+		"health from one address":    {m.Health, false, []string{"127.0.0.1"}, 8},
+		"health from 200 addresses":  {m.Health, false, many, 128},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -180,8 +180,8 @@ func TestConnectionsAreLimited(t *testing.T) {
 			if held := hold(t, tc.addr, tc.secure, 300, tc.from...); held > tc.limit {
 				t.Errorf("%d connections are open at once, want at most %d", held, tc.limit)
 			}
-			eventually(t, "others are served", func() error {
-				_, health := get(t.Context(), "127.0.0.2", "http://"+m.health+"/healthz", "")
+			testcluster.Eventually(t, "others are served", func() error {
+				_, health := get(t.Context(), "127.0.0.2", "http://"+m.Health+"/healthz", "")
 				status, metrics := get(t.Context(), "127.0.0.2", "https://"+m.metrics+"/metrics", reader)
 				if metrics == nil && status != http.StatusOK {
 					metrics = fmt.Errorf("the metrics answer %d", status)
@@ -192,28 +192,9 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}
 }
 
-func TestSilentConnectionsCostNoMemory(t *testing.T) {
-	const n = 10_000
-	tried(t, peer, "%d silent TLS connections to the metrics", n)
-	onlyHeavy(t)
-	restart(t)
-	shop := newNamespace(t, "shop")
-	timeToToken(t, shop)
-	before := present().memory(t, "VmHWM")
-	held := hold(t, present().metrics, true, n, "127.0.0.1")
-	after := present().memory(t, "VmHWM")
-	t.Logf("%d connections are open; the manager holds at most %d MiB, %d before", held, after, before)
-	if after > before+32 {
-		t.Errorf("the manager holds up to %d MiB, want at most %d", after, before+32)
-	}
-	timeToToken(t, shop)
-}
-
 func TestPlainHTTPNeedsLoopbackAndAFlag(t *testing.T) {
 	t.Parallel()
 	tried(t, peer, "the AppSecret on the wire: a manager that is told to speak plain HTTP")
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	must(t, writeKubeconfig(kubeconfig, stolen))
 	for name, flags := range map[string][]string{
 		"elsewhere":           {"--wechat-url=http://192.0.2.1"},
 		"elsewhere-with-flag": {"--wechat-url=http://192.0.2.1", "--allow-plain-http"},
@@ -221,14 +202,11 @@ func TestPlainHTTPNeedsLoopbackAndAFlag(t *testing.T) {
 	} {
 		health, err := testcluster.FreeAddress()
 		must(t, err)
-		out, err := os.Create(filepath.Join(t.TempDir(), "log"))
-		must(t, err)
-		defer out.Close()
 		// There it has nothing to do, if it starts.
 		flags = append(flags, "--namespaces=none-at-all", "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address="+health)
-		p, err := testcluster.StartProcess(filepath.Join(dir, "manager"), kubeconfig, out, out, flags...)
+		p, err := testcluster.StartProcess(filepath.Join(dir, "manager"), operator.Kubeconfig, nil, nil, flags...)
 		must(t, err)
-		eventually(t, name+": it ends, or listens", func() error {
+		testcluster.Eventually(t, name+": it ends, or listens", func() error {
 			select {
 			case <-p.Ended():
 				return nil

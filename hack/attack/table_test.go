@@ -1,8 +1,9 @@
+//go:build integration
+
 package attack
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -11,8 +12,6 @@ import (
 	"testing"
 	"text/tabwriter"
 )
-
-var heavy = flag.Bool("heavy", false, "make the attacks that take a minute or more, too")
 
 // An attacker is one of those in the comment of the package.
 type attacker string
@@ -45,24 +44,13 @@ func tried(t *testing.T, by attacker, what string, args ...any) {
 	t.Helper()
 	r := row{by, fmt.Sprintf(what, args...), "yes"}
 	t.Cleanup(func() {
-		switch {
-		case t.Failed():
+		if t.Failed() {
 			r.held = "NO"
-		case t.Skipped():
-			r.held = "not tried"
 		}
 		rowsMu.Lock()
 		defer rowsMu.Unlock()
 		rows = append(rows, r)
 	})
-}
-
-// onlyHeavy skips an attack that takes long, unless it was asked for.
-func onlyHeavy(t *testing.T) {
-	t.Helper()
-	if !*heavy {
-		t.Skip("it takes a minute or more: `make attack` tries it")
-	}
 }
 
 // printTable prints what was tried, by attacker.
@@ -76,21 +64,4 @@ func printTable() {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", r.by, r.what, r.held)
 	}
 	_ = w.Flush() // to stdout
-}
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(func() int {
-		if err := startWorld(); err != nil {
-			fmt.Fprintln(os.Stderr, err, endWorld())
-			return 1
-		}
-		code := m.Run()
-		if err := endWorld(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		printTable()
-		return code
-	}())
 }

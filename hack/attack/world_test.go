@@ -1,15 +1,18 @@
+//go:build integration
+
 package attack
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,11 +22,10 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/procfs"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -35,19 +37,15 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-const (
-	// operatorName is that of the operator's namespace, ServiceAccount and lease.
-	operatorName = "wechat-token-operator"
-
-	// patience is how long a test waits for what must happen in the end.
-	patience = 45 * time.Second
-)
+// operatorName is that of the operator's namespace, ServiceAccount and lease.
+const operatorName = "wechat-token-operator"
 
 // The one world of these tests.
 var (
-	dir      string // of the programs and logs
+	dir      string     // of the program and its kubeconfig
+	outlives testing.TB // ends after all tests, and the managers with it
 	plane    *testcluster.Cluster
-	scheme   = runtime.NewScheme()
+	operator testcluster.Cluster // the same, for who has the credential of the operator
 	admin    client.WithWatch
 	weChat   *fakeWeChat
 	stolen   *rest.Config // the credential of the operator's ServiceAccount
@@ -55,59 +53,88 @@ var (
 	known    sync.Map     // the beginning of each AppSecret and token, of which no log may hold one
 )
 
-func startWorld() (err error) {
+func TestMain(m *testing.M) { os.Exit(runIn(m)) }
+
+// runIn runs the tests in their world.
+func runIn(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard())
-	if dir, err = os.MkdirTemp("", "wechattoken-attack-"); err != nil {
-		return err
+	_ = flag.Set("test.parallel", "16") // they wait most of the time
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go endAt(interrupted)
+	code := 1
+	err := testcluster.Run(context.Background(), func(tb testing.TB) {
+		tb.Helper()
+		startWorld(tb)
+		code = m.Run()
+		readLogs(tb)
+	})
+	printTable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
 	}
-	if said, err := exec.Command("go", "build", "-o", dir+"/", "../../cmd/manager").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the manager: %w\n%s", err, said)
+	return code
+}
+
+// endAt leaves nothing behind at Ctrl-C, which ends no test.
+func endAt(interrupted context.Context) {
+	<-interrupted.Done()
+	if plane != nil {
+		for _, m := range managers {
+			m.Kill()
+		}
+		_ = plane.Stop()
 	}
-	if plane, err = testcluster.Start(); err != nil {
-		return err
-	}
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return err
-	}
-	if admin, err = client.NewWithWatch(plane.Config, client.Options{Scheme: scheme}); err != nil {
-		return err
-	}
+	os.Exit(130)
+}
+
+func startWorld(tb testing.TB) {
+	tb.Helper()
+	outlives, dir = tb, tb.TempDir()
+	must(tb, testcluster.Build(dir, "wechattoken.io/operator/cmd/manager"))
+	cluster, err := testcluster.Start()
+	must(tb, err)
+	tb.Cleanup(func() {
+		_ = cluster.SignalAPIServer(syscall.SIGKILL) // faster than Stop alone
+		_ = cluster.Stop()                           // and so it says that it was killed
+	})
+	plane = cluster
+	admin = clientOf(tb, plane.Config)
 	if said, err := plane.Kubectl("apply", "--server-side", "-k", "../../config/consumers").CombinedOutput(); err != nil {
-		return fmt.Errorf("install: %w\n%s", err, said)
+		tb.Fatalf("install: %v\n%s", err, said)
 	}
 	probe := newWeChatToken("default", "probe", newAppID())
 	probe.Annotations = map[string]string{v1alpha1.AnnotationInvalidToken: "probe"}
-	for end := time.Now().Add(patience); admin.Create(context.Background(), probe.DeepCopy(), client.DryRunAll) == nil; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			return errors.New("the policies do not bind")
+	testcluster.Eventually(tb, "the policies bind", func() error {
+		if admin.Create(tb.Context(), probe.DeepCopy(), client.DryRunAll) == nil {
+			return errors.New("they do not")
 		}
-	}
-	if stolen, err = serviceAccount(operatorName, operatorName); err != nil {
-		return err
-	}
+		return nil
+	})
+	stolen = serviceAccount(tb, operatorName, operatorName)
+	operator = *plane
+	operator.Kubeconfig = filepath.Join(dir, "kubeconfig")
+	must(tb, writeKubeconfig(operator.Kubeconfig, stolen))
+	must(tb, os.Setenv("GOMEMLIMIT", "230MiB")) //nolint:usetesting // tb is no test; as in config/manager
 	weChat = &fakeWeChat{Server: wechattest.New(wechattest.Config{})}
 	server := httptest.NewServer(weChat) // until the process ends
 	weChat.url = server.URL
-	return startManager()
+	restart(tb)
 }
 
-// endWorld ends what was started. Who reads the logs is the last attacker.
-func endWorld() error {
-	var err error
-	for _, m := range managers {
-		m.crash()
-		err = errors.Join(err, m.leaked())
-	}
+// readLogs is the last attack: who reads the logs.
+func readLogs(tb testing.TB) {
+	tb.Helper()
 	logs := row{thief, fmt.Sprintf("the logs of %d managers at level DEBUG, with all goroutines at the end", len(managers)), "yes"}
-	if err != nil {
-		logs.held = "NO"
+	for i, m := range managers {
+		m.crash()
+		if m.leaked() {
+			tb.Errorf("the log of manager %d has an AppSecret or a token in it", i)
+			logs.held = "NO"
+		}
 	}
 	rows = append(rows, logs)
-	if plane != nil {
-		_ = plane.SignalAPIServer(syscall.SIGKILL) // faster than Stop alone
-		err = errors.Join(err, plane.Stop())
-	}
-	return errors.Join(err, os.RemoveAll(dir))
 }
 
 // fakeWeChat keeps what it was sent.
@@ -154,9 +181,9 @@ func (w *fakeWeChat) sentFor(word string) (requests []string) {
 
 // manager is a process of the operator.
 type manager struct {
-	*testcluster.Process
+	*testcluster.Manager
 
-	log, health, metrics string
+	metrics string // address
 }
 
 // crash ends it. The Go runtime logs all goroutines then.
@@ -172,96 +199,44 @@ func (m *manager) crash() {
 // present is the manager that is at work.
 func present() *manager { return managers[len(managers)-1] }
 
-// startManager starts a manager as its Deployment does, and ends the one before it as
-// a crash does. Flags given replace those that are usual here.
-func startManager(flags ...string) error {
+// restart puts a new manager in the place of the present one, which ends as by a
+// crash, and waits until it is ready. It has the flags of its Deployment; those given
+// replace them.
+func restart(tb testing.TB, flags ...string) {
+	tb.Helper()
 	if len(managers) > 0 {
 		present().crash()
 	}
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	err := writeKubeconfig(kubeconfig, stolen)
-	for range 3 { // another process may take a free address first
-		if err != nil {
-			return err
-		}
-		if err = launch(kubeconfig, flags...); !errors.Is(err, testcluster.ErrEnded) {
-			return err
-		}
-	}
-	return err
-}
-
-// launch starts a manager on addresses that are free, and waits until it is ready.
-func launch(kubeconfig string, flags ...string) error {
-	health, err1 := testcluster.FreeAddress()
-	metrics, err2 := testcluster.FreeAddress()
-	m := &manager{log: filepath.Join(dir, fmt.Sprintf("manager-%d.log", len(managers))), health: health, metrics: metrics}
-	out, err3 := os.Create(m.log)
-	if err := errors.Join(err1, err2, err3, os.Setenv("GOMEMLIMIT", "230MiB")); err != nil { // as in config/manager
-		return err
-	}
-	defer out.Close()
-	usual := []string{
-		"--wechat-url=" + weChat.url, "--allow-plain-http", "--consumers", "--leader-elect=false", "--log-level=DEBUG",
-		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
-	}
-	var err error
-	if m.Process, err = testcluster.StartProcess(filepath.Join(dir, "manager"), kubeconfig, out, out, append(usual, flags...)...); err != nil {
-		return err
-	}
+	metrics, err := testcluster.FreeAddress()
+	must(tb, err)
+	flags = append([]string{"--consumers", "--log-level=DEBUG", "--metrics-bind-address=" + metrics}, flags...)
+	m := &manager{operator.StartManager(outlives, filepath.Join(dir, "manager"), weChat.url, flags...), metrics}
 	managers = append(managers, m)
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		ready, err := m.Ready(context.Background(), "http://"+health+"/readyz")
-		if ready {
-			return nil
-		}
-		if err != nil {
-			said, _ := os.ReadFile(m.log)
-			return fmt.Errorf("the manager is not ready: %w\n%s", err, said[max(0, len(said)-1000):])
-		}
-	}
-	return fmt.Errorf("the manager is not ready within %s", patience)
+	testcluster.Eventually(tb, "the manager is ready", func() error { return m.Probe("/readyz") })
 }
 
-// restart puts a new manager in the place of the present one.
-func restart(t *testing.T, flags ...string) {
+// memory is what the manager holds, and has held at most, in MB.
+func (m *manager) memory(t *testing.T) (now, most int) {
 	t.Helper()
-	if err := startManager(flags...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// memory is what the manager holds, in MiB: now, or at most so far.
-func (m *manager) memory(t *testing.T, line string) int {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.PID()))
-	if err != nil {
-		t.Fatalf("the manager is gone: %v", err)
-	}
-	var kB int
-	_, rest, _ := strings.Cut(string(status), line+":")
-	if _, err := fmt.Sscan(rest, &kB); err != nil {
-		t.Fatal(err)
-	}
-	return kB >> 10
+	process, err := procfs.NewProc(m.PID())
+	must(t, err)
+	status, err := process.NewStatus()
+	must(t, err)
+	return int(status.VmRSS / 1e6), int(status.VmHWM / 1e6)
 }
 
 var longWord = regexp.MustCompile(`[0-9A-Za-z_-]{32,}`)
 
-// leaked says that the log has a secret in it.
-func (m *manager) leaked() error {
-	said, err := os.ReadFile(m.log)
-	if err != nil {
-		return err
-	}
-	for _, word := range longWord.FindAllString(string(said), -1) {
+// leaked reports whether the log has a secret in it.
+func (m *manager) leaked() bool {
+	for _, word := range longWord.FindAllString(m.Output.String(), -1) {
 		for i := range len(word) - 31 {
 			if _, secret := known.Load(word[i : i+32]); secret {
-				return fmt.Errorf("%s has an AppSecret or a token in it", filepath.Base(m.log))
+				return true
 			}
 		}
 	}
-	return nil
+	return false
 }
 
 func writeKubeconfig(file string, who *rest.Config) error {
@@ -274,19 +249,19 @@ func writeKubeconfig(file string, who *rest.Config) error {
 }
 
 // serviceAccount is the configuration of a pod that runs as a ServiceAccount.
-func serviceAccount(namespace, account string) (*rest.Config, error) {
+func serviceAccount(tb testing.TB, namespace, account string) *rest.Config {
+	tb.Helper()
 	token, err := plane.Kubectl("create", "token", account, "-n", namespace, "--duration=10h").Output()
+	must(tb, err)
 	cfg := rest.AnonymousClientConfig(plane.Config)
 	cfg.BearerToken = strings.TrimSpace(string(token))
-	return cfg, err
+	return cfg
 }
 
-func clientOf(t *testing.T, who *rest.Config) client.WithWatch {
-	t.Helper()
-	c, err := client.NewWithWatch(who, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+func clientOf(tb testing.TB, who *rest.Config) client.WithWatch {
+	tb.Helper()
+	c, err := client.NewWithWatch(who, client.Options{Scheme: testcluster.Scheme()})
+	must(tb, err)
 	return c
 }
 
@@ -330,21 +305,9 @@ func newNamespace(t *testing.T, name string) string {
 	return ns.Name
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-}
-
-// eventually waits until holds returns nil.
-func eventually(t *testing.T, what string, holds func() error) {
-	t.Helper()
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if err = holds(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: not within %s: %v", what, patience, err)
 }

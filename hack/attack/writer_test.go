@@ -1,3 +1,5 @@
+//go:build integration
+
 package attack
 
 import (
@@ -17,44 +19,6 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-func TestLargeObjectsAreNotKept(t *testing.T) {
-	const n = 1300
-	tried(t, writer, "%d suspended WeChatTokens with 240 KB of annotations each", n)
-	onlyHeavy(t)
-	restart(t)
-	before := present().memory(t, "VmHWM")
-	shop := newNamespace(t, "shop")
-	who, note := as(t, writer, shop), strings.Repeat("x", 120_000)
-	// etcd is slow with as much, and to delete it at once takes too long an answer.
-	insist := func(do func() error) (err error) {
-		for range 10 {
-			if err = do(); err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
-				return nil
-			}
-			time.Sleep(time.Second)
-		}
-		return err
-	}
-	defer inParallel(t, "deletions", n, func(i int) error {
-		return insist(func() error { return admin.Delete(t.Context(), newWeChatToken(shop, fmt.Sprintf("large-%d", i), "")) })
-	})
-	inParallel(t, "WeChatTokens", n, func(i int) error {
-		wt := newWeChatToken(shop, fmt.Sprintf("large-%d", i), newAppID())
-		wt.Annotations = map[string]string{"a": note, "b": note}
-		wt.Spec.Suspend = true
-		return insist(func() error { return who.Create(t.Context(), wt.DeepCopy()) })
-	})
-	restart(t)
-	for range 5 {
-		timeToToken(t, shop) // it works on
-	}
-	after, most := present().memory(t, "VmRSS"), present().memory(t, "VmHWM")
-	t.Logf("the manager holds %d MiB, at most %d so far; without them at most %d", after, most, before)
-	if after > before+32 || most > 200 {
-		t.Errorf("the manager holds %d MiB, at most %d so far; without them it held at most %d, and its limit is 256", after, most, before)
-	}
-}
 
 func TestOnlyAnAppSecretIsSent(t *testing.T) {
 	t.Parallel()
