@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"time"
+	"slices"
+	"testing"
 
 	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
@@ -15,144 +15,109 @@ import (
 type bench struct {
 	options
 
-	bin  string // the folder of the manager that is measured
-	dir  string // logs
-	out  *report
-	live *world // the present one
+	ctx context.Context //nolint:containedctx // it ends with Ctrl-C, and all worlds with it
+	out *report
 
-	worlds int // started so far
+	managers string // the folder of the program that is measured
 }
 
 // scenario is something to measure.
 type scenario struct {
-	name  string
-	about string
-	once  bool // it has a number of WeChatTokens of its own
-	run   func(*bench, context.Context, *result) error
+	name, about string
+
+	full  func(*world, *result)       // in a world that is full of tokens and that others use, too
+	own   func(*bench, *result) error // in worlds of its own
+	fixed int                         // the number of WeChatTokens, where it is always the same
 }
 
-// scenarios are all of them, in their order: those of apply to leader share the
-// world that the first of them fills.
+// scenarios are all of them, in their order. The first fills the world of those
+// that share one, and the last of these spoils it.
 func scenarios() []scenario {
 	return []scenario{
-		{name: "apply", about: "WeChatTokens are created all at once, until each Secret holds a token", run: (*bench).apply},
-		{name: "forced", about: "forced refreshes, one by one and then 500 at once", run: (*bench).forced},
-		{name: "restart", about: "the manager is killed, and refreshes one token as soon as it is back", run: (*bench).restart},
-		{name: "idle", about: "a minute of nothing", run: (*bench).idle},
-		{name: "leader", about: "of two managers the leader is ended, and then killed", run: (*bench).leader},
-		{name: "due", about: "all tokens fall due within 10 s", run: (*bench).due},
-		{name: "hanging", about: "one account in ten lets calls run into their timeout", run: (*bench).hanging},
-		{name: "shared", about: "1,000 WeChatTokens of 10 accounts", once: true, run: (*bench).shared},
-		{name: "tenants", about: "what a hostile tenant costs another one, and the manager: four minutes", once: true, run: (*bench).tenants},
-		{name: "unrelated", about: "memory with 1,000 WeChatTokens and many Secrets that are not ours", once: true, run: (*bench).unrelated},
+		{name: "apply", about: "WeChatTokens are created all at once, until each Secret holds a token", full: (*world).apply},
+		{name: "idle", about: "a minute of nothing", full: (*world).idle},
+		{name: "restart", about: "the manager is killed, and refreshes one token as soon as it is back", full: (*world).restart},
+		{name: "leader", about: "of two managers the leader is ended, and then killed", full: (*world).leader},
+		{name: "forced", about: "forced refreshes, one by one and then 500 at once", full: (*world).forced},
+		{name: "due", about: "all tokens fall due within 10 s", own: (*bench).due},
+		{name: "hanging", about: "one account in ten lets calls run into their timeout", own: (*bench).hanging},
+		{name: "shared", about: "1,000 WeChatTokens of 10 accounts", own: (*bench).shared, fixed: 1000},
+		{name: "unrelated", about: "memory with 1,000 WeChatTokens and many Secrets that are not ours", own: (*bench).unrelated, fixed: 1000},
+		{name: "tenants", about: "what a hostile tenant costs another one, and the manager: ten minutes", own: (*bench).tenants, fixed: 1},
 	}
 }
 
-// run runs all scenarios that are wanted, and reports.
-func run(ctx context.Context, o options) (err error) {
-	b := &bench{options: o, bin: o.bin, out: newReport()}
-	if b.dir, err = os.MkdirTemp("", "wechattoken-bench-"); err != nil {
-		return err
-	}
-	defer func() {
-		err = errors.Join(err, b.endLive())
-		if (o.keep || err != nil) && ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, "The logs of the managers are in", b.dir)
-			return
+// measure runs the scenarios that are wanted.
+func (b *bench) measure() {
+	var full, own, once []scenario
+	for _, s := range scenarios() {
+		switch {
+		case len(b.only) > 0 && !slices.Contains(b.only, s.name):
+		case s.full != nil:
+			full = append(full, s)
+		case s.fixed == 0:
+			own = append(own, s)
+		default:
+			once = append(once, s)
 		}
-		err = errors.Join(err, os.RemoveAll(b.dir))
-	}()
-	if o.profile == "" {
-		err = testcluster.FindPrograms(b.bin, "manager")
-	} else {
-		err = b.buildProfiled(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	failed := b.measure(ctx)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	b.out.Verdicts = verdicts(b.out)
-	err = errors.Join(b.out.print(os.Stdout), b.out.save(o.json), b.out.draw(o.svg))
-	if failed > 0 {
-		err = errors.Join(err, fmt.Errorf("%d scenarios could not be done; what went wrong stands in the table", failed))
-	}
-	return err
-}
-
-// measure runs the scenarios and returns how many could not be done.
-func (b *bench) measure(ctx context.Context) (failed int) {
-	one := func(s scenario, n int) {
-		if !b.wants(s.name) || ctx.Err() != nil {
-			return
-		}
-		r := &result{Scenario: s.name, N: n}
-		begun := time.Now()
-		if err := s.run(b, ctx, r); err != nil && ctx.Err() == nil {
-			failed++
-			r.Error = err.Error()
-			fmt.Fprintf(os.Stderr, "%s could not be done: %v\n", s.name, err)
-			// Whatever it left is not what the next one needs.
-			if err := b.endLive(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-			}
-		}
-		if b.live != nil {
-			if times := b.live.sight.closed.Swap(0); times > 0 {
-				r.add("times that the API server has closed the watch of the bench", float64(times), "")
-			}
-		}
-		r.Took = time.Since(begun).Seconds()
-		b.out.Results = append(b.out.Results, r)
 	}
 	for _, n := range b.counts {
-		for _, s := range scenarios() {
-			if !s.once {
-				one(s, n)
+		b.measureFull(full, n)
+		for _, s := range own {
+			b.note(s.name, n, s.own(b, b.out.result(s.name, n)))
+		}
+	}
+	for _, s := range once {
+		b.note(s.name, s.fixed, s.own(b, b.out.result(s.name, s.fixed)))
+	}
+}
+
+// measureFull runs scenarios in one world of n tokens. The ceiling of the first is
+// measured before and after, each time on an API server that is as fresh.
+func (b *bench) measureFull(wanted []scenario, n int) {
+	if len(wanted) == 0 {
+		return
+	}
+	applied := b.out.result("apply", n)
+	if wanted[0].name == applied.scenario {
+		b.note("the ceiling of apply", n, b.ceilingOfApply(applied))
+		defer func() { b.note("the ceiling of apply", n, b.ceilingOfApply(applied)) }()
+	}
+	at := "filling"
+	err := b.inWorld(fleet(n), wechattest.Config{}, func(w *world) {
+		w.start()
+		if wanted[0].name != applied.scenario {
+			w.fill("filling")
+		}
+		for _, s := range wanted {
+			at = s.name
+			r := b.out.result(s.name, n)
+			if s.name == applied.scenario {
+				r = applied
 			}
+			s.full(w, r)
 		}
-		if err := b.endLive(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	}
-	for _, s := range scenarios() {
-		if s.once {
-			one(s, 0)
-		}
-	}
-	return failed
+	})
+	b.note(at, n, err)
 }
 
-// liveWorld is a world of n tokens that live, with a manager at work. Those who
-// change it leave it so.
-func (b *bench) liveWorld(ctx context.Context, n int) (*world, error) {
-	if b.live != nil && b.live.common && len(b.live.apps) == n {
-		return b.live, nil
+// inWorld runs do in a world of its own, which ends with it.
+func (b *bench) inWorld(apps []app, cfg wechattest.Config, do func(*world)) error {
+	if b.ctx.Err() != nil {
+		return b.ctx.Err()
 	}
-	if err := b.endLive(); err != nil {
-		return nil, err
-	}
-	w, err := b.newWorld(ctx, fleet(n))
-	if err != nil {
-		return nil, err
-	}
-	b.live = w
-	w.serveWeChat(wechattest.Config{})
-	if _, err := w.startManager(ctx); err != nil {
-		return nil, err
-	}
-	if _, err := w.fill(ctx, b.progress("filling", n)); err != nil {
-		return nil, err
-	}
-	w.common = true
-	return w, nil
+	return testcluster.Run(b.ctx, func(tb testing.TB) {
+		tb.Helper()
+		do(b.newWorld(tb, apps, cfg))
+	})
 }
 
-// endLive ends the present world.
-func (b *bench) endLive() error {
-	w := b.live
-	b.live = nil
-	return w.end()
+// note notes what could not be measured. The others go on, in worlds of their own.
+func (b *bench) note(scenario string, n int, err error) {
+	if err == nil || b.ctx.Err() != nil {
+		return
+	}
+	text := fmt.Sprintf("%s with %d: %v", scenario, n, err)
+	fmt.Fprintln(os.Stderr, text)
+	b.out.Errors = append(b.out.Errors, text)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // operator is the field manager whose writes the ceiling makes.
@@ -26,15 +26,15 @@ func made() string {
 var key = record.NewKey("of the ceiling")
 
 // applySecret makes the write by which the operator puts a token into a Secret.
-func (w *world) applySecret(ctx context.Context, wt *v1alpha1.WeChatToken, token string) error {
+func (w *world) applySecret(wt *v1alpha1.WeChatToken, token string) error {
 	now := time.Now().UTC().Truncate(time.Second)
-	return w.cluster.Apply(ctx, record.Render(wt, record.Record{Token: record.Token{
+	return w.cluster.Apply(w.Context(), record.Render(wt, record.Record{Token: record.Token{
 		Value: token, AppID: wt.Spec.AppID, Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour),
 	}}, key), operator, client.ForceOwnership)
 }
 
 // patchStatus makes the write by which the operator tells of a token.
-func (w *world) patchStatus(ctx context.Context, wt *v1alpha1.WeChatToken, token string) error {
+func (w *world) patchStatus(wt *v1alpha1.WeChatToken, token string) error {
 	before := wt.DeepCopy()
 	now := metav1.Now()
 	wt.Status.ObservedGeneration = wt.Generation
@@ -48,55 +48,43 @@ func (w *world) patchStatus(ctx context.Context, wt *v1alpha1.WeChatToken, token
 	wt.Status.LastRefreshTime = &now
 	wt.Status.TokenFingerprint = record.Fingerprint(token)
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	return w.cluster.Status().Patch(ctx, wt, patch, operator)
+	return w.cluster.Status().Patch(w.Context(), wt, patch, operator)
+}
+
+// refresh makes both writes.
+func (w *world) refresh(wt *v1alpha1.WeChatToken) error {
+	token := made()
+	if err := w.applySecret(wt, token); err != nil {
+		return err
+	}
+	return w.patchStatus(wt, token)
 }
 
 // warmUp makes each write once: the first of a kind takes the API server a second
 // or two, with which nothing that is measured has to do.
-func (w *world) warmUp(ctx context.Context) error {
+func (w *world) warmUp() {
 	wt := fleet(1)[0].object()
-	if err := w.cluster.Create(ctx, wt); err != nil {
-		return err
-	}
-	if err := errors.Join(w.applySecret(ctx, wt, made()), w.patchStatus(ctx, wt, made())); err != nil {
-		return err
-	}
+	w.must(w.cluster.Create(w.Context(), wt))
+	w.must(w.refresh(wt))
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: wt.Namespace, Name: wt.Name}}
-	return errors.Join(w.cluster.Delete(ctx, wt), w.cluster.Delete(ctx, secret))
+	w.must(errors.Join(w.cluster.Delete(w.Context(), wt), w.cluster.Delete(w.Context(), secret)))
 }
 
-// ceilingOfApply makes the three writes for each app, in a world of its own, and
-// returns how long it took until all Secrets were seen, and what one of them is.
-func (b *bench) ceilingOfApply(ctx context.Context, n int) (took time.Duration, one *corev1.Secret, err error) {
-	w, err := b.newWorld(ctx, fleet(n))
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() {
-		if endErr := w.end(); err == nil {
-			err = endErr
-		}
-	}()
-	p := b.progress("apply, ceiling", n)
-	defer p.end()
-	begun := time.Now()
-	wrote := make(chan error, 1)
-	go func() {
-		wrote <- each(ctx, n, func(i int) error {
-			wt, token := w.apps[i].object(), made()
-			if err := w.cluster.Create(ctx, wt, operator); err != nil {
-				return err
-			}
-			if err := w.applySecret(ctx, wt, token); err != nil {
-				return err
-			}
-			return w.patchStatus(ctx, wt, token)
+// ceilingOfApply makes the three writes for each app, in a world of its own, until
+// all Secrets are seen.
+func (b *bench) ceilingOfApply(r *result) error {
+	return b.inWorld(fleet(r.n), wechattest.Config{}, func(w *world) {
+		p := begin("apply, ceiling", r.n)
+		defer p.end()
+		_, took := w.collect(r.n, p, func() error {
+			return w.each("", w.apps, func(a app) error {
+				wt := a.object()
+				if err := w.cluster.Create(w.Context(), wt, operator); err != nil {
+					return err
+				}
+				return w.refresh(wt)
+			})
 		})
-	}()
-	seen, err := w.sight.collectWhile(ctx, n, p, wrote)
-	if err != nil {
-		return 0, nil, err
-	}
-	one, err = w.clients.CoreV1().Secrets(w.apps[0].namespace).Get(ctx, w.apps[0].name, metav1.GetOptions{})
-	return last(seen).Sub(begun), one, err
+		r.ceiling(took)
+	})
 }

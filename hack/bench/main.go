@@ -1,7 +1,7 @@
 // Command bench measures the operator: the manager as a process of its own, on a
 // real etcd and kube-apiserver, with a fake WeChat that answers at once. Beside
 // most figures stands the ceiling, which is what a client that only makes the
-// same writes reaches in the same run. It runs in the root of the repository.
+// same writes reaches in the same run. It runs in the folder hack.
 package main
 
 import (
@@ -19,6 +19,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // options are the flags.
@@ -30,11 +32,9 @@ type options struct {
 	svg       string
 	bin       string
 	profile   string
-	keep      bool
 }
 
-// fewest WeChatTokens that a run can be made with: forced and leader need some
-// that were not forced before.
+// fewest WeChatTokens that a run can be made with: each is forced once at most.
 const fewest = 20
 
 func main() {
@@ -47,7 +47,6 @@ func main() {
 	flags.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
 	flags.StringVar(&o.bin, "bin", "../bin", "`folder` with the program manager")
 	flags.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
-	flags.BoolVar(&o.keep, "keep", false, "keep the logs of the managers also if all went well")
 	flags.Usage = func() { usage(flags) }
 	_ = flags.Parse(os.Args[1:]) // it exits
 	if flags.NArg() > 0 || o.unrelated < 0 {
@@ -63,9 +62,10 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, o)
+	interrupted := ctx.Err() != nil
 	stop()
 	switch {
-	case errors.Is(err, context.Canceled):
+	case interrupted:
 		os.Exit(130)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -73,12 +73,38 @@ func main() {
 	}
 }
 
+// run runs all scenarios that are wanted, and reports.
+func run(ctx context.Context, o options) error {
+	b := &bench{options: o, ctx: ctx, out: newReport()}
+	if err := b.findManager(); err != nil {
+		return err
+	}
+	b.measure()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	err := errors.Join(b.out.print(os.Stdout), b.out.save(o.json), b.out.draw(o.svg))
+	if n := len(b.out.Errors); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%d times something could not be measured", n))
+	}
+	return err
+}
+
+// findManager finds the manager to measure, or builds the one that can be profiled.
+func (b *bench) findManager() error {
+	if b.profile != "" {
+		return b.buildProfiled()
+	}
+	b.managers = b.bin
+	return testcluster.FindPrograms(b.bin, "manager")
+}
+
 func usage(flags *flag.FlagSet) {
 	fmt.Fprint(flags.Output(), `bench measures wechat-token-operator on a real API server and a fake WeChat.
 
   make bench                                  builds what it needs, and runs everything: half an hour
   make bench BENCH='-n 1000 -only apply'      one scenario: a minute
-  go run ./bench -n 1000 -only forced -profile /tmp/profiles
+  make bench BENCH='-n 1000 -only forced -profile /tmp/profiles'
 
 It ends well if everything could be measured, whatever the figures are.
 
@@ -106,20 +132,12 @@ func (o *options) readCounts(s string) error {
 }
 
 func (o *options) readOnly(s string) error {
-	var known []string
-	for _, s := range scenarios() {
-		known = append(known, s.name)
-	}
 	for part := range strings.SplitSeq(s, ",") {
 		name := strings.TrimSpace(part)
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("there is no scenario %q; there are %s", name, strings.Join(known, ", "))
+		if !slices.ContainsFunc(scenarios(), func(s scenario) bool { return s.name == name }) {
+			return fmt.Errorf("there is no scenario %q; -help lists them", name)
 		}
 		o.only = append(o.only, name)
 	}
 	return nil
-}
-
-func (o *options) wants(scenario string) bool {
-	return len(o.only) == 0 || slices.Contains(o.only, scenario)
 }

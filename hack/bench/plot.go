@@ -2,11 +2,9 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"html"
 	"math"
-	"os"
 	"slices"
 	"strings"
 )
@@ -34,56 +32,6 @@ const (
 	brown = "#b5541c"
 	grey  = "#777"
 )
-
-// draw writes the plot to a file, if one is named.
-func (r *report) draw(path string) error {
-	if path == "" {
-		return nil
-	}
-	return os.WriteFile(path, plot(r.panels()), 0o644)
-}
-
-// panels are what depends on the number of WeChatTokens.
-func (r *report) panels() []panel {
-	line := func(name, colour string, dashed bool, scenario string, y func(*result) float64) series {
-		s := series{name: name, colour: colour, dashed: dashed}
-		for _, m := range r.Results {
-			if m.Scenario != scenario || m.Error != "" || m.Manager == nil {
-				continue
-			}
-			if v := y(m); v > 0 {
-				s.points = append(s.points, point{float64(m.N), v})
-			}
-		}
-		slices.SortFunc(s.points, func(a, b point) int { return cmp.Compare(a.n, b.n) })
-		return s
-	}
-	seconds := func(m *result) float64 { return m.Seconds }
-	mean := func(m *result) float64 { return m.Seconds / m.Ratio }
-	resident := func(m *result) float64 { return m.Manager.ResidentMB }
-	cost := func(m *result) float64 { return 1000 * m.Manager.CPUSeconds / float64(m.Tokens) }
-	return []panel{
-		{"seconds until all Secrets hold a token", []series{
-			line("operator", green, false, "apply", seconds),
-			line("ceiling", brown, true, "apply", mean),
-		}},
-		{"milliseconds until the Secret is refreshed", []series{
-			line("operator, p99", green, true, "forced", func(m *result) float64 { return m.Latency[0].Ours.P99 }),
-			line("operator, p50", green, false, "forced", func(m *result) float64 { return m.Latency[0].Ours.P50 }),
-			line("ceiling, p50", brown, true, "forced", func(m *result) float64 { return m.Latency[0].Ceiling.P50 }),
-		}},
-		{"MB of memory", []series{
-			line("peak while tokens are applied", green, true, "apply", func(m *result) float64 { return m.Manager.PeakMB }),
-			line("resident after that", green, false, "apply", resident),
-			line("resident after a start and a minute of nothing", grey, false, "idle", resident),
-		}},
-		{"CPU milliseconds for a new token", []series{
-			line("applied", green, false, "apply", cost),
-			line("due", grey, false, "due", cost),
-			line("forced", brown, false, "forced", cost),
-		}},
-	}
-}
 
 // The size of a panel and of its margins, in pixels.
 const (

@@ -12,23 +12,26 @@ import (
 // The plot is XML, on white, and shows each point, also where only one number of
 // WeChatTokens was measured or nothing at all.
 func TestPlotIsWellFormed(t *testing.T) {
-	r := &report{}
-	for i, n := range []int{100, 1000, 10_000} {
-		r.Results = append(r.Results, &result{
-			Scenario: "apply", N: n, Seconds: float64(n) / 200, Ratio: 1.4 + float64(i)/10, Tokens: n,
-			Manager: &figures{CPUSeconds: float64(n) / 400, ResidentMB: 40 + float64(n)/100, PeakMB: 45 + float64(n)/90},
-		})
+	measured := func(counts ...int) *report {
+		r := &report{}
+		for _, n := range counts {
+			s := r.result("apply", n)
+			s.add(secretsThere, float64(n)/200, "s")
+			s.add(ceilingTook, float64(n)/300, "s")
+			s.used(used{cpuSeconds: float64(n) / 400, residentMB: 40 + float64(n)/100, peakMB: 45 + float64(n)/90}, n)
+		}
+		return r
 	}
 	for name, tc := range map[string]struct {
-		results []*result
-		points  int
+		report *report
+		points int
 	}{
-		"Three":   {r.Results, 3 * 5},
-		"One":     {r.Results[:1], 5},
-		"Nothing": {nil, 0},
+		"Three":   {measured(100, 1000, 10_000), 3 * 5},
+		"One":     {measured(100), 5},
+		"Nothing": {&report{}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			drawn := plot((&report{Results: tc.results}).panels())
+			drawn := plot(tc.report.panels())
 			read := xml.NewDecoder(bytes.NewReader(drawn))
 			for {
 				_, err := read.Token()

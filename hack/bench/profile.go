@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
-	"time"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // profileFolder tells a manager that was built with the tag profile where to write
@@ -18,81 +15,47 @@ import (
 const profileFolder = "WECHATTOKEN_PROFILE"
 
 // buildProfiled builds the manager that can be profiled, and measures that one.
-func (b *bench) buildProfiled(ctx context.Context) error {
-	p := b.progress("building the manager with the tag profile", 0)
-	defer p.end()
-	b.bin = filepath.Clean(b.options.bin) + "-profile"
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "profile", "-o", b.bin+"/", "../cmd/manager")
+func (b *bench) buildProfiled() error {
+	b.managers = filepath.Clean(b.bin) + "-profile"
+	build := exec.CommandContext(b.ctx, "go", "build", "-C", "..", "-trimpath", "-tags", "profile", "-o", "bin-profile/", "./cmd/manager")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", build, err, out)
 	}
-	return errors.Join(os.MkdirAll(b.profile, 0o755), os.Setenv(profileFolder, b.dir))
+	if err := os.MkdirAll(b.profile, 0o755); err != nil {
+		return err
+	}
+	return os.Setenv(profileFolder, b.profile)
 }
 
 // written is where the manager writes a profile of a kind, "cpu" or "heap".
-func (b *bench) written(m *manager, kind string) string {
-	return filepath.Join(b.dir, fmt.Sprintf("%s-%d.pprof", kind, m.PID()))
+func (w *world) written(kind string) string {
+	return filepath.Join(w.profile, fmt.Sprintf("%s-%d.pprof", kind, w.manager.PID()))
 }
 
-// profilePatience is how long a manager may take to begin or end a profile.
-const profilePatience = 30 * time.Second
+// beginProfile begins a CPU profile of the manager, if profiles are wanted. It has
+// been ready once: before, the signal would end it.
+func (w *world) beginProfile() { w.signalProfile(syscall.SIGUSR1, "cpu") }
 
-// beginProfile begins a CPU profile of a manager, if profiles are wanted. The
-// signal ends a program that does not catch it yet.
-func (b *bench) beginProfile(m *manager) error {
-	if b.profile == "" {
-		return nil
+// endProfile ends it, and names it and a heap profile after what was measured. That
+// of the heap comes last, and whole.
+func (w *world) endProfile(name string) {
+	w.signalProfile(syscall.SIGUSR2, "heap")
+	if w.profile == "" {
+		return
 	}
-	for begun := time.Now(); time.Since(begun) < profilePatience; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(b.written(m, "cpu")); err == nil {
-			return nil
-		}
-		if catches(m.PID(), syscall.SIGUSR1) {
-			m.Signal(syscall.SIGUSR1)
-		}
+	for _, kind := range []string{"cpu", "heap"} {
+		w.must(os.Rename(w.written(kind), filepath.Join(w.profile, fmt.Sprintf("%s-%d.%s.pprof", name, len(w.apps), kind))))
 	}
-	return fmt.Errorf("the manager began no profile in %s", profilePatience)
 }
 
-// catches reports whether a process has a handler for a signal.
-func catches(pid int, s syscall.Signal) bool {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return false
+func (w *world) signalProfile(s syscall.Signal, kind string) {
+	if w.profile == "" {
+		return
 	}
-	for line := range strings.Lines(string(status)) {
-		if mask, ok := strings.CutPrefix(line, "SigCgt:"); ok {
-			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return err == nil && bits&(1<<(s-1)) != 0
-		}
-	}
-	return false
-}
-
-// endProfile ends it, and puts it and a heap profile where they are wanted.
-func (b *bench) endProfile(m *manager, scenario string, n int) error {
-	if b.profile == "" {
-		return nil
-	}
-	m.Signal(syscall.SIGUSR2)
-	for begun := time.Now(); time.Since(begun) < profilePatience; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(b.written(m, "heap")); err == nil { // it comes last, and whole
-			var errs []error
-			for _, kind := range []string{"cpu", "heap"} {
-				errs = append(errs, b.move(b.written(m, kind), fmt.Sprintf("%s-%d.%s.pprof", scenario, n, kind)))
-			}
-			return errors.Join(errs...)
-		}
-	}
-	return fmt.Errorf("the manager ended no profile in %s", profilePatience)
-}
-
-// move puts a file into the folder for profiles, which may be on another disk.
-func (b *bench) move(from, name string) error {
-	content, err := os.ReadFile(from)
-	if err != nil {
+	w.manager.Signal(s)
+	testcluster.Eventually(w.TB, "there is a profile of the "+kind, func() error {
+		_, err := os.Stat(w.written(kind))
 		return err
-	}
-	return errors.Join(os.WriteFile(filepath.Join(b.profile, name), content, 0o644), os.Remove(from))
+	})
 }

@@ -16,20 +16,22 @@ type progress struct {
 	atomic.Int64 // done
 
 	what  string
-	of    int
+	of    int // 0 if that is not counted
 	begun time.Time
 	end   func()
 }
 
-// progress begins to tell of something, until it is done. of is how many there
-// are to do; 0 if that is not counted.
-func (b *bench) progress(what string, of int) *progress {
+// begin begins to tell of something, until it is ended.
+func begin(what string, of int) *progress {
 	p := &progress{what: what, of: of, begun: time.Now()}
+	tick := time.NewTicker(saysEvery)
 	over := make(chan struct{})
-	var told sync.WaitGroup
-	told.Go(func() {
-		tick := time.NewTicker(saysEvery)
-		defer tick.Stop()
+	p.end = sync.OnceFunc(func() {
+		tick.Stop()
+		close(over)
+		p.say()
+	})
+	go func() {
 		for {
 			select {
 			case <-over:
@@ -38,20 +40,14 @@ func (b *bench) progress(what string, of int) *progress {
 				p.say()
 			}
 		}
-	})
-	p.end = sync.OnceFunc(func() {
-		close(over)
-		told.Wait()
-		p.say()
-	})
+	}()
 	return p
 }
 
 func (p *progress) say() {
-	seconds := time.Since(p.begun).Seconds()
-	if p.of == 0 {
-		fmt.Fprintf(os.Stderr, "%s: %.1f s\n", p.what, seconds)
-		return
+	done := ""
+	if p.of > 0 {
+		done = fmt.Sprintf("%d of %d, ", p.Load(), p.of)
 	}
-	fmt.Fprintf(os.Stderr, "%s: %d of %d, %.1f s\n", p.what, p.Load(), p.of, seconds)
+	fmt.Fprintf(os.Stderr, "%s: %s%.1f s\n", p.what, done, time.Since(p.begun).Seconds())
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -22,138 +23,134 @@ type report struct {
 	Machine  string    `json:"machine"`
 	CPUs     int       `json:"cpus"`
 	Date     time.Time `json:"date"`
-	Results  []*result `json:"results"`
-	Verdicts []verdict `json:"verdicts"`
+	Figures  []figure  `json:"figures"`
+	Errors   []string  `json:"errors,omitempty"` // what could not be measured
 }
 
-// result is what a scenario has measured.
-type result struct {
-	Scenario string    `json:"scenario"`
-	N        int       `json:"n"`
-	Took     float64   `json:"tookSeconds"` // with all that had to be prepared
-	Seconds  float64   `json:"seconds,omitempty"`
-	Ceilings []float64 `json:"ceilingSeconds,omitempty"`
-	Ratio    float64   `json:"ratio,omitempty"` // to the mean of the ceilings
-	Tokens   int       `json:"tokens,omitempty"`
-	Manager  *figures  `json:"manager,omitempty"`
-	Latency  []latency `json:"latency,omitempty"`
-	Numbers  []number  `json:"numbers,omitempty"`
-	Error    string    `json:"error,omitempty"` // why it could not be done
+// figure is one that was measured, with n WeChatTokens.
+type figure struct {
+	Scenario string   `json:"scenario"`
+	N        int      `json:"n"`
+	What     string   `json:"what"`
+	Value    float64  `json:"value"`
+	Unit     string   `json:"unit,omitempty"`
+	AtMost   *float64 `json:"atMost,omitempty"` // what it is to reach, if anything
 }
 
-// latency is what some delays were.
-type latency struct {
-	What    string       `json:"what"`
-	Ours    percentiles  `json:"ours"`
-	Ceiling *percentiles `json:"ceiling,omitempty"`
-}
+// missed reports whether it does not reach what it is to.
+func (f figure) missed() bool { return f.AtMost != nil && !(f.Value <= *f.AtMost) }
 
-// number is something else worth a line.
-type number struct {
-	What   string   `json:"what"`
-	Value  float64  `json:"value"`
-	Unit   string   `json:"unit,omitempty"`
-	AtMost *float64 `json:"atMost,omitempty"` // what it is to reach, if anything
-	Ended  bool     `json:"ended,omitempty"`  // nobody waited any longer: it is this or more
-}
-
-func (n number) String() string {
-	s := strings.TrimSpace(thousands(n.Value) + " " + n.Unit)
-	if n.Ended {
-		return ">= " + s
+func (f figure) String() string {
+	s := short(f.Value) + " " + f.Unit
+	if f.missed() {
+		s += " !"
 	}
-	return s
+	return strings.TrimSpace(s)
 }
 
-// percentiles are those of some delays, in milliseconds.
-type percentiles struct {
-	Count int     `json:"count"`
-	P50   float64 `json:"p50"`
-	P90   float64 `json:"p90"`
-	P99   float64 `json:"p99"`
-	Max   float64 `json:"max"`
-}
-
-// percentilesOf are the nearest ranks.
-func percentilesOf(delays []time.Duration) percentiles {
-	if len(delays) == 0 {
-		return percentiles{}
+// short writes a number with three digits or more.
+func short(v float64) string {
+	if math.Abs(v) >= 100 {
+		return fmt.Sprintf("%.0f", v)
 	}
-	sorted := slices.Sorted(slices.Values(delays))
-	at := func(share float64) float64 {
-		rank := int(math.Ceil(share * float64(len(sorted))))
-		return float64(sorted[max(rank, 1)-1]) / float64(time.Millisecond)
-	}
-	return percentiles{Count: len(sorted), P50: at(0.5), P90: at(0.9), P99: at(0.99), Max: at(1)}
-}
-
-// took notes how long it took us, and what the ceilings took.
-func (r *result) took(ours time.Duration, ceilings ...time.Duration) {
-	r.Seconds = ours.Seconds()
-	var sum float64
-	for _, c := range ceilings {
-		r.Ceilings = append(r.Ceilings, c.Seconds())
-		sum += c.Seconds()
-	}
-	r.Ratio = r.Seconds * float64(len(ceilings)) / sum
-}
-
-func (r *result) latency(what string, ours, ceiling []time.Duration) {
-	l := latency{What: what, Ours: percentilesOf(ours)}
-	if len(ceiling) > 0 {
-		l.Ceiling = new(percentilesOf(ceiling))
-	}
-	r.Latency = append(r.Latency, l)
-}
-
-func (r *result) add(what string, value float64, unit string) {
-	r.Numbers = append(r.Numbers, number{What: what, Value: value, Unit: unit})
-}
-
-// judge adds a number that is to be at most so much.
-func (r *result) judge(what string, value, atMost float64, unit string) {
-	r.Numbers = append(r.Numbers, number{What: what, Value: value, Unit: unit, AtMost: &atMost})
-}
-
-// number is one that was added; NaN if it was not.
-func (r *result) number(what string) float64 {
-	for _, n := range r.Numbers {
-		if n.What == what {
-			return n.Value
-		}
-	}
-	return math.NaN()
-}
-
-// perToken is how many API requests one new token cost; 0 if that is unknown.
-func (r *result) perToken() float64 {
-	if r.Manager == nil || r.Tokens == 0 {
-		return 0
-	}
-	return float64(r.Manager.Requests.sum()) / float64(r.Tokens)
-}
-
-// find is a result that is good; nil if there is none.
-func (r *report) find(scenario string, n int) *result {
-	for _, s := range r.Results {
-		if s.Scenario == scenario && s.N == n && s.Error == "" {
-			return s
-		}
-	}
-	return nil
+	return fmt.Sprintf("%.3g", v)
 }
 
 func newReport() *report {
-	return &report{Revision: revision(), Go: runtime.Version(), Machine: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Date: time.Now().UTC().Truncate(time.Second)}
+	revision, _ := exec.Command("git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty").Output() // empty without git
+	return &report{
+		Revision: strings.TrimSpace(string(revision)), Go: runtime.Version(), Machine: runtime.GOOS + "/" + runtime.GOARCH,
+		CPUs: runtime.NumCPU(), Date: time.Now().UTC().Truncate(time.Second),
+	}
 }
 
-// revision is that of the working directory.
-func revision() string {
-	out, err := exec.Command("git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty").Output()
-	if err != nil {
-		return ""
+// result takes the figures of a scenario with n WeChatTokens.
+type result struct {
+	*report
+
+	scenario string
+	n        int
+
+	took     time.Duration   // until what has a ceiling was done
+	ceilings []time.Duration // measured so far
+}
+
+func (r *report) result(scenario string, n int) *result {
+	return &result{report: r, scenario: scenario, n: n}
+}
+
+func (r *result) add(what string, value float64, unit string) {
+	r.Figures = append(r.Figures, figure{Scenario: r.scenario, N: r.n, What: what, Value: value, Unit: unit})
+}
+
+// judge adds a figure that is to be at most so much.
+func (r *result) judge(what string, value, atMost float64, unit string) {
+	r.add(what, value, unit)
+	r.Figures[len(r.Figures)-1].AtMost = &atMost
+}
+
+// Figures that the plot and tests look for.
+const (
+	secretsThere   = "until all Secrets hold a token"
+	besideCeiling  = "… beside the ceiling"
+	ceilingTook    = "… the ceiling"
+	cpuUsed        = "CPU"
+	residentMemory = "resident memory, when all is quiet"
+	peakMemory     = "… its peak"
+	cpuOfToken     = "… CPU for each"
+	requestsEach   = "API requests for each token"
+	forcedMs       = "forced one by one"
+	forcedCeiling  = "… a client that only applies the Secret"
+)
+
+// used adds what the manager has used for so many new tokens; 0 if that says
+// nothing. The limits of memory are those for 1,000 and 10,000 WeChatTokens.
+func (r *result) used(u used, tokens int) {
+	r.add(cpuUsed, u.cpuSeconds, "s")
+	switch r.n {
+	case 1000:
+		r.judge(residentMemory, u.residentMB, 60, "MB")
+	case 10_000:
+		r.judge(residentMemory, u.residentMB, 150, "MB")
+	default:
+		r.add(residentMemory, u.residentMB, "MB")
 	}
-	return strings.TrimSpace(string(out))
+	r.add(peakMemory, u.peakMB, "MB")
+	r.add("… heap in use in the end, garbage and all", u.heapMB, "MB")
+	r.add("WeChat calls", float64(u.calls), "")
+	if tokens > 0 {
+		r.judge(requestsEach, float64(u.requests.sum())/float64(tokens), 4, "")
+		r.add(cpuOfToken, 1000*u.cpuSeconds/float64(tokens), "ms")
+	}
+	for _, what := range slices.Sorted(maps.Keys(u.requests)) {
+		r.add("… "+what, float64(u.requests[what]), "")
+	}
+}
+
+// ceiling adds what is beside what we took, once there is a second one: both are
+// measured, before and after. Where they lie apart, the machine was busy.
+func (r *result) ceiling(took time.Duration) {
+	r.ceilings = append(r.ceilings, took)
+	if len(r.ceilings) < 2 || r.took == 0 {
+		return
+	}
+	least, most := slices.Min(r.ceilings).Seconds(), slices.Max(r.ceilings).Seconds()
+	mean := (least + most) / 2
+	r.add(ceilingTook, mean, "s")
+	if ratio := r.took.Seconds() / mean; r.n >= 1000 {
+		r.judge(besideCeiling, ratio, 1.5, "x")
+	} else {
+		r.add(besideCeiling, ratio, "x")
+	}
+	r.judge("… the longer ceiling beside the shorter: above this, measure again", most/least, 1.33, "x")
+}
+
+// percentile is the nearest rank, in milliseconds. gonum has it, too, for floats
+// that were sorted before, which is as long.
+func percentile(delays []time.Duration, share float64) float64 {
+	slices.Sort(delays)
+	rank := int(math.Ceil(share * float64(len(delays))))
+	return float64(delays[max(rank, 1)-1]) / float64(time.Millisecond)
 }
 
 // save writes the report to a file, if one is named.
@@ -168,97 +165,104 @@ func (r *report) save(path string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// print writes the tables for people.
+// print writes a table for each scenario, with a column for each number of
+// WeChatTokens, and what was missed.
 func (r *report) print(screen io.Writer) error {
-	fmt.Fprintf(screen, "\nrevision %s, %s, %s with %d CPUs, %s\n\n", cmp.Or(r.Revision, "unknown"), r.Go, r.Machine, r.CPUs, r.Date.Format(time.RFC3339))
-	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "scenario\tn\twall s\tceilings s\tratio\tCPU s\tresident MB\tpeak MB\theap MB\trequests\tper token\tWeChat\tetcd puts\t")
-	for _, s := range r.Results {
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t", s.Scenario, s.N, figure(s.Seconds), figuresOf(s.Ceilings), figure(s.Ratio))
-		if m := s.Manager; m != nil {
-			fmt.Fprintf(table, "%.2f\t%.0f\t%.0f\t%.0f\t%d\t%s\t%d\t%d\t", m.CPUSeconds, m.ResidentMB, m.PeakMB, m.HeapMB, m.Requests.sum(), figure(s.perToken()), m.WeChatCalls, m.EtcdPuts)
-		} else {
-			fmt.Fprint(table, "\t\t\t\t\t\t\t\t")
-		}
-		fmt.Fprintln(table)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	for _, table := range []func(io.Writer) error{r.printLatency, r.printRequests, r.printNumbers, r.printErrors, r.printVerdicts} {
-		if err := table(screen); err != nil {
+	fmt.Fprintf(screen, "\nrevision %s, %s, %s with %d CPUs, %s\n", cmp.Or(r.Revision, "unknown"), r.Go, r.Machine, r.CPUs, r.Date.Format(time.RFC3339))
+	for _, s := range scenarios() {
+		if err := r.printScenario(screen, s.name); err != nil {
 			return err
 		}
 	}
+	fmt.Fprintln(screen)
+	for _, f := range r.Figures {
+		if f.missed() {
+			fmt.Fprintf(screen, "NOT MET: %s with %d: %s: %s %s, want at most %s\n", f.Scenario, f.N, f.What, short(f.Value), f.Unit, short(*f.AtMost))
+		}
+	}
+	for _, err := range r.Errors {
+		fmt.Fprintln(screen, "NOT MEASURED:", err)
+	}
 	return nil
 }
 
-func (r *report) printLatency(screen io.Writer) error {
-	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "\nmilliseconds\tn\tcount\tp50\tp90\tp99\tmax\tceiling p50\tp90\tp99\tmax\t")
-	rows := 0
-	for _, s := range r.Results {
-		for _, l := range s.Latency {
-			rows++
-			fmt.Fprintf(table, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t", l.What, s.N, l.Ours.Count, l.Ours.P50, l.Ours.P90, l.Ours.P99, l.Ours.Max)
-			if c := l.Ceiling; c != nil {
-				fmt.Fprintf(table, "%.1f\t%.1f\t%.1f\t%.1f\t", c.P50, c.P90, c.P99, c.Max)
-			} else {
-				fmt.Fprint(table, "\t\t\t\t")
-			}
-			fmt.Fprintln(table)
+func (r *report) printScenario(screen io.Writer, scenario string) error {
+	var what []string
+	ns, cells, target := map[int]bool{}, map[string]map[int]figure{}, map[string]string{}
+	for _, f := range r.Figures {
+		if f.Scenario != scenario {
+			continue
+		}
+		if cells[f.What] == nil {
+			what, cells[f.What] = append(what, f.What), map[int]figure{}
+		}
+		cells[f.What][f.N], ns[f.N] = f, true
+		if f.AtMost != nil {
+			target[f.What] = strings.TrimSpace(strings.TrimPrefix(target[f.What]+" / <= "+short(*f.AtMost), " / "))
 		}
 	}
-	if rows == 0 {
+	if len(what) == 0 {
 		return nil
 	}
-	return table.Flush()
-}
-
-func (r *report) printRequests(screen io.Writer) error {
-	fmt.Fprintln(screen, "\nAPI requests of the manager (leases: with those of the API server itself)")
 	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', 0)
-	for _, s := range r.Results {
-		if s.Manager != nil {
-			fmt.Fprintf(table, "  %s\t%d\t%s\n", s.Scenario, s.N, s.Manager.Requests)
+	fmt.Fprintf(table, "\n%s\tto reach", scenario)
+	for _, n := range slices.Sorted(maps.Keys(ns)) {
+		fmt.Fprintf(table, "\tn = %d", n)
+	}
+	for _, w := range what {
+		fmt.Fprintf(table, "\n%s\t%s", w, target[w])
+		for _, n := range slices.Sorted(maps.Keys(ns)) {
+			cell := ""
+			if f, ok := cells[w][n]; ok {
+				cell = f.String()
+			}
+			fmt.Fprint(table, "\t", cell)
 		}
 	}
+	fmt.Fprintln(table)
 	return table.Flush()
 }
 
-func (r *report) printNumbers(screen io.Writer) error {
-	fmt.Fprintln(screen, "\nand")
-	table := tabwriter.NewWriter(screen, 0, 0, 2, ' ', 0)
-	for _, s := range r.Results {
-		for _, n := range s.Numbers {
-			fmt.Fprintf(table, "  %s\t%d\t%s\t%s\n", s.Scenario, s.N, n.What, n)
-		}
-		fmt.Fprintf(table, "  %s\t%d\tthe scenario as a whole\t%.0f s\n", s.Scenario, s.N, s.Took)
+// draw draws the plot, if a file is named.
+func (r *report) draw(path string) error {
+	if path == "" {
+		return nil
 	}
-	return table.Flush()
+	return os.WriteFile(path, plot(r.panels()), 0o644)
 }
 
-func (r *report) printErrors(screen io.Writer) error {
-	for _, s := range r.Results {
-		if s.Error != "" {
-			fmt.Fprintf(screen, "\n%s with %d could not be done: %s\n", s.Scenario, s.N, s.Error)
+// line is a figure over the number of WeChatTokens.
+func (r *report) line(name, colour string, dashed bool, scenario, what string) series {
+	s := series{name: name, colour: colour, dashed: dashed}
+	for _, f := range r.Figures {
+		if f.Scenario == scenario && f.What == what && f.Value > 0 {
+			s.points = append(s.points, point{float64(f.N), f.Value})
 		}
 	}
-	return nil
+	return s
 }
 
-// figure is a number, or nothing if there is none.
-func figure(v float64) string {
-	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-		return ""
+// panels are what depends on the number of WeChatTokens.
+func (r *report) panels() []panel {
+	return []panel{
+		{"seconds until all Secrets hold a token", []series{
+			r.line("operator", green, false, "apply", secretsThere),
+			r.line("ceiling", brown, true, "apply", ceilingTook),
+		}},
+		{"milliseconds until the Secret is refreshed", []series{
+			r.line("operator, p99", green, true, "forced", forcedMs+", p99"),
+			r.line("operator, p50", green, false, "forced", forcedMs+", p50"),
+			r.line("ceiling, p50", brown, true, "forced", forcedCeiling+", p50"),
+		}},
+		{"MB of memory", []series{
+			r.line("peak while tokens are applied", green, true, "apply", peakMemory),
+			r.line("resident after that", green, false, "apply", residentMemory),
+			r.line("resident after a start and a minute of nothing", grey, false, "idle", residentMemory),
+		}},
+		{"CPU milliseconds for a new token", []series{
+			r.line("applied", green, false, "apply", cpuOfToken),
+			r.line("due", grey, false, "due", cpuOfToken),
+			r.line("forced", brown, false, "forced", cpuOfToken),
+		}},
 	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-func figuresOf(values []float64) string {
-	var parts []string
-	for _, v := range values {
-		parts = append(parts, figure(v))
-	}
-	return strings.Join(parts, " ")
 }

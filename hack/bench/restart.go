@@ -1,70 +1,38 @@
 package main
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"time"
-)
-
-// errNoneLeft says that each token was forced already.
-var errNoneLeft = errors.New("each token was forced once before, and WeChat allows no second time so soon: use a larger -n")
-
-// unforced is an app that was not forced yet, and is about to be.
-func (w *world) unforced() (app, error) {
-	if w.free >= len(w.apps) {
-		return app{}, errNoneLeft
-	}
-	w.free++
-	return w.apps[w.free-1], nil
-}
-
 // restart: the manager is killed and started again, and at once there is
 // something to do.
-func (b *bench) restart(ctx context.Context, r *result) error {
-	w, err := b.liveWorld(ctx, r.N)
-	if err != nil {
-		return err
-	}
-	a, err := w.unforced()
-	if err != nil {
-		return err
-	}
-	if err := w.quiet(ctx, w.present()); err != nil {
-		return err
-	}
-	w.present().kill()
-	w.sight.forget()
+func (w *world) restart(r *result) {
+	w.quiet()
+	a := w.unforced(1)[0]
+	w.manager.Kill()
 	called := w.weChat.Counts(a.appID).Stable.Calls
-	t, err := w.beginBefore(ctx)
-	if err != nil {
-		return err
-	}
-	p := b.progress("restart", 1)
+	t := w.begin()
+	p := begin("restart", 1)
 	defer p.end()
-	begun := time.Now()
-	m, err := w.launch()
-	if err != nil {
-		return err
-	}
-	if err := t.takes(m); err != nil {
-		return err
-	}
-	if err := w.force(ctx, a); err != nil {
-		return err
-	}
-	seen, err := w.sight.collect(ctx, 1, p)
-	if err != nil {
-		return err
-	}
+	w.manager = w.launch()
+	seen, took := w.collect(1, p, func() error { return w.force(a) })
 	if _, ok := seen[a.key()]; !ok {
-		return fmt.Errorf("the token of another WeChatToken than %s was replaced after the restart", a.key())
+		w.Fatalf("the token of another WeChatToken than %s was replaced after the restart", a.key())
 	}
-	r.Seconds = last(seen).Sub(begun).Seconds()
-	if r.Manager, err = t.end(ctx); err != nil {
-		return err
+	if w.profile != "" { // of a manager that is yet to be started it cannot begin earlier
+		w.manager.AwaitReady()
+		w.beginProfile()
 	}
-	r.Tokens = 1
-	r.add(strayCalls, float64(r.Manager.WeChatCalls-w.weChat.Counts(a.appID).Stable.Calls+called), "")
-	return b.endProfile(m, "restart", r.N)
+	u := t.end("restart")
+	called = w.weChat.Counts(a.appID).Stable.Calls - called
+	r.judge("until a forced refresh is done", took.Seconds(), 5, "s")
+	r.judge("WeChat calls for other tokens", float64(u.calls-called), 0, "")
+	r.judge("writes beside those of the forced one", float64(strayWrites(u.requests)), 0, "")
+	r.used(u, 0)
+}
+
+// strayWrites are those that do not belong to one forced refresh: that is a
+// Secret, a status, and the event that tells of it.
+func strayWrites(made counts) int {
+	stray := 0
+	for _, n := range made.writes().less(counts{"APPLY secrets": 1, "PATCH wechattokens/status": 1, "POST events": 1}) {
+		stray += max(n, -n)
+	}
+	return stray
 }

@@ -1,28 +1,12 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 )
-
-// managedBy selects the Secrets that the operator writes.
-const managedBy = "app.kubernetes.io/managed-by=wechat-token-operator"
-
-// sight is what a watch of the Secrets with tokens sees.
-type sight struct {
-	world *world
-	news  chan change
-	stop  context.CancelFunc
-
-	closed atomic.Int64 // how often the API server has closed the watch
-}
 
 // change is a Secret that holds another token.
 type change struct {
@@ -34,131 +18,85 @@ type change struct {
 // mostNews bounds what has been seen and not been asked for.
 const mostNews = 1 << 17
 
-// watch begins to watch. There is no such Secret yet.
-func (w *world) watch(ctx context.Context) (*sight, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	list, err := w.clients.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: managedBy})
-	if err != nil {
-		cancel()
-		return nil, err
+// watch begins to see the Secrets that the operator writes.
+func (w *world) watch() {
+	w.news = make(chan change, mostNews)
+	token := func(obj any) string {
+		if s, ok := obj.(*corev1.Secret); ok {
+			return string(s.Data["access_token"])
+		}
+		return ""
 	}
-	s := &sight{world: w, news: make(chan change, mostNews), stop: cancel}
-	watching, err := s.watchFrom(ctx, list.ResourceVersion)
-	if err != nil {
-		cancel()
-		return nil, err
+	saw := func(before, now any) {
+		if s, ok := now.(*corev1.Secret); ok && token(now) != token(before) {
+			w.news <- change{s.Namespace + "/" + s.Name, token(now), time.Now()}
+		}
 	}
-	go s.see(ctx, watching)
-	return s, nil
-}
-
-func (s *sight) watchFrom(ctx context.Context, version string) (watch.Interface, error) {
-	return s.world.clients.CoreV1().Secrets("").Watch(ctx, metav1.ListOptions{
-		LabelSelector: managedBy, ResourceVersion: version,
-		TimeoutSeconds: new(int64(24 * 60 * 60)), // otherwise it ends after half an hour or more
+	lister := cache.NewFilteredListWatchFromClient(w.clients.CoreV1().RESTClient(), "secrets", "", func(o *metav1.ListOptions) {
+		o.LabelSelector = "app.kubernetes.io/managed-by=wechat-token-operator"
 	})
-}
-
-// see tells of each new token until ctx ends. A busy API server closes a watch now
-// and then, and one that was paused has lost its history: a list shows what was
-// missed, and the watch goes on from there.
-func (s *sight) see(ctx context.Context, watching watch.Interface) {
-	defer close(s.news)
-	defer func() { watching.Stop() }()
-	held := map[string]string{}
-	saw := func(secret *corev1.Secret) {
-		key, token := secret.Namespace+"/"+secret.Name, string(secret.Data["access_token"])
-		if token != "" && held[key] != token {
-			held[key] = token
-			s.news <- change{key: key, token: token, at: time.Now()}
-		}
-	}
-	for {
-		for e := range watching.ResultChan() {
-			secret, ok := e.Object.(*corev1.Secret)
-			if !ok {
-				break // an error, such as a history that is gone
-			}
-			if e.Type == watch.Deleted {
-				delete(held, secret.Namespace+"/"+secret.Name)
-			} else {
-				saw(secret)
-			}
-		}
-		watching.Stop()
-		if ctx.Err() != nil {
-			return
-		}
-		list, err := s.world.clients.CoreV1().Secrets("").List(ctx, metav1.ListOptions{LabelSelector: managedBy})
-		if err != nil {
-			return
-		}
-		for i := range list.Items {
-			saw(&list.Items[i])
-		}
-		next, err := s.watchFrom(ctx, list.ResourceVersion)
-		if err != nil {
-			return
-		}
-		watching = next
-		s.closed.Add(1)
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: lister, ObjectType: &corev1.Secret{},
+		Handler: cache.ResourceEventHandlerFuncs{AddFunc: func(now any) { saw(nil, now) }, UpdateFunc: saw},
+	})
+	go informer.RunWithContext(w.Context())
+	if !cache.WaitForCacheSync(w.Context().Done(), informer.HasSynced) {
+		w.Fatal(w.Context().Err())
 	}
 }
 
-// errBlind says that nothing more is seen.
-var errBlind = errors.New("the watch of the Secrets has ended; try again with a smaller -n")
+// patience is how long no Secret may get a token.
+const patience = 2 * time.Minute
 
-// next waits for the next change.
-func (s *sight) next(ctx context.Context) (change, error) {
-	given := time.After(patience)
-	for {
+// collect makes writes, and waits for a change of n different Secrets by them. It
+// returns the last change of each, and how long it took until the last of all. What
+// was seen before does not count.
+func (w *world) collect(n int, p *progress, write func() error) (seen map[string]change, took time.Duration) {
+	for len(w.news) > 0 {
+		<-w.news
+	}
+	var ended <-chan struct{}
+	if w.manager != nil {
+		ended = w.manager.Ended()
+	}
+	begun, last := time.Now(), time.Time{}
+	wrote := make(chan error, 1)
+	go func() { wrote <- write() }()
+	seen = map[string]change{}
+	for written := false; !written || len(seen) < n; {
 		select {
-		case c, ok := <-s.news:
-			if !ok {
-				return c, errBlind
-			}
-			return c, nil
-		case <-ctx.Done():
-			return change{}, ctx.Err()
-		case <-given:
-			return change{}, fmt.Errorf("no Secret has got a token for %s; the logs of the managers are in %s", patience, s.world.bench.dir)
-		case <-time.After(time.Second):
-			if err := s.world.check(); err != nil {
-				return change{}, err
-			}
+		case c := <-w.news:
+			seen[c.key], last = c, c.at
+			p.Store(int64(len(seen)))
+		case err := <-wrote:
+			w.must(err)
+			written = true
+		case <-ended:
+			w.Fatal("the manager has ended by itself")
+		case <-w.Context().Done():
+			w.Fatal(w.Context().Err())
+		case <-time.After(patience):
+			w.Fatalf("%d of %d Secrets have got a token, and no other for %s", len(seen), n, patience)
+		}
+	}
+	return seen, last.Sub(begun)
+}
+
+// accepted says whether WeChat accepts the tokens that were seen.
+func (w *world) accepted(seen map[string]change) {
+	for key, c := range seen {
+		if !w.weChat.Valid(c.token) {
+			w.Fatalf("the Secret %s holds a token that WeChat does not accept", key)
 		}
 	}
 }
 
-// forget lets go what was seen and not asked for.
-func (s *sight) forget() {
-	for len(s.news) > 0 {
-		<-s.news
-	}
-}
-
-// collect waits for a change of n different Secrets, and returns the last of each.
-// It counts them in p.
-func (s *sight) collect(ctx context.Context, n int, p *progress) (map[string]change, error) {
-	seen := map[string]change{}
-	for len(seen) < n {
-		c, err := s.next(ctx)
-		if err != nil {
-			return seen, fmt.Errorf("after %d of %d: %w", len(seen), n, err)
-		}
-		seen[c.key] = c
-		p.Store(int64(len(seen)))
-	}
-	return seen, nil
-}
-
-// last is when the last of them was seen.
-func last(seen map[string]change) time.Time {
-	var at time.Time
-	for _, c := range seen {
-		if c.at.After(at) {
-			at = c.at
-		}
-	}
-	return at
+// fill creates the WeChatTokens and returns how long it took until each Secret
+// held a token.
+func (w *world) fill(what string) time.Duration {
+	p := begin(what, len(w.apps))
+	defer p.end()
+	seen, took := w.collect(len(w.apps), p, func() error { return w.each("", w.apps, w.create) })
+	w.accepted(seen)
+	return took
 }

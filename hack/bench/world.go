@@ -2,19 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
-	"time"
+	"testing"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,229 +21,173 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// world is all that runs while something is measured: an API server of its own,
-// WeChat, and managers.
-type world struct {
-	bench *bench
-	apps  []app
-	free  int // the apps before this one were forced
+const (
+	concurrent = 32 // requests that the bench makes at once
+	namespaces = 20 // the WeChatTokens are spread over them
+)
 
-	// common says that scenarios may share this world: its tokens live, each of an
-	// account of its own, and a manager is at work.
-	common bool
+// app is a WeChatToken and the Secrets of the same name: its own, and with
+// "-app" behind it the one with the AppSecret.
+type app struct{ namespace, name, appID string }
+
+func (a app) key() string { return a.namespace + "/" + a.name }
+
+// fleet is n apps, each with an appid of its own.
+func fleet(n int) []app {
+	apps := make([]app, n)
+	for i := range apps {
+		apps[i] = app{fmt.Sprintf("bench-%02d", i%namespaces), fmt.Sprintf("wt-%05d", i), fmt.Sprintf("wx%016x", 0xbe9c0000+i)}
+	}
+	return apps
+}
+
+// appSecret has the form of WeChat's: the operator sends no other.
+func (a app) appSecret() string { return fmt.Sprintf("%032s", a.appID[2:]) }
+
+// object is the WeChatToken of the app.
+func (a app) object() *v1alpha1.WeChatToken {
+	return &v1alpha1.WeChatToken{
+		ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: a.name},
+		Spec:       v1alpha1.WeChatTokenSpec{AppID: a.appID, AppSecretRef: v1alpha1.AppSecretReference{Name: a.name + "-app"}},
+	}
+}
+
+// world is all that runs while something is measured: an API server of its own,
+// WeChat, and managers. What fails in it ends it.
+type world struct {
+	testing.TB
+	*bench
+
+	apps []app
+	free int // the apps before this one were forced
 
 	plane   *testcluster.Cluster
 	counted *requests // that the bench itself has made
 	clients *kubernetes.Clientset
 	cluster client.WithWatch // acts as the operator does
 	bearer  string           // may read the metrics of managers
-	sight   *sight
+	news    chan change
 
-	weChat   *wechattest.Server
-	server   *httptest.Server
-	managers []*manager
+	weChat  *wechattest.Server
+	url     string
+	manager *manager // the one that is at work
 }
 
-// newWorld starts an API server and puts the AppSecrets of apps there.
-func (b *bench) newWorld(ctx context.Context, apps []app) (*world, error) {
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	b.worlds++
-	w := &world{bench: b, apps: apps, counted: newRequests()}
-	if err := w.start(ctx); err != nil {
-		return nil, errors.Join(err, w.end())
-	}
-	return w, nil
-}
-
-// start starts all but WeChat and managers. What was started must be ended also
-// after an error.
-func (w *world) start(ctx context.Context) error {
-	p := w.bench.progress("an API server starts", 0)
-	plane, err := testcluster.Start()
+// newWorld starts all but managers, and puts the AppSecrets of apps there.
+func (b *bench) newWorld(tb testing.TB, apps []app, cfg wechattest.Config) *world {
+	tb.Helper()
+	w := &world{TB: tb, bench: b, apps: apps, counted: &requests{made: counts{}}}
+	p := begin("an API server starts", 0)
+	var err error
+	w.plane, err = testcluster.Start()
 	p.end()
-	if err != nil {
-		return err
-	}
-	w.plane = plane
-	if err := w.connect(); err != nil {
-		return err
-	}
-	for i := range namespaces {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%02d", i)}}
-		if err := w.cluster.Create(ctx, ns); err != nil {
-			return err
-		}
-	}
-	if w.bearer, err = w.newBearer(ctx); err != nil {
-		return err
-	}
-	if err := w.warmUp(ctx); err != nil {
-		return fmt.Errorf("warm up the API server: %w", err)
-	}
-	if err := w.seed(ctx, w.bench.progress("creating AppSecrets", len(w.apps))); err != nil {
-		return fmt.Errorf("create the AppSecrets: %w", err)
-	}
-	w.sight, err = w.watch(ctx)
-	return err
-}
-
-// connect makes the clients of the bench.
-func (w *world) connect() error {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		return err
-	}
-	cfg := rest.CopyConfig(w.plane.Config)
-	cfg.Wrap(w.counted.count)
-	cluster, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
-	if err != nil {
-		return err
-	}
-	w.cluster = cluster
-	binary := rest.CopyConfig(cfg)
-	binary.ContentType = runtime.ContentTypeProtobuf
-	w.clients, err = kubernetes.NewForConfig(binary)
-	return err
-}
-
-// serveWeChat starts WeChat, where every appid is known.
-func (w *world) serveWeChat(cfg wechattest.Config) {
+	w.must(err)
+	w.Cleanup(func() {
+		_ = w.plane.SignalAPIServer(syscall.SIGKILL) // faster than Stop alone
+		_ = w.plane.Stop()                           // and so it says that it was killed
+	})
 	cfg.OpenAccounts = true
-	w.weChat = wechattest.New(cfg)
-	w.server = httptest.NewServer(w.weChat)
+	w.weChat, w.url = testcluster.FakeWeChat(tb, cfg)
+
+	c := rest.CopyConfig(w.plane.Config)
+	c.Wrap(w.counted.count)
+	w.cluster, err = client.NewWithWatch(c, client.Options{Scheme: testcluster.Scheme()})
+	w.must(err)
+	c.ContentType = runtime.ContentTypeProtobuf
+	w.clients, err = kubernetes.NewForConfig(c)
+	w.must(err)
+	for i := range namespaces {
+		w.must(w.cluster.Create(w.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bench-%02d", i)}}))
+	}
+	w.kubectl("create serviceaccount bench")
+	w.kubectl("create clusterrole bench --verb=get --non-resource-url=/metrics")
+	w.kubectl("create clusterrolebinding bench --clusterrole=bench --serviceaccount=default:bench")
+	w.bearer = w.kubectl("create token bench --duration=10h")
+	w.warmUp()
+	w.must(w.each("creating AppSecrets", apps, func(a app) error {
+		return w.cluster.Create(w.Context(), &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: a.name + "-app"},
+			StringData: map[string]string{"appsecret": a.appSecret()},
+		})
+	}))
+	w.watch()
+	return w
 }
 
-// calls is how often WeChat was asked for a token.
-func (w *world) calls() int { return w.weChat.Counts("").Stable.Calls }
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) kubectl(args string) string {
+	out, err := w.plane.Kubectl(strings.Fields(args)...).Output()
+	w.must(err)
+	return strings.TrimSpace(string(out))
+}
 
 // manager is a process of the operator.
 type manager struct {
-	*testcluster.Process
+	*testcluster.Manager
 
-	log     *os.File
-	health  string // URL
-	metrics string // URL
-	final   bool   // its end is no surprise
+	metrics string // address
 }
 
-// startManager starts a manager and waits until it is ready. Without other flags
-// it is the only one.
-func (w *world) startManager(ctx context.Context, flags ...string) (*manager, error) {
-	m, err := w.launch(flags...)
-	if err != nil {
-		return nil, err
-	}
-	return m, w.until(ctx, "the manager is ready", func() (bool, error) { return m.Ready(ctx, m.health+"/readyz") })
-}
-
-// launch starts a manager.
-func (w *world) launch(flags ...string) (*manager, error) {
-	health, err := testcluster.FreeAddress()
-	if err != nil {
-		return nil, err
-	}
+// launch starts a manager. Without other flags it is the only one.
+func (w *world) launch(flags ...string) *manager {
 	metrics, err := testcluster.FreeAddress()
-	if err != nil {
-		return nil, err
-	}
-	m := &manager{health: "http://" + health, metrics: "https://" + metrics + "/metrics"}
-	name := fmt.Sprintf("manager-%d-%d.log", w.bench.worlds, len(w.managers)+1)
-	if m.log, err = os.Create(filepath.Join(w.bench.dir, name)); err != nil {
-		return nil, err
-	}
-	defer m.log.Close()
-	usual := []string{
-		"--wechat-url=" + w.server.URL, "--allow-plain-http", "--leader-elect=false",
-		"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
-	}
-	m.Process, err = testcluster.StartProcess(filepath.Join(w.bench.bin, "manager"), w.plane.Kubeconfig, m.log, m.log, append(usual, flags...)...)
-	if err != nil {
-		return nil, err
-	}
-	w.managers = append(w.managers, m)
-	return m, nil
+	w.must(err)
+	flags = append([]string{"--metrics-bind-address=" + metrics}, flags...)
+	return &manager{w.plane.StartManager(w.TB, filepath.Join(w.managers, "manager"), w.url, flags...), metrics}
 }
 
-// present is the manager that was started last.
-func (w *world) present() *manager { return w.managers[len(w.managers)-1] }
-
-// kill ends a manager as a crash does.
-func (m *manager) kill() {
-	m.final = true
-	m.Kill()
-}
-
-// retire ends a manager as Kubernetes does.
-func (m *manager) retire() {
-	m.final = true
-	m.Signal(syscall.SIGTERM)
-	select {
-	case <-m.Ended():
-	case <-time.After(30 * time.Second): // a grace period, as a pod has
-		m.Kill()
+// start puts a new manager to work, and waits until it is ready.
+func (w *world) start(flags ...string) {
+	if w.manager != nil {
+		w.manager.Terminate()
 	}
+	w.manager = w.launch(flags...)
+	w.manager.AwaitReady()
 }
 
-// check says whether something has ended that should be there.
-func (w *world) check() error {
-	for _, m := range w.managers {
-		select {
-		case <-m.Ended():
-			if !m.final {
-				return fmt.Errorf("a manager has ended by itself; see %s", m.log.Name())
+// create creates the WeChatToken of an app.
+func (w *world) create(a app) error { return w.cluster.Create(w.Context(), a.object()) }
+
+// annotate gives the WeChatToken of an app an annotation.
+func (w *world) annotate(a app, key string) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"bench"}}}`, key)
+	return w.cluster.Patch(w.Context(), a.object(), client.RawPatch("application/merge-patch+json", []byte(patch)))
+}
+
+// force asks for a new token of an app.
+func (w *world) force(a app) error { return w.annotate(a, v1alpha1.AnnotationRefreshRequestedAt) }
+
+// unforced are n apps that were not forced yet, and are about to be: WeChat and the
+// operator allow one forced refresh of an account in 30 s.
+func (w *world) unforced(n int) []app {
+	w.free += n
+	return w.apps[w.free-n : w.free]
+}
+
+// each calls do for all apps, some of them at once, until one fails. It tells how
+// far it is if what it does has a name.
+func (w *world) each(what string, apps []app, do func(app) error) error {
+	if what != "" {
+		p := begin(what, len(apps))
+		defer p.end()
+		next := do
+		do = func(a app) error { p.Add(1); return next(a) }
+	}
+	g, ctx := errgroup.WithContext(w.Context())
+	g.SetLimit(concurrent)
+	for _, a := range apps {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
-		default:
-		}
+			return do(a)
+		})
 	}
-	return nil
-}
-
-// patience is how long something may not move.
-const patience = 2 * time.Minute
-
-// until waits for something that takes a moment.
-func (w *world) until(ctx context.Context, what string, holds func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("waited %s until %s; the logs are in %s", patience, what, w.bench.dir))
-	defer cancel()
-	for {
-		if err := w.check(); err != nil {
-			return err
-		}
-		ok, err := holds()
-		if err != nil {
-			return fmt.Errorf("until %s: %w; the logs are in %s", what, err, w.bench.dir)
-		}
-		if ok {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// end ends everything that was started, each process by its pid.
-func (w *world) end() error {
-	if w == nil {
-		return nil
-	}
-	for _, m := range w.managers {
-		m.kill()
-	}
-	if w.sight != nil {
-		w.sight.stop()
-	}
-	if w.server != nil {
-		w.server.CloseClientConnections() // those that hang would hold up Close
-		w.server.Close()
-	}
-	if w.plane == nil {
-		return nil
-	}
-	_ = w.plane.SignalAPIServer(syscall.SIGKILL) // faster than Stop alone
-	return w.plane.Stop()
+	return g.Wait()
 }
