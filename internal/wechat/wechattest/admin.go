@@ -1,8 +1,6 @@
 package wechattest
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,8 +132,7 @@ type accountState struct {
 
 // tokenState is the present token of an endpoint.
 type tokenState struct {
-	// Fingerprint is the first 16 hex digits of the token's SHA-256.
-	Fingerprint string    `json:"fingerprint"`
+	Fingerprint string    `json:"fingerprint"` // as Token's
 	ExpiresAt   time.Time `json:"expiresAt"`
 	Valid       bool      `json:"valid"`
 }
@@ -173,8 +170,7 @@ func (t *token) state(now time.Time) *tokenState {
 	if t == nil {
 		return nil
 	}
-	sum := sha256.Sum256([]byte(t.value))
-	return &tokenState{Fingerprint: hex.EncodeToString(sum[:8]), ExpiresAt: t.expires.UTC(), Valid: t.valid(now)}
+	return &tokenState{Fingerprint: fingerprint(t.value), ExpiresAt: t.expires.UTC(), Valid: t.valid(now)}
 }
 
 func (s *Server) putAccount(r *http.Request) (any, error) {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestJournalKeepsTheLastCalls(t *testing.T) {
+func TestJournalKeepsTheLast(t *testing.T) {
 	j := newJournal()
 	j.kept = 3
 	for i := range 8 {
@@ -22,6 +22,12 @@ func TestJournalKeepsTheLastCalls(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{5, 6, 7}, got); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	for range 8 {
+		j.issued(&token{})
+	}
+	if len(j.made) != j.kept {
+		t.Errorf("tokens: got %d, want %d", len(j.made), j.kept)
 	}
 	if got := j.counts("").Stable.Calls; got != 8 {
 		t.Errorf("count: got %d, want 8", got)

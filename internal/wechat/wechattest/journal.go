@@ -34,8 +34,12 @@ type Call struct {
 	InvalidToken bool
 	// Ticket is the type that a call on Ticket asks for.
 	Ticket TicketKind
-
-	forceRefused bool
+	// Token is the [Token.Fingerprint] of the token that the call was given, also if a
+	// fault spoiled its answer; on Business and Ticket, of the token that it brings, if
+	// that was issued.
+	Token string
+	// ForceRefused is a forced call that came too soon or too often.
+	ForceRefused bool
 }
 
 // Counts are totals since the server was made. They are exact, except that
@@ -79,7 +83,7 @@ func (s *Server) Calls() []Call { return s.journal.last() }
 // Counts of one account, or of all calls if appID is empty.
 func (s *Server) Counts(appID string) Counts { return s.journal.counts(appID) }
 
-const keptCalls = 100_000
+const kept = 100_000 // calls, and tokens
 
 // journal remembers what came in.
 type journal struct {
@@ -87,11 +91,12 @@ type journal struct {
 	kept  int
 	ring  []Call // once full, oldest is where the next goes
 	next  int
+	made  []*token // oldest first
 	total Counts
 	each  map[string]*Counts
 }
 
-func newJournal() journal { return journal{kept: keptCalls, each: map[string]*Counts{}} }
+func newJournal() journal { return journal{kept: kept, each: map[string]*Counts{}} }
 
 func (j *journal) add(c Call, ofAccount bool) {
 	j.mu.Lock()
@@ -106,6 +111,16 @@ func (j *journal) add(c Call, ofAccount bool) {
 	if ofAccount {
 		j.of(c.AppID).add(c)
 	}
+}
+
+// issued notes a new token, whose account is locked.
+func (j *journal) issued(t *token) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.made) == j.kept {
+		j.made = j.made[1:]
+	}
+	j.made = append(j.made, t)
 }
 
 func (j *journal) rotatedOutside(appID string) {
@@ -164,7 +179,7 @@ func (c *Counts) add(call Call) {
 		c.Ticket.add(call)
 	}
 	count(&c.Forced, call.Forced)
-	count(&c.ForceRefused, call.forceRefused)
+	count(&c.ForceRefused, call.ForceRefused)
 	count(&c.InvalidTokens, call.InvalidToken)
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -16,8 +15,9 @@ import (
 func TestCallsSayWhatCameIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var observed []wechattest.Call
-		s, c := inMemory(t, wechattest.Config{Observe: func(c wechattest.Call) { observed = append(observed, c) }})
+		s, c := inMemory(t, wechattest.Config{ForcedPerDay: 1, Observe: func(c wechattest.Call) { observed = append(observed, c) }})
 		token := c.stable().AccessToken
+		c.forced()
 		c.forced()
 		time.Sleep(time.Hour)
 		c.business(token)
@@ -33,21 +33,57 @@ func TestCallsSayWhatCameIn(t *testing.T) {
 		from := netip.MustParseAddr("192.0.2.1")
 		later := time.Now()
 		start := later.Add(-time.Hour)
+		tokens := s.Tokens()
 		want := []wechattest.Call{
-			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Rotated: true},
-			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Rotated: true, Forced: true},
-			{At: later, From: from, Endpoint: wechattest.Business, AppID: appID, Status: 200, Errcode: 40001, InvalidToken: true},
+			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Rotated: true, Token: tokens[0].Fingerprint},
+			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Rotated: true, Token: tokens[1].Fingerprint, Forced: true},
+			{At: start, From: from, Endpoint: wechattest.Stable, AppID: appID, Status: 200, Token: tokens[1].Fingerprint, Forced: true, ForceRefused: true},
+			{At: later, From: from, Endpoint: wechattest.Business, AppID: appID, Status: 200, Token: tokens[0].Fingerprint, Errcode: 40001, InvalidToken: true},
 			{At: later, From: from, Endpoint: wechattest.Classic, AppID: appID, Status: 200, Errcode: 40125},
 			{At: later, From: from, Endpoint: wechattest.Classic, Status: 200, Errcode: 40013},
 			{At: later, From: from, Endpoint: wechattest.Classic, AppID: other, Status: 200, Errcode: 40013},
-			{At: later, From: from, Endpoint: wechattest.Classic, AppID: appID, Rotated: true, Fault: wechattest.FaultLost},
+			{At: later, From: from, Endpoint: wechattest.Classic, AppID: appID, Rotated: true, Token: tokens[2].Fingerprint, Fault: wechattest.FaultLost},
 		}
-		opts := cmp.Options{cmpopts.IgnoreUnexported(wechattest.Call{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
+		opts := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 		if diff := cmp.Diff(want, s.Calls(), opts); diff != "" {
 			t.Errorf("Calls (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff(want, observed, opts); diff != "" {
 			t.Errorf("Observe (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// What became of a token is known also when nobody may use it any more.
+func TestTokensSayWhatBecameOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := inMemory(t, wechattest.Config{})
+		start := time.Now()
+		at := start.Add
+		first := c.stable().AccessToken
+		c.classic()
+		time.Sleep(time.Minute)
+		s.Rotate(appID)
+		s.Revoke(first)
+		time.Sleep(24 * time.Hour)
+		c.stable()
+
+		now := at(24*time.Hour + time.Minute)
+		want := []wechattest.Token{
+			{Endpoint: wechattest.Stable, Issued: start, Expires: at(2 * time.Hour), Ends: at(time.Minute)},
+			{Endpoint: wechattest.Classic, Issued: start, Expires: at(2 * time.Hour), Ends: at(6 * time.Minute)},
+			{Endpoint: wechattest.Classic, Issued: at(time.Minute), Expires: at(2*time.Hour + time.Minute), Ends: at(2*time.Hour + time.Minute)},
+			{Endpoint: wechattest.Stable, Issued: now, Expires: now.Add(2 * time.Hour), Ends: now.Add(2 * time.Hour)},
+		}
+		got := s.Tokens()
+		for i := range got {
+			if got[i].AppID != appID || len(got[i].Fingerprint) != 16 {
+				t.Errorf("token %d: %+v", i, got[i])
+			}
+			got[i].AppID, got[i].Fingerprint = "", ""
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Tokens (-want +got):\n%s", diff)
 		}
 	})
 }

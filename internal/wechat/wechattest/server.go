@@ -119,8 +119,12 @@ func (s *Server) note(req *request, rep reply, fault Fault, ans answer) {
 		Fault:        fault.Kind,
 		InvalidToken: rep.invalidToken,
 		Ticket:       req.ticket,
-
-		forceRefused: rep.forceRefused,
+		ForceRefused: rep.forceRefused,
+	}
+	if req.known != nil {
+		call.Token = fingerprint(req.token)
+	} else if given, ok := rep.body.(tokenBody); ok {
+		call.Token = fingerprint(given.AccessToken)
 	}
 	switch fault.Kind {
 	case FaultErrcode:

@@ -2,15 +2,61 @@ package wechattest
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"slices"
 	"time"
 )
+
+// Token is what became of an access_token.
+type Token struct {
+	// Fingerprint is the first 16 hex digits of the token's SHA-256.
+	Fingerprint string
+	// AppID of its account.
+	AppID string
+	// Endpoint that gave it out, Stable or Classic.
+	Endpoint Endpoint
+	// Issued is when it was made, by a call or by [Server.Rotate].
+	Issued time.Time
+	// Expires is its natural end.
+	Expires time.Time
+	// Ends is when it becomes invalid, as far as is known now: Expires, or earlier
+	// if it was replaced or revoked.
+	Ends time.Time
+}
+
+// Tokens are the last 100,000 that were made, oldest first.
+func (s *Server) Tokens() []Token {
+	s.journal.mu.Lock()
+	made := slices.Clone(s.journal.made)
+	s.journal.mu.Unlock()
+	all := make([]Token, len(made))
+	for i, t := range made {
+		t.account.mu.Lock()
+		all[i] = Token{
+			Fingerprint: fingerprint(t.value), AppID: t.account.appID, Endpoint: Stable,
+			Issued: t.issued, Expires: t.expires, Ends: t.ends,
+		}
+		t.account.mu.Unlock()
+		if t.classic {
+			all[i].Endpoint = Classic
+		}
+	}
+	return all
+}
+
+func fingerprint(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(sum[:8])
+}
 
 // token is an access_token. Its account's lock guards it.
 type token struct {
 	value   string
 	account *account
-	classic bool      // of the endpoint Classic
+	classic bool // of the endpoint Classic
+	issued  time.Time
 	expires time.Time // its natural end
 	ends    time.Time // when it becomes invalid: expires, or earlier if it was replaced or revoked
 }
@@ -39,10 +85,12 @@ func (s *Server) succeed(a *account, l *lineage, now, oldEnds time.Time) *token 
 		value:   mint(s.cfg.TokenLength),
 		account: a,
 		classic: l == &a.classic,
+		issued:  now,
 		expires: expires,
 		ends:    expires,
 	}
 	s.tokens.Store(l.present.value, l.present)
+	s.journal.issued(l.present)
 	return l.present
 }
 
