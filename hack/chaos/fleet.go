@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -21,20 +23,21 @@ type target struct {
 // key is how a target is written.
 func (t target) key() string { return t.namespace + "/" + t.name }
 
-// account is an appid in one mode: what has one token at a time.
-type account struct {
-	appID string
-	mode  v1alpha1.Mode
+func (t target) meta() metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: t.namespace, Name: t.name}
 }
 
-func (a account) String() string { return fmt.Sprintf("%s %s", a.appID, a.mode) }
+// account is an appid at one endpoint of WeChat: what has one token at a time.
+type account struct {
+	appID    string
+	endpoint wechattest.Endpoint
+}
 
-// endpoint is where WeChat gives out the tokens of the account.
-func (a account) endpoint() wechattest.Endpoint {
-	if a.mode == v1alpha1.ModeClassic {
-		return wechattest.Classic
+func (a account) mode() v1alpha1.Mode {
+	if a.endpoint == wechattest.Classic {
+		return v1alpha1.ModeClassic
 	}
-	return wechattest.Stable
+	return v1alpha1.ModeStable
 }
 
 // namespaces are where the targets live. Neighbours share an account across
@@ -45,20 +48,15 @@ var namespaces = []string{"chaos-a", "chaos-b", "chaos-c", "chaos-d"}
 // share one in mode Stable, three in mode Classic, and four share one appid but
 // not the mode.
 func fleet(count int) []target {
-	const (
-		s = v1alpha1.ModeStable
-		c = v1alpha1.ModeClassic
-	)
-	pattern := [][]v1alpha1.Mode{{s}, {c}, {s, s, s}, {s}, {c}, {c, c, c}, {s, s, c, c}}
+	const s, c = wechattest.Stable, wechattest.Classic
+	pattern := [][]wechattest.Endpoint{{s}, {c}, {s, s, s}, {s}, {c}, {c, c, c}, {s, s, c, c}}
 	var all []target
 	for app := 0; len(all) < count; app++ {
-		for _, mode := range pattern[app%len(pattern)] {
+		for _, endpoint := range pattern[app%len(pattern)] {
 			i := len(all)
 			all = append(all, target{
-				index:     i,
-				namespace: namespaces[i%len(namespaces)],
-				name:      fmt.Sprintf("wt-%03d", i),
-				account:   account{appID: fmt.Sprintf("wx%016x", 0xc0de0000+app), mode: mode},
+				i, namespaces[i%len(namespaces)], fmt.Sprintf("wt-%03d", i),
+				account{fmt.Sprintf("wx%016x", 0xc0de0000+app), endpoint},
 			})
 		}
 	}
@@ -69,15 +67,8 @@ func fleet(count int) []target {
 // in a log whichever it is.
 const appSecretMark = "5ec2e7"
 
-// appSecret is the AppSecret of an appid after so many rotations: 32 hex digits,
-// as WeChat's.
-func appSecret(appID string, rotations int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", appID, rotations))
+// appSecret is an AppSecret of an appid: 32 hex digits, as WeChat's.
+func appSecret(appID string, number int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", appID, number))
 	return appSecretMark + hex.EncodeToString(sum[:])[:26]
-}
-
-// fingerprint tells tokens apart without showing them, as the operator does.
-func fingerprint(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])[:16]
 }

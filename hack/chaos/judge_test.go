@@ -1,395 +1,148 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// The life that these tests judge: target 0 is a stable account of its own, a
-// manager leads from the begin on, and a token is made after 10 s. It is due after
-// 40 s, and expires after 50 s.
-func judgedLedger() (*ledger, func(seconds float64) time.Time) {
-	targets := fleet(8)
-	l := newLedger(paceOf(40*time.Second), targets)
-	at := func(seconds float64) time.Time { return l.begun.Add(time.Duration(seconds * float64(time.Second))) }
-	l.processes = []*incarnation{{number: 1, started: at(0), acquired: at(0)}, {number: 2, started: at(0)}}
-	first := bringing(targets[0].account, at(10), "t1")
-	first.Rotated = true
-	l.calls[targets[0].account] = []*call{first}
-	l.tokens["t1"] = minted{account: targets[0].account, value: "t1", seen: at(10)}
-	return l, at
+func at(seconds float64) time.Time {
+	return time.UnixMilli(int64(seconds * 1000))
 }
 
-// bringing is a call that took no time and brought a token.
-func bringing(a account, at time.Time, token string) *call {
-	c := &call{account: a, process: 1, begun: at, ended: at, token: token, answered: true}
-	c.Call = wechattest.Call{At: at, AppID: a.appID, Endpoint: a.endpoint(), Status: 200}
+// brought is a call of process 1 that brought a token.
+func brought(seconds float64, token string, with func(*wechattest.Call)) wechattest.Call {
+	c := wechattest.Call{
+		At: at(seconds), Endpoint: wechattest.Stable, AppID: fleet(1)[0].account.appID,
+		From: addressOf(1), Status: 200, Rotated: true, Token: record.Fingerprint(token),
+	}
+	if with != nil {
+		with(&c)
+	}
 	return c
 }
 
-// inVain is a call that took no time and brought nothing.
-func inVain(a account, at time.Time, errcode int) *call {
-	c := bringing(a, at, "")
-	c.Errcode, c.Fault = errcode, wechattest.FaultErrcode
-	return c
+// made is a token that is valid for 2 minutes.
+func made(seconds float64, token string) wechattest.Token {
+	return wechattest.Token{
+		Fingerprint: record.Fingerprint(token), AppID: fleet(1)[0].account.appID, Endpoint: wechattest.Stable,
+		Issued: at(seconds), Expires: at(seconds + 120), Ends: at(seconds + 120),
+	}
 }
 
-// A dead call is excused only if there was no time in which the operator could
-// have replaced the token.
-func TestDeadCallsAreExcusedByWhatWasInTheWay(t *testing.T) {
+// replaced is the life in which a token was made at 0 s and replaced by another one.
+func replaced(seconds float64) *journal {
+	j := newJournal(2*time.Minute, fleet(1))
+	j.begun, j.ended = at(0), at(180)
+	j.takeovers = []takeover{{at(-1), 1}}
+	j.calls = []wechattest.Call{brought(0, "a", nil), brought(seconds, "b", nil)}
+	j.tokens = []wechattest.Token{made(0, "a"), made(seconds, "b")}
+	j.versions[0] = []version{{at(0.1), "a"}, {at(seconds + 0.1), "b"}}
+	return j
+}
+
+// forced lets a token be forced at 40 s, before the one that is due.
+func forced(j *journal) {
+	j.calls = slices.Insert(j.calls, 1, brought(40, "f", func(c *wechattest.Call) { c.Forced = true }))
+	j.tokens = slices.Insert(j.tokens, 1, made(40, "f"))
+	j.versions[0] = slices.Insert(j.versions[0], 1, version{at(40.1), "f"})
+}
+
+// Each promise is missed where it is broken, and not where the run was in the way.
+func TestJudgeFindsBrokenPromises(t *testing.T) {
+	appID := fleet(1)[0].account.appID
+	again := func(seconds float64, with func(*wechattest.Call)) func(*journal) {
+		return func(j *journal) { j.calls = slices.Insert(j.calls, 1, brought(seconds, "a", with)) }
+	}
+	asked := func(seconds float64) func(*journal) {
+		return func(j *journal) { j.requests = append(j.requests, request{at(seconds), fleet(1)[0].account}) }
+	}
+	inTheWay := func(from, to float64, appID string) func(*journal) {
+		return func(j *journal) { j.obstacles = append(j.obstacles, obstacle{at(from), at(to), appID, false}) }
+	}
+	revoked := func(j *journal) { j.tokens[0].Ends = at(60) }
+	stays := func(j *journal) { j.versions[0] = j.versions[0][:1] }
+	edited := func(j *journal) { j.versions[0] = slices.Insert(j.versions[0], 1, version{at(50), "never made"}) }
+	plain := func(c *wechattest.Call) { c.Rotated = false }
+
 	cases := map[string]struct {
-		reason string
-		mod    func(l *ledger, at func(float64) time.Time)
-		token  string  // t1 if empty
-		dead   float64 // when the consumer read and called; 51 s if zero
-		want   string  // part of the excuse; empty: none
+		reason   string
+		replaced float64 // 92 if zero
+		mods     []func(*journal)
+		want     string // how the first finding begins; empty: there is none
 	}{
-		"NothingInTheWay": {
-			reason: "A token that died in its time, with a leader all the while, is the operator's fault.",
-			mod:    func(*ledger, func(float64) time.Time) {},
+		"Clean":            {reason: "A token that is replaced in its window is well."},
+		"Invalid":          {reason: "A revoked token must leave the Secret.", mods: []func(*journal){revoked}, want: "valid"},
+		"InvalidUnknown":   {reason: "Nobody had reported it.", mods: []func(*journal){revoked, inTheWay(60, 95, appID)}},
+		"InvalidElsewhere": {reason: "Another account is in nobody's way.", mods: []func(*journal){revoked, inTheWay(60, 95, "another")}, want: "valid"},
+		"Edited":           {reason: "A Secret must not hold what never was a token.", mods: []func(*journal){edited}, want: "valid"},
+		"Late":             {reason: "A token must have a successor before its end.", replaced: 118, want: "in time"},
+		"LateLeaderless":   {reason: "Without a leader it cannot.", replaced: 118, mods: []func(*journal){inTheWay(91, 119, "")}},
+		"LateByFault": {
+			reason: "A call that WeChat spoils is followed by a wait.", replaced: 118,
+			mods: []func(*journal){again(92, func(c *wechattest.Call) { c.Fault, c.Token = wechattest.FaultReset, "" })},
 		},
-		"NoLeader": {
-			reason: "Without a leader from before the token is due until it expires nobody can replace it.",
-			mod:    func(l *ledger, at func(float64) time.Time) { l.processes[0].ended = at(38) },
-			want:   "no manager led",
-		},
-		"PausedLeader": {
-			reason: "A leader that is stopped does not lead.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.processes[0].paused = []span{{from: at(41), to: at(60)}}
+		"StaysBehind":    {reason: "A new token reaches the Secret.", mods: []func(*journal){stays}, want: "follows"},
+		"ForcedByItself": {reason: "Nobody has asked for this call.", mods: []func(*journal){forced}, want: "needless"},
+		"Forced":         {reason: "Somebody has.", mods: []func(*journal){forced, asked(39)}},
+		"RestartCalls": {
+			reason: "A new leader finds the token in the Secret.",
+			mods: []func(*journal){
+				func(j *journal) { j.takeovers = append(j.takeovers, takeover{at(20), 2}) }, inTheWay(5, 35, ""),
+				again(21, func(c *wechattest.Call) { c.From, c.Rotated = addressOf(2), false }),
 			},
-			want: "no manager led",
+			want: "needless",
 		},
-		"NewLeaderInTime": {
-			reason: "A new leader that has 6 s must use them.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.processes[0].ended, l.processes[1].acquired = at(38), at(45)
-			},
+		"RestartAsks": {
+			reason: "One that finds a request may ask for the present token first.",
+			mods:   []func(*journal){again(45.1, func(c *wechattest.Call) { c.Forced = true }), again(45, plain), asked(44)},
 		},
-		"NewLeaderTooLate": {
-			reason: "A new leader that has 2 s need not.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.processes[0].ended, l.processes[1].acquired = at(38), at(49)
-			},
-			want: "no manager led",
+		"DeposedCalls": {
+			reason: "A leader that was paused does not know yet that it is none.",
+			mods:   []func(*journal){func(j *journal) { j.takeovers = append(j.takeovers, takeover{at(20), 2}) }, again(21, plain)},
 		},
-		"OneAfterTheOther": {
-			reason: "Obstacles that follow each other count together.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.processes[0].ended, l.processes[1].acquired = at(38), at(44)
-				l.faults = []fault{{span{at(45), at(60), "WeChat failed"}, wechattest.Fault{AppID: l.targets[0].account.appID}}}
-			},
-			want: "WeChat failed",
+		"TwoAtOnce": {reason: "The first call has no answer yet.", mods: []func(*journal){again(0.02, plain)}, want: "at once"},
+		"TwoLeaders": {
+			reason: "Another process knows nothing of it.",
+			mods:   []func(*journal){again(0.02, func(c *wechattest.Call) { c.From, c.Rotated = addressOf(2), false })},
 		},
-		"AnotherAccountFailed": {
-			reason: "The fault of another account is in nobody else's way.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.faults = []fault{{span{at(30), at(60), "WeChat failed"}, wechattest.Fault{AppID: l.targets[1].account.appID}}}
-			},
+		"OverQuota": {
+			reason: "WeChat must not have to refuse.",
+			mods:   []func(*journal){again(30, func(c *wechattest.Call) { c.Errcode, c.Token = 45009, "" })}, want: "refused",
 		},
-		"AnotherEndpointFailed": {
-			reason: "The fault of an endpoint that the account does not use is not in its way.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.faults = []fault{{span{at(30), at(60), "WeChat failed"}, wechattest.Fault{Endpoint: wechattest.Classic}}}
-			},
+		"ForcedByNextLeader": {
+			reason: "The one before has noted down that it has forced.",
+			mods: []func(*journal){forced, asked(39), asked(45), func(j *journal) {
+				j.calls = slices.Insert(j.calls, 2, brought(50, "f", func(c *wechattest.Call) {
+					c.Forced, c.ForceRefused, c.Rotated, c.From = true, true, false, addressOf(2)
+				}))
+			}},
+			want: "refused",
 		},
-		"FaultIsOver": {
-			reason: "A short fault leaves time enough.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.faults = []fault{{span{at(39), at(44), "WeChat failed"}, wechattest.Fault{}}}
-			},
-		},
-		"WaitAfterAFault": {
-			reason: "After a failure the operator waits a quarter of what is left of the token: 2 s here.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				a := l.targets[0].account
-				l.calls[a] = append(l.calls[a], inVain(a, at(43), -1))
-			},
-		},
-		"WaitForAPerson": {
-			reason: "After an errcode that needs a person, and before one comes, it waits for long.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				a := l.targets[0].account
-				l.calls[a] = append(l.calls[a], inVain(a, at(43), 40164))
-			},
-			want: "the operator waited",
-		},
-		"PersonHasCome": {
-			reason: "The person ends that wait.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				a := l.targets[0].account
-				l.calls[a] = append(l.calls[a], inVain(a, at(43), 40164))
-				l.visits = []visit{{at(44), a}}
-			},
-		},
-		"APIServerAway": {
-			reason: "Without an API server the Secret cannot be written, nor soon after.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.outages = []span{{from: at(40), to: at(46)}}
-			},
-			want: "the API server was away",
-		},
-		"EndedOutside": {
-			reason: "Nobody has told that somebody ended the token.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.endings = []ending{{account: l.targets[0].account, token: "t1", at: at(20)}}
-			},
-			dead: 35,
-			want: "not reported yet",
-		},
-		"ReportedLong": {
-			reason: "A report is to be followed up.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.endings = []ending{{account: l.targets[0].account, token: "t1", at: at(20), reported: at(25)}}
-			},
-			dead: 35,
-		},
-		"ReportedJustNow": {
-			reason: "That takes a moment.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.endings = []ending{{account: l.targets[0].account, token: "t1", at: at(20), reported: at(34)}}
-			},
-			dead: 35,
-			want: "less than 4 s",
-		},
-		"Replaced": {
-			reason: "When another token has been made in its place, the old one has to leave all Secrets.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				a := l.targets[0].account
-				next := bringing(a, at(20), "t2")
-				next.Rotated, next.Forced = true, true
-				l.calls[a] = append(l.calls[a], next)
-			},
-			dead: 31,
-		},
-		"NeverMade": {
-			reason: "A token that neither WeChat nor the run has made must not be in a Secret.",
-			mod:    func(*ledger, func(float64) time.Time) {},
-			token:  "t9",
-			dead:   60,
-		},
-		"Edited": {
-			reason: "A Secret that was edited is repaired.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.damages = []damage{{span: span{from: at(50), to: at(50)}, target: 0, kind: editToken}}
-			},
-			token: "t9",
-			dead:  60,
-		},
-		"EditedJustNow": {
-			reason: "That takes a moment too.",
-			mod: func(l *ledger, at func(float64) time.Time) {
-				l.damages = []damage{{span: span{from: at(50), to: at(50)}, target: 0, kind: editToken}}
-			},
-			token: "t9",
-			dead:  51,
-			want:  "less than 4 s",
+		"ForcedTooSoon": {
+			reason: "WeChat allows one forced call in 30 s.",
+			mods: []func(*journal){forced, asked(39), asked(45), func(j *journal) {
+				j.calls = slices.Insert(j.calls, 2, brought(50, "f", func(c *wechattest.Call) { c.Forced, c.ForceRefused, c.Rotated = true, true, false }))
+			}},
+			want: "refused",
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			l, at := judgedLedger()
-			tc.mod(l, at)
-			dead, token := 51.0, "t1"
-			if tc.dead != 0 {
-				dead = tc.dead
+			if tc.replaced == 0 {
+				tc.replaced = 92
 			}
-			if tc.token != "" {
-				token = tc.token
+			j := replaced(tc.replaced)
+			for _, mod := range tc.mods {
+				mod(j)
 			}
-			got := l.judge(deadCall{target: l.targets[0], token: token, read: at(dead), at: at(dead)})
-			if tc.want == "" && got.excuse != "" || tc.want != "" && !strings.Contains(got.excuse, tc.want) {
-				t.Errorf("%s\nexcused by %q, want %q", tc.reason, got.excuse, tc.want)
-			}
-		})
-	}
-}
-
-// Every call for a token has a reason, or is surplus.
-func TestCallsAreExplained(t *testing.T) {
-	cases := map[string]struct {
-		mod  func(l *ledger, at func(float64) time.Time, c *call)
-		call float64 // when the second call is made
-		want string
-	}{
-		"InTime":   {call: 42, want: whyTime},
-		"Early":    {call: 39.5, want: whyEarly},
-		"TooEarly": {call: 38, want: whySurplus},
-		"Retried": {
-			mod:  func(l *ledger, _ func(float64) time.Time, _ *call) { l.calls[l.targets[0].account][0].answered = false },
-			call: 11.1, want: whyRetry,
-		},
-		"RetriedTooSoon": {
-			mod:  func(l *ledger, _ func(float64) time.Time, _ *call) { l.calls[l.targets[0].account][0].answered = false },
-			call: 10.1, want: whySurplus,
-		},
-		"ForcedInVain": {
-			mod: func(l *ledger, _ func(float64) time.Time, _ *call) {
-				forced := l.calls[l.targets[0].account][0]
-				forced.Forced, forced.answered = true, false
-			},
-			call: 10.1, want: whyLost,
-		},
-		"AnsweredWhileFrozen": {
-			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
-				l.processes[0].paused = []span{{from: at(9.9), to: at(25)}}
-			},
-			call: 26, want: whyRetry,
-		},
-		"AnsweredBeforeItFroze": {
-			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
-				l.processes[0].paused = []span{{from: at(11), to: at(25)}}
-			},
-			call: 26, want: whySurplus,
-		},
-		"Forced": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				c.Forced = true
-				l.requests = []request{{account: l.targets[0].account, value: "1", order: 1, asked: span{from: at(20), to: at(20)}}}
-			},
-			call: 21, want: whyForce,
-		},
-		"ForcedTwice": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				c.Forced = true
-				l.requests = []request{{account: l.targets[0].account, value: "1", order: 1, asked: span{from: at(12), to: at(12)}}}
-				l.secrets[0] = []sighting{{at: at(13), token: "t1", whole: true, handled: "1"}}
-			},
-			call: 21, want: whySurplus,
-		},
-		"ForcedBeforeItWasAsked": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				c.Forced = true
-				l.requests = []request{{account: l.targets[0].account, value: "1", order: 1, asked: span{from: at(22), to: at(22)}}}
-			},
-			call: 21, want: whySurplus,
-		},
-		"ReportedAndDead": {
-			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
-				l.endings = []ending{{account: l.targets[0].account, token: "t1", at: at(20), reported: at(20)}}
-			},
-			call: 21, want: whyOutside,
-		},
-		"AppSecretReset": {
-			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
-				l.resets = []reset{{span{from: at(19), to: at(20)}, l.targets[0].account.appID}}
-			},
-			call: 21, want: whySecret,
-		},
-		"AppSecretResetAndTheLeaderEnds": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}}
-				l.resets = []reset{{span{from: at(8), to: at(9)}, l.targets[0].account.appID}}
-				l.processes[0].ended, l.processes[1].acquired, c.process = at(10.1), at(15), 2
-			},
-			call: 16, want: whySecret,
-		},
-		"AppSecretResetAndTheLeaderWrites": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}}
-				l.resets = []reset{{span{from: at(8), to: at(9)}, l.targets[0].account.appID}}
-				l.processes[0].ended, l.processes[1].acquired, c.process = at(12), at(15), 2
-			},
-			call: 16, want: whySurplus,
-		},
-		"NewLeaderFindsTheToken": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}}
-				l.processes[0].ended, l.processes[1].acquired, c.process = at(12), at(15), 2
-			},
-			call: 16, want: whySurplus,
-		},
-		"NewLeaderFindsNothing": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				l.processes[0].ended, l.processes[1].acquired, c.process = at(12), at(15), 2
-			},
-			call: 16, want: whyLeader,
-		},
-		"NewLeaderFindsADamagedSecret": {
-			mod: func(l *ledger, at func(float64) time.Time, c *call) {
-				l.secrets[0] = []sighting{{at: at(11), token: "t1", whole: true}, {at: at(13), token: "t1"}}
-				l.processes[0].ended, l.processes[1].acquired, c.process = at(12), at(15), 2
-			},
-			call: 16, want: whyLeader,
-		},
-		"OldLeaderWakesUp": {
-			mod: func(l *ledger, at func(float64) time.Time, _ *call) {
-				l.processes[0].paused, l.processes[1].acquired = []span{{from: at(12), to: at(30)}}, at(28)
-			},
-			call: 31, want: whyDeposed,
-		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			l, at := judgedLedger()
-			a := l.targets[0].account
-			if a.mode != v1alpha1.ModeStable {
-				t.Fatal("target 0 is not stable")
-			}
-			second := bringing(a, at(tc.call), "t2")
-			if tc.mod != nil {
-				tc.mod(l, at, second)
-			}
-			l.calls[a] = append(l.calls[a], second)
-			if got := l.explain(a); got[0].why != whyFirst || got[1].why != tc.want {
-				t.Errorf("explained by %q and %q, want %q", got[0].why, got[1].why, tc.want)
-			}
-		})
-	}
-}
-
-// A caller that has left is noticed a bit later, and has left all the same.
-func TestCallsOverlap(t *testing.T) {
-	begun := time.Now()
-	at := func(seconds float64) time.Time { return begun.Add(time.Duration(seconds * float64(time.Second))) }
-	for name, tc := range map[string]struct {
-		reason string
-		left   bool
-		next   float64 // when the next call begins; the first ends after 10 s
-		want   bool
-	}{
-		"After":     {"One call follows the other.", false, 10.1, false},
-		"Before":    {"The first has not been answered yet.", false, 9.9, true},
-		"Left":      {"The caller had left, and the fake did not know yet.", true, 9.9, false},
-		"LongSince": {"The caller left too late: the fake notices within a second.", true, 5, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			first, next := &call{begun: begun, ended: at(10), left: tc.left}, &call{begun: at(tc.next)}
-			if got := overlap(first, next); got != tc.want {
-				t.Errorf("%s\noverlap = %t, want %t", tc.reason, got, tc.want)
-			}
-		})
-	}
-}
-
-// An old AppSecret is used until the operator could see the next one.
-func TestTheOldAppSecretMayBeUsedForAMoment(t *testing.T) {
-	for name, tc := range map[string]struct {
-		reason string
-		outage float64 // when one ended, 0 for none
-		asked  float64 // the AppSecret was reset at 20
-		want   bool
-	}{
-		"Before":    {"It was the right one.", 0, 19, false},
-		"AtOnce":    {"The watch takes a moment.", 0, 22, true},
-		"Later":     {"The watch has shown the next one.", 0, 30, false},
-		"Outage":    {"The watch is not open again yet.", 10, 30, true},
-		"LongSince": {"It is.", 10, 41, false},
-		"Next":      {"An outage that comes later hides nothing.", 35, 34, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l, at := judgedLedger()
-			a := l.targets[0].account
-			l.resets = []reset{{span{from: at(20), to: at(20)}, a.appID}}
-			if tc.outage > 0 {
-				l.outages = []span{{from: at(tc.outage - 2), to: at(tc.outage)}}
-			}
-			if got := l.wrongSecret(a, at(tc.asked)); got != tc.want {
-				t.Errorf("%s\nwrongSecret = %t, want %t", tc.reason, got, tc.want)
+			j.judge()
+			if tc.want == "" && len(j.found) > 0 || tc.want != "" && (len(j.found) == 0 || !strings.HasPrefix(j.found[0].text, tc.want+": ")) {
+				t.Errorf("%s\nfound %v, want %q", tc.reason, j.found, tc.want)
 			}
 		})
 	}

@@ -1,178 +1,112 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
-	"regexp"
-	"slices"
+	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
 
-// live makes the targets, waits until they have tokens, and lets the events
-// happen. Consumers and those who observe go on until quit.
-func (r *run) live(ctx context.Context, events []event, screen io.Writer) error {
-	var watching context.Context
-	watching, r.stopWatching = context.WithCancel(ctx)
-	r.watching.Go(func() { r.observe(watching) })
-	if err := r.create(ctx); err != nil {
+// live makes the targets, waits until they have tokens, lets the events happen, and
+// lets the operator put everything right in a time of calm.
+func (w *world) live(ctx context.Context, events []event, calm time.Duration, screen io.Writer) error {
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	watchers.Go(func() { w.journal.follow(watching, w.cluster) })
+	if err := w.create(ctx); err != nil {
 		return err
 	}
-	for end := time.Now().Add(2 * time.Minute); ; sleep(ctx, 100*time.Millisecond) {
-		ill, err := r.ill(ctx)
-		if err == nil && len(ill) == 0 {
-			break
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("the WeChatTokens have no tokens after 2 minutes: %v, %w", ill, err)
-		}
+	if ill := w.settle(ctx); len(ill) > 0 {
+		return fmt.Errorf("the WeChatTokens have no tokens after %s: %v", longestCalm, ill)
 	}
-	r.watching.Go(func() { newConsumers(r).work(watching) })
-	r.watching.Go(func() { r.progress(watching, screen) })
-	r.ledger.locked(func() { r.ledger.begun = time.Now() })
-	r.happen(ctx, events)
-	r.ledger.notef("", "the events are over")
-	return ctx.Err()
+	watchers.Go(func() { w.watchOver(watching) })
+	watchers.Go(func() { w.progress(watching, screen) })
+	w.happen(ctx, events)
+	w.fake.ClearFaults()
+	sleep(ctx, calm)
+	for _, ill := range w.settle(ctx) {
+		w.journal.findf("in the end: %s", ill)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	w.journal.ended = time.Now()
+	return w.inspectAll(ctx)
 }
 
-// progress prints a line every 10 s.
-func (r *run) progress(ctx context.Context, screen io.Writer) {
-	for begun := time.Now(); ; {
-		sleep(ctx, 10*time.Second)
-		if ctx.Err() != nil {
-			return
+// create creates the accounts at WeChat and the targets in the cluster.
+func (w *world) create(ctx context.Context) error {
+	for _, t := range w.journal.targets {
+		w.fake.AddAccount(t.account.appID, appSecret(t.account.appID, 0))
+		secret := &corev1.Secret{ObjectMeta: t.meta(), StringData: map[string]string{"appsecret": appSecret(t.account.appID, 0)}}
+		secret.Name += "-app"
+		err := errors.Join(w.cluster.Create(ctx, secret), w.cluster.Create(ctx, &v1alpha1.WeChatToken{
+			ObjectMeta: t.meta(),
+			Spec: v1alpha1.WeChatTokenSpec{
+				AppID: t.account.appID, Mode: t.account.mode(),
+				AppSecretRef: v1alpha1.AppSecretReference{Name: secret.Name},
+			},
+		}))
+		if err != nil {
+			return err
 		}
-		leader := "none"
-		if m := r.leader(); m != nil {
-			leader = m.name
-		}
-		events := 0
-		r.mu.Lock()
-		for _, n := range r.happened {
-			events += n
-		}
-		r.mu.Unlock()
-		c := r.weChat.Counts("")
-		r.ledger.locked(func() {
-			fmt.Fprintf(screen, "%4.0f s: %d events, leader %s (%d processes so far), %d stable and %d classic calls, %d forced, %d calls of consumers, %d with an invalid token\n",
-				time.Since(begun).Seconds(), events, leader, len(r.ledger.processes), c.Stable.Calls, c.Classic.Calls, c.Forced, r.ledger.uses, len(r.ledger.dead))
+	}
+	return nil
+}
+
+// progress prints a line every 5 s.
+func (w *world) progress(ctx context.Context, screen io.Writer) {
+	for begun := time.Now(); ctx.Err() == nil; sleep(ctx, 5*time.Second) {
+		c, works := w.fake.Counts(""), w.works()
+		w.journal.write(func() {
+			fmt.Fprintf(screen, "%4.0f s: a leader works %t, %d takeovers, %d stable and %d classic calls, %d forced, %d findings so far\n",
+				time.Since(begun).Seconds(), works, len(w.journal.takeovers), c.Stable.Calls, c.Classic.Calls, c.Forced, len(w.journal.found))
 		})
 	}
 }
 
-// The time that the operator has to put everything right once nothing breaks any
-// more. The longest wait of its own is a minute, after an outage of WeChat that a
-// token did not survive.
-const (
-	calm        = 30 * time.Second
-	longestCalm = 2 * time.Minute
-)
+// longestCalm is the time that the operator has to put everything right once nothing
+// breaks any more. The longest wait of its own is a minute and a tenth.
+const longestCalm = 2 * time.Minute
 
-// settle ends all faults and lets the operator put everything right. It returns
-// what is not well then.
-func (r *run) settle(ctx context.Context) []string {
-	r.weChat.ClearFaults()
-	begun := time.Now()
-	sleep(ctx, calm)
-	for {
-		ill, err := r.ill(ctx)
-		if err != nil {
-			ill = []string{err.Error()}
-		}
+// settle waits until all is well. It returns what is not, after a while.
+func (w *world) settle(ctx context.Context) []string {
+	for begun := time.Now(); ; sleep(ctx, 100*time.Millisecond) {
+		ill := w.ill(ctx)
 		if len(ill) == 0 || time.Since(begun) > longestCalm || ctx.Err() != nil {
 			return ill
 		}
-		sleep(ctx, time.Second)
 	}
 }
 
-// ill says which targets are not as they should be: Ready, with a token that
-// WeChat accepts.
-func (r *run) ill(ctx context.Context) ([]string, error) {
+// ill says which targets are not as they should be: Ready, with a token that WeChat
+// accepts.
+func (w *world) ill(ctx context.Context) []string {
 	var list v1alpha1.WeChatTokenList
-	if err := r.cluster.List(ctx, &list); err != nil {
-		return nil, err
-	}
-	ready := map[string]bool{}
-	why := map[string]string{}
-	for i := range list.Items {
-		wt := &list.Items[i]
-		key := wt.Namespace + "/" + wt.Name
-		ready[key] = meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionReady)
-		if c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady); c != nil {
-			why[key] = c.Reason + ": " + c.Message
-		}
+	if err := w.cluster.List(ctx, &list); err != nil {
+		return []string{err.Error()}
 	}
 	var ill []string
-	for _, t := range r.targets {
-		_, token := r.ledger.holds(t.index)
-		switch {
-		case !ready[t.key()]:
-			ill = append(ill, fmt.Sprintf("%s is not Ready: %s", t.key(), why[t.key()]))
-		case !r.weChat.Valid(token.value):
-			ill = append(ill, t.key()+" is Ready with an invalid token")
+	for _, wt := range list.Items {
+		c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
+		if c == nil || c.Status != metav1.ConditionTrue {
+			ill = append(ill, fmt.Sprintf("%s is not Ready: %+v", wt.Name, c))
 		}
 	}
-	return ill, nil
+	for i, t := range w.journal.targets {
+		if !w.fake.Valid(w.journal.held(i).value) {
+			ill = append(ill, t.key()+" holds no valid token")
+		}
+	}
+	return ill
 }
-
-// quit ends the consumers, those who observe, and the managers.
-func (r *run) quit() {
-	r.stopWatching()
-	r.watching.Wait()
-	for _, m := range r.managers {
-		code, err := m.retire()
-		if err == nil && code != 0 {
-			err = fmt.Errorf("manager %s ended with exit code %d on SIGTERM", m.name, code)
-		}
-		if err != nil {
-			r.wrong = append(r.wrong, err)
-		}
-	}
-	for _, s := range r.servers { // whose last answers are to be noted
-		last, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		_ = s.Shutdown(last) // what takes longer is told to nobody
-		cancel()
-	}
-}
-
-// secretForms is what a token, an AppSecret, or one of them in base64, looks like.
-// "98_" is how the fake's tokens begin, and "OThf" is that in base64.
-var secretForms = regexp.MustCompile(`98_[A-Za-z0-9_-]{20,}|OThf[A-Za-z0-9+/]{20,}|` + appSecretMark + `[0-9a-f]{26}|NWVjMmU3[A-Za-z0-9+/]{20,}`)
-
-// leaks are the lines of the managers' logs that hold a secret or tell of a panic.
-func (r *run) leaks() ([]string, error) {
-	var found []string
-	for _, m := range r.managers {
-		log, err := os.Open(m.log.Name())
-		if err != nil {
-			return nil, err
-		}
-		defer log.Close()
-		lines := bufio.NewScanner(log)
-		lines.Buffer(nil, 16<<20)
-		for n := 1; lines.Scan(); n++ {
-			if secretForms.Match(lines.Bytes()) {
-				found = append(found, fmt.Sprintf("%s, line %d", m.log.Name(), n))
-			}
-			if panics.Match(lines.Bytes()) {
-				r.wrong = append(r.wrong, fmt.Errorf("a panic in %s, line %d", m.log.Name(), n))
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, err
-		}
-	}
-	return slices.Compact(found), nil
-}
-
-var panics = regexp.MustCompile(`^panic: |^fatal error: |Observed a panic|WARNING: DATA RACE`)
