@@ -69,13 +69,6 @@ func values(pairs ...string) []string {
 	return flags
 }
 
-// rendered are the objects of a release that is called like the operator and has a
-// namespace of that name.
-func rendered(t *testing.T, pairs ...string) []unstructured.Unstructured {
-	t.Helper()
-	return decode(t, strings.NewReader(helm(t, append([]string{"template", name, "chart", "--namespace=" + name}, values(pairs...)...)...)))
-}
-
 // all are values with which the chart renders everything it can, but what is of the
 // cluster's namespaces.
 var all = []string{
@@ -212,46 +205,46 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 // Each mistake is told with what is wrong and where.
 func TestChartRefusesBadValues(t *testing.T) {
 	cases := map[string]struct {
-		values []string
+		values []string // pairs of a path and JSON
 		want   string
 	}{
-		"Unknown":         {values("replica", "3"), "additional properties 'replica' not allowed"},
-		"UnknownWithin":   {values("image.name", `"a"`), "at '/image': additional properties 'name' not allowed"},
-		"NotANumber":      {values("replicas", `"2"`), "at '/replicas': got string, want integer"},
-		"NotABoolean":     {values("crds.enabled", `"no"`), "at '/crds/enabled': got string, want boolean"},
-		"NotAList":        {values("namespaces", `"web"`), "at '/namespaces': got string, want array"},
-		"NoNamespace":     {values("namespaces", `["web,shop"]`), "at '/namespaces/0': 'web,shop' does not match pattern"},
-		"NamespaceTwice":  {values("namespaces", `["web", "web"]`), "at '/namespaces': items at 0 and 1 are equal"},
-		"NoWorkers":       {values("workers", "0"), "at '/workers': minimum: got 0, want 1"},
-		"NoLevel":         {values("logLevel", `"TRACE"`), "at '/logLevel': value must be one of '', 'DEBUG', 'INFO', 'WARN', 'ERROR'"},
-		"NoDigest":        {values("image.digest", `"v1"`), "at '/image/digest': 'v1' does not match pattern"},
-		"NoMemory":        {values("resources.limits.memory", `"256MB"`), "at '/resources/limits/memory': '256MB' does not match pattern"},
-		"NoURL":           {values("proxy.url", `"proxy.example.com:3128"`), "at '/proxy/url': 'proxy.example.com:3128' does not match pattern"},
-		"NoReader":        {values("metrics.readers", `["prometheus"]`), "at '/metrics/readers/0': 'prometheus' does not match pattern"},
-		"NoFlag":          {values("extraArgs", `["-v"]`), "at '/extraArgs/0': '-v' does not match pattern"},
-		"TagAndDigest":    {values("image", `{"tag": "v1", "digest": "sha256:`+strings.Repeat("0", 64)+`"}`), "Set image.tag or image.digest, not both"},
-		"TwoCAs":          {values("extraCA", `{"configMap": "a", "secret": "b"}`), "Set extraCA.configMap or extraCA.secret, not both"},
-		"TouchAlone":      {values("consumers.touch", "true"), "consumers.touch and consumers.restart need consumers.watch"},
-		"RestartAlone":    {values("consumers.restart", "true"), "consumers.touch and consumers.restart need consumers.watch"},
-		"TwoCallers":      {values("leaderElection.enabled", "false"), "set replicas to 1, or leaderElection.enabled to true"},
-		"NoAccount":       {values("serviceAccount.create", "false"), "set serviceAccount.name to the one that is there"},
-		"NothingToScrape": {values("metrics.enabled", "false", "serviceMonitor.enabled", "true"), "need metrics.enabled"},
-		"NoPodToScrape":   {values("metrics.enabled", "false", "podMonitor.enabled", "true"), "need metrics.enabled"},
-		"ScrapedTwice":    {values("serviceMonitor.enabled", "true", "podMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`), "Enable serviceMonitor or podMonitor, not both"},
-		"NothingToSend":   {values("podMonitor.enabled", "true"), "set metrics.tokenSecret.name, or enable serviceMonitor instead"},
-		"NothingToAlert":  {values("metrics.enabled", "false", "prometheusRule.enabled", "true"), "need metrics.enabled"},
-		"NothingToRead":   {values("metrics.enabled", "false", "metrics.readers", `["a/b"]`), "leave metrics.readers out"},
-		"NoProxy":         {values("proxy.noProxy", `["a"]`), "set proxy.url, or leave proxy.noProxy out"},
-		"FlagWithAValue":  {values("extraArgs", `["--workers=3"]`), "extraArgs has --workers, which has a value of its own: set workers."},
-		"FlagOfTheChart":  {values("extraArgs", `["--health-probe-bind-address=:1"]`), "which the chart leaves as it is"},
+		"Unknown":         {[]string{"replica", "3"}, "additional properties 'replica' not allowed"},
+		"UnknownWithin":   {[]string{"image.name", `"a"`}, "at '/image': additional properties 'name' not allowed"},
+		"NotANumber":      {[]string{"replicas", `"2"`}, "at '/replicas': got string, want integer"},
+		"NotABoolean":     {[]string{"crds.enabled", `"no"`}, "at '/crds/enabled': got string, want boolean"},
+		"NotAList":        {[]string{"namespaces", `"web"`}, "at '/namespaces': got string, want array"},
+		"NoNamespace":     {[]string{"namespaces", `["web,shop"]`}, "at '/namespaces/0': 'web,shop' does not match pattern"},
+		"NamespaceTwice":  {[]string{"namespaces", `["web", "web"]`}, "at '/namespaces': items at 0 and 1 are equal"},
+		"NoWorkers":       {[]string{"workers", "0"}, "at '/workers': minimum: got 0, want 1"},
+		"NoLevel":         {[]string{"logLevel", `"TRACE"`}, "at '/logLevel': value must be one of '', 'DEBUG', 'INFO', 'WARN', 'ERROR'"},
+		"NoDigest":        {[]string{"image.digest", `"v1"`}, "at '/image/digest': 'v1' does not match pattern"},
+		"NoMemory":        {[]string{"resources.limits.memory", `"256MB"`}, "at '/resources/limits/memory': '256MB' does not match pattern"},
+		"NoURL":           {[]string{"proxy.url", `"proxy.example.com:3128"`}, "at '/proxy/url': 'proxy.example.com:3128' does not match pattern"},
+		"NoReader":        {[]string{"metrics.readers", `["prometheus"]`}, "at '/metrics/readers/0': 'prometheus' does not match pattern"},
+		"NoFlag":          {[]string{"extraArgs", `["-v"]`}, "at '/extraArgs/0': '-v' does not match pattern"},
+		"TagAndDigest":    {[]string{"image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set image.tag or image.digest, not both"},
+		"TwoCAs":          {[]string{"extraCA", `{"configMap": "a", "secret": "b"}`}, "Set extraCA.configMap or extraCA.secret, not both"},
+		"TouchAlone":      {[]string{"consumers.touch", "true"}, "consumers.touch and consumers.restart need consumers.watch"},
+		"RestartAlone":    {[]string{"consumers.restart", "true"}, "consumers.touch and consumers.restart need consumers.watch"},
+		"TwoCallers":      {[]string{"leaderElection.enabled", "false"}, "set replicas to 1, or leaderElection.enabled to true"},
+		"NoAccount":       {[]string{"serviceAccount.create", "false"}, "set serviceAccount.name to the one that is there"},
+		"NothingToScrape": {[]string{"metrics.enabled", "false", "serviceMonitor.enabled", "true"}, "need metrics.enabled"},
+		"NoPodToScrape":   {[]string{"metrics.enabled", "false", "podMonitor.enabled", "true"}, "need metrics.enabled"},
+		"ScrapedTwice":    {[]string{"serviceMonitor.enabled", "true", "podMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`}, "Enable serviceMonitor or podMonitor, not both"},
+		"NothingToSend":   {[]string{"podMonitor.enabled", "true"}, "set metrics.tokenSecret.name, or enable serviceMonitor instead"},
+		"NothingToAlert":  {[]string{"metrics.enabled", "false", "prometheusRule.enabled", "true"}, "need metrics.enabled"},
+		"NothingToRead":   {[]string{"metrics.enabled", "false", "metrics.readers", `["a/b"]`}, "leave metrics.readers out"},
+		"NoProxy":         {[]string{"proxy.noProxy", `["a"]`}, "set proxy.url, or leave proxy.noProxy out"},
+		"FlagWithAValue":  {[]string{"extraArgs", `["--workers=3"]`}, "extraArgs has --workers, which has a value of its own: set workers."},
+		"FlagOfTheChart":  {[]string{"extraArgs", `["--health-probe-bind-address=:1"]`}, "which the chart leaves as it is"},
 	}
 	for what, tc := range cases {
 		t.Run(what, func(t *testing.T) {
-			out, err := helmCommand(t, append([]string{"template", name, "chart"}, tc.values...)...).CombinedOutput()
+			_, err := render(tc.values...)
 			if err == nil {
-				t.Error("the chart takes them")
+				t.Fatal("the chart takes them")
 			}
-			if err := contains(string(out), tc.want); err != nil {
+			if err := contains(err.Error(), tc.want); err != nil {
 				t.Error(err)
 			}
 		})
@@ -268,10 +261,10 @@ func TestChartHasOneWayToEachFlag(t *testing.T) {
 			t.Error("there are no flags, so this test shows nothing")
 		}
 		for _, arg := range args {
-			out, err := helmCommand(t, append([]string{"template", name, "chart"}, values("extraArgs", `["`+arg+`"]`)...)...).CombinedOutput()
+			_, err := render("extraArgs", `["`+arg+`"]`)
 			if err == nil {
 				t.Errorf("the chart takes %s among extraArgs, too", arg)
-			} else if err := contains(string(out), "has a value of its own"); err != nil {
+			} else if err := contains(err.Error(), "has a value of its own"); err != nil {
 				t.Errorf("%s: %v", arg, err)
 			}
 		}

@@ -461,12 +461,6 @@ func newNamespace(t *testing.T) string {
 	return ns.Name
 }
 
-// objects are what kubectl applies of a kustomization.
-func objects(t *testing.T, dir string) []unstructured.Unstructured {
-	t.Helper()
-	return decode(t, strings.NewReader(kubectl(t, "kustomize", dir)))
-}
-
 func decode(t *testing.T, r io.Reader) []unstructured.Unstructured {
 	t.Helper()
 	var all []unstructured.Unstructured
