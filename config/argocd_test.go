@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -16,9 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	luajson "layeh.com/gopher-json"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -296,100 +293,8 @@ func TestArgoCDOffersItsActions(t *testing.T) {
 	}
 }
 
-// A life of a WeChatToken, as Argo CD sees it and has a hand in it.
-func TestArgoCDFollowsTheOperator(t *testing.T) {
-	install(t)
-	c, weChat, ns, admin := newCustomization(t), newWeChat(t), newNamespace(t), clientFor(t, cluster.Config)
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-	get := func() *unstructured.Unstructured {
-		obj := &unstructured.Unstructured{}
-		obj.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("WeChatToken"))
-		if err := admin.Get(t.Context(), types.NamespacedName{Namespace: ns, Name: shop}, obj); err != nil {
-			t.Fatal(err)
-		}
-		return obj
-	}
-	await := func(want string) health {
-		t.Helper()
-		var got health
-		eventually(t, want, func() error {
-			if got = c.healthOf(t, get()); got.Status != want {
-				return fmt.Errorf("it is %s: %s", got.Status, got.Message)
-			}
-			return nil
-		})
-		return got
-	}
-	// act does what Argo CD does: a merge patch of what the script has changed.
-	act := func(action string) *unstructured.Unstructured {
-		t.Helper()
-		live := get()
-		if a, offered := c.discover(t, live)[action]; !offered || a.Disabled {
-			t.Errorf("%s is not offered", action)
-		}
-		changed := c.act(t, action, live)
-		if err := admin.Patch(t.Context(), changed, client.MergeFrom(live)); err != nil {
-			t.Fatal(err)
-		}
-		return changed
-	}
-	requested := func(obj *unstructured.Unstructured) string {
-		return obj.GetAnnotations()[v1alpha1.AnnotationRefreshRequestedAt]
-	}
-
-	if got := c.healthOf(t, get()); got.Status != "Progressing" {
-		t.Errorf("without an operator it is %+v", got)
-	}
-	// No two requests are the same, however fast they come.
-	seen := map[string]bool{}
-	for range 5 {
-		value := requested(act("refresh"))
-		if value == "" || seen[value] {
-			t.Errorf("a request %q after %v", value, seen)
-		}
-		seen[value] = true
-	}
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
-	if got := await("Healthy"); got.Message == "" {
-		t.Error("Healthy without a message")
-	}
-
-	before := weChat.Counts("").Forced
-	asked := requested(act("refresh"))
-	eventually(t, "the refresh is done", func() error {
-		if handled, _, _ := unstructured.NestedString(get().Object, "status", "lastHandledRefreshAt"); handled != asked {
-			return fmt.Errorf("%q is, and %q was asked for", handled, asked)
-		}
-		return nil
-	})
-	if got := weChat.Counts("").Forced - before; got != 1 {
-		t.Errorf("%d forced refreshes, want 1", got)
-	}
-	// The value that was handled last is no request either.
-	if next := requested(c.act(t, "refresh", get())); next == asked {
-		t.Errorf("%s is asked for once more", next)
-	}
-
-	act("suspend")
-	await("Suspended")
-	act("resume")
-	await("Healthy")
-
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
-	if got := await("Degraded"); !strings.Contains(got.Message, "none") {
-		t.Errorf("the message does not say what is missing: %s", got.Message)
-	}
-	if got := kstatus(t, get()); got != status.FailedStatus {
-		t.Errorf("kstatus reads %s", got)
-	}
-	kubectl(t, "delete", "-n", ns, "wxt/"+shop, "--cascade=foreground", "--wait=false")
-	await("Progressing")
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"metadata":{"finalizers":null}}`) // as the garbage collector does
-}
-
-// Argo CD's own settings are somebody else's.
-func TestArgoCDKeepsItsOtherSettings(t *testing.T) {
-	const theirs = `
+// theirs is what others have set up for Argo CD.
+const theirs = `
 apiVersion: v1
 kind: ConfigMap
 metadata:
@@ -399,40 +304,26 @@ data:
   url: https://argocd.example.com
   resource.customizations.health.cert-manager.io_Certificate: return {status = "Healthy"}
 `
-	check := func(t *testing.T, cm corev1.ConfigMap) {
-		t.Helper()
-		if diff := cmp.Diff([]string{actionsKey, "resource.customizations.health.cert-manager.io_Certificate", healthKey, "url"}, slices.Sorted(maps.Keys(cm.Data))); diff != "" {
-			t.Errorf("keys (-want +got):\n%s", diff)
-		}
-		if cm.Labels["team"] != "platform" || cm.Labels["app.kubernetes.io/part-of"] != "argocd" {
-			t.Errorf("labels: %v", cm.Labels)
-		}
+
+// keepsTheirs checks that an argocd-cm has what was there before beside what is ours.
+func keepsTheirs(t *testing.T, cm corev1.ConfigMap) {
+	t.Helper()
+	if diff := cmp.Diff([]string{actionsKey, "resource.customizations.health.cert-manager.io_Certificate", healthKey, "url"}, slices.Sorted(maps.Keys(cm.Data))); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
 	}
-	t.Run("Patched", func(t *testing.T) {
-		kubectl(t, "create", "namespace", "argocd")
-		t.Cleanup(func() { kubectl(t, "delete", "configmap", "argocd-cm", "-n", "argocd") })
-		file := filepath.Join(t.TempDir(), "theirs.yaml")
-		write(t, file, theirs)
-		for range 2 { // theirs is applied again with each of their releases
-			kubectl(t, "apply", "-n", "argocd", "-f", file)
-			patch := cluster.Kubectl("patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge", "--patch-file=/dev/stdin")
-			patch.Stdin = strings.NewReader(kubectl(t, "kustomize", "argocd"))
-			succeed(t, patch)
-			var cm corev1.ConfigMap
-			if err := clientFor(t, cluster.Config).Get(t.Context(), types.NamespacedName{Namespace: "argocd", Name: "argocd-cm"}, &cm); err != nil {
-				t.Fatal(err)
-			}
-			check(t, cm)
-		}
-	})
-	t.Run("Component", func(t *testing.T) {
-		own := t.TempDir()
-		write(t, filepath.Join(own, "theirs.yaml"), theirs)
-		write(t, filepath.Join(own, "kustomization.yaml"), `
+	if cm.Labels["team"] != "platform" || cm.Labels["app.kubernetes.io/part-of"] != "argocd" {
+		t.Errorf("labels: %v", cm.Labels)
+	}
+}
+
+func TestTheComponentKeepsArgoCDsOtherSettings(t *testing.T) {
+	t.Parallel()
+	own := t.TempDir()
+	write(t, filepath.Join(own, "theirs.yaml"), theirs)
+	write(t, filepath.Join(own, "kustomization.yaml"), `
 namespace: argocd
 resources: [theirs.yaml]
 components: [`+relative(t, own, "argocd/customizations")+`]
 `)
-		check(t, only(t, ofKind[corev1.ConfigMap](t, "ConfigMap", objects(t, own))))
-	})
+	keepsTheirs(t, only(t, ofKind[corev1.ConfigMap](t, "ConfigMap", objects(t, own))))
 }

@@ -1,24 +1,149 @@
+//go:build integration
+
 package config_test
 
 import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
+
+var buildHelm = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "wechattoken-")
+	if err != nil {
+		return "", err
+	}
+	helmFolder = dir
+	cmd := exec.Command("go", "build", "-o", dir, "helm.sh/helm/v4/cmd/helm")
+	cmd.Dir = "../hack/helm"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return filepath.Join(dir, "helm"), nil
+})
+
+var helmFolder string
+
+// helmCommand is helm as an administrator, without what a user has set up for theirs.
+func helmCommand(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	program, err := buildHelm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	home := filepath.Join(helmFolder, "home")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+cluster.Kubeconfig,
+		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	return cmd
+}
+
+// helm must succeed, and returns what it prints.
+func helm(t *testing.T, args ...string) string {
+	t.Helper()
+	return succeed(t, helmCommand(t, args...))
+}
+
+// values are flags of helm that set values: pairs of a path and JSON.
+func values(pairs ...string) []string {
+	var flags []string
+	for i := 0; i < len(pairs); i += 2 {
+		flags = append(flags, "--set-json="+pairs[i]+"="+pairs[i+1])
+	}
+	return flags
+}
+
+func TestChartPassesLint(t *testing.T) {
+	for _, pairs := range [][]string{nil, all, append(slices.Clone(all), "namespaces", `["a", "b"]`)} {
+		helm(t, append([]string{"lint", "chart", "--strict", "--namespace=" + name}, values(pairs...)...)...)
+	}
+}
+
+// What the API server refuses, and fields that it does not know, come out before
+// somebody installs it.
+func TestChartIsValidWithEverythingOn(t *testing.T) {
+	install(t)
+	ns := newNamespace(t)
+	var text []byte
+	kinds := map[string]int{}
+	for _, o := range rendered(t, all...) {
+		kinds[o.GetKind()]++
+		switch {
+		case strings.HasPrefix(o.GetAPIVersion(), "monitoring.coreos.com/"):
+			continue // not of Kubernetes
+		case o.GetKind() == "CustomResourceDefinition":
+			continue // installed, and its name is what it is
+		case o.GetNamespace() != "":
+			o.SetNamespace(ns)
+		}
+		o.SetName("t-" + o.GetName()) // beside what is installed
+		one, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, "---\n"...), one...)
+	}
+	for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "ConfigMap", "NetworkPolicy"} {
+		if kinds[kind] != 1 {
+			t.Errorf("got %d of %s, want 1", kinds[kind], kind)
+		}
+	}
+	apply := cluster.Kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
+	apply.Stdin = strings.NewReader(string(text))
+	succeed(t, apply)
+
+	d := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t, all...)))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: ns}, Spec: d.Spec.Template.Spec}
+	pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = "", "" // admission looks for them
+	if err := clientFor(t, cluster.Config).Create(t.Context(), pod, client.DryRunAll); err != nil {
+		t.Errorf("the namespace is one of restricted Pod Security: %v", err)
+	}
+	if out, err := exec.Command(manager(t), append(container(d).Args, "--help")...).CombinedOutput(); err != nil {
+		t.Errorf("the manager does not take %q: %v\n%s", container(d).Args, err, out)
+	}
+}
+
+// A release is told from another by its version, so that its archive is always the same.
+func TestChartIsPackedReproducibly(t *testing.T) {
+	sums := map[string]bool{}
+	for range 2 {
+		dir := t.TempDir()
+		if err := os.CopyFS(filepath.Join(dir, "chart"), os.DirFS("chart")); err != nil { // with other times
+			t.Fatal(err)
+		}
+		cmd := helmCommand(t, "package", filepath.Join(dir, "chart"), "--destination="+dir, "--version=1.2.3", "--app-version=v1.2.3")
+		cmd.Env = append(cmd.Env, "SOURCE_DATE_EPOCH=1000000000")
+		succeed(t, cmd)
+		archive, err := os.ReadFile(filepath.Join(dir, name+"-1.2.3.tgz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[string(archive)] = true
+	}
+	if len(sums) != 1 {
+		t.Error("the same chart has two archives")
+	}
+}
 
 const crd = "crd/wechattokens.wechattoken.io"
 
@@ -61,6 +186,7 @@ func namesOf(t *testing.T, kinds, instance string) []string {
 }
 
 const kinds = "deployments,poddisruptionbudgets,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings," +
+
 	"validatingadmissionpolicies,validatingadmissionpolicybindings,networkpolicies,configmaps"
 
 // The life of a release. Nothing that Helm does costs a WeChatToken or its Secret,

@@ -1,17 +1,15 @@
+//go:build integration
+
 package config_test
 
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,22 +47,6 @@ func installConsumers(t *testing.T) {
 			return nil
 		})
 	}
-}
-
-// added are the objects that config/consumers has beside those of
-// config/default, as "Kind/name".
-func added(t *testing.T) []string {
-	t.Helper()
-	set := func(dir string) map[string]bool {
-		set := map[string]bool{}
-		for _, o := range objects(t, dir) {
-			set[o.GetKind()+"/"+o.GetName()] = true
-		}
-		return set
-	}
-	base, all := set("default"), set("consumers")
-	maps.DeleteFunc(all, func(name string, _ bool) bool { return base[name] })
-	return slices.Sorted(maps.Keys(all))
 }
 
 // fingerprint is what the operator writes into annotations.
@@ -308,66 +290,6 @@ func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
 			t.Errorf("%T: %v", o, err)
 		}
 	}
-}
-
-// Each component gives what it says, and the default gives none of it.
-func TestTheRolesForConsumersAreLeast(t *testing.T) {
-	install(t)
-	operator := clientFor(t, serviceAccount(t, name, name))
-	type access = authorizationv1.ResourceAttributes
-	var allowed, denied []access
-	for _, kind := range []string{"deployments", "statefulsets", "daemonsets"} {
-		for _, verb := range []string{"list", "watch", "patch"} {
-			allowed = append(allowed, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
-		}
-		for _, verb := range []string{"get", "create", "update", "delete", "deletecollection"} {
-			denied = append(denied, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
-		}
-		denied = append(denied, access{Verb: "patch", Group: "apps", Resource: kind, Subresource: "status", Namespace: "web"}, access{Verb: "patch", Group: "apps", Resource: kind, Subresource: "scale", Namespace: "web"})
-	}
-	for _, verb := range []string{"list", "patch"} {
-		allowed = append(allowed, access{Verb: verb, Resource: "pods", Namespace: "web"})
-	}
-	for _, verb := range []string{"get", "watch", "create", "update", "delete", "deletecollection"} {
-		denied = append(denied, access{Verb: verb, Resource: "pods", Namespace: "web"})
-	}
-	for _, sub := range []string{"status", "exec", "ephemeralcontainers", "eviction", "log"} {
-		denied = append(denied, access{Verb: "patch", Resource: "pods", Subresource: sub, Namespace: "web"}, access{Verb: "create", Resource: "pods", Subresource: sub, Namespace: "web"})
-	}
-	denied = append(denied, access{Verb: "list", Group: "apps", Resource: "replicasets", Namespace: "web"}, access{Verb: "*", Group: "apps", Resource: "*"})
-	for _, a := range allowed {
-		if may(t, operator, a) {
-			t.Errorf("by default the operator may %s", sentence(a))
-		}
-	}
-	if args := container(only(t, deployments(t, "default"))).Args; slices.Contains(args, "--consumers") {
-		t.Error("by default the manager looks after consumers")
-	}
-
-	installConsumers(t)
-	eventually(t, "the roles are bound", func() error {
-		for _, a := range allowed {
-			if !may(t, operator, a) {
-				return fmt.Errorf("the operator may not %s", sentence(a))
-			}
-		}
-		return nil
-	})
-	for _, a := range denied {
-		if may(t, operator, a) {
-			t.Errorf("the operator may %s", sentence(a))
-		}
-	}
-	want := []string{
-		"ClusterRole/" + name + "-restart", "ClusterRole/" + name + "-touch", "ClusterRole/" + name + "-watch",
-		"ClusterRoleBinding/" + name + "-restart", "ClusterRoleBinding/" + name + "-touch", "ClusterRoleBinding/" + name + "-watch",
-		"ValidatingAdmissionPolicy/" + name + "-restart", "ValidatingAdmissionPolicy/" + name + "-touch",
-		"ValidatingAdmissionPolicyBinding/" + name + "-restart", "ValidatingAdmissionPolicyBinding/" + name + "-touch",
-	}
-	if diff := cmp.Diff(want, added(t)); diff != "" {
-		t.Errorf("beside the default (-want +got):\n%s", diff)
-	}
-	kubectl(t, "diff", "--server-side", "-k", "consumers")
 }
 
 // A cluster that is full of pods, and a pod that is full of annotations: CEL has

@@ -1,10 +1,14 @@
+//go:build integration
+
 package config_test
 
 import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -15,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -268,4 +273,114 @@ func (v *verdicts) await(t *testing.T, is status.Status, ready string) {
 		v.read += i + 1
 		return nil
 	})
+}
+
+// A life of a WeChatToken, as Argo CD sees it and has a hand in it.
+func TestArgoCDFollowsTheOperator(t *testing.T) {
+	install(t)
+	c, weChat, ns, admin := newCustomization(t), newWeChat(t), newNamespace(t), clientFor(t, cluster.Config)
+	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	get := func() *unstructured.Unstructured {
+		obj := &unstructured.Unstructured{}
+		obj.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("WeChatToken"))
+		if err := admin.Get(t.Context(), types.NamespacedName{Namespace: ns, Name: shop}, obj); err != nil {
+			t.Fatal(err)
+		}
+		return obj
+	}
+	await := func(want string) health {
+		t.Helper()
+		var got health
+		eventually(t, want, func() error {
+			if got = c.healthOf(t, get()); got.Status != want {
+				return fmt.Errorf("it is %s: %s", got.Status, got.Message)
+			}
+			return nil
+		})
+		return got
+	}
+	// act does what Argo CD does: a merge patch of what the script has changed.
+	act := func(action string) *unstructured.Unstructured {
+		t.Helper()
+		live := get()
+		if a, offered := c.discover(t, live)[action]; !offered || a.Disabled {
+			t.Errorf("%s is not offered", action)
+		}
+		changed := c.act(t, action, live)
+		if err := admin.Patch(t.Context(), changed, client.MergeFrom(live)); err != nil {
+			t.Fatal(err)
+		}
+		return changed
+	}
+	requested := func(obj *unstructured.Unstructured) string {
+		return obj.GetAnnotations()[v1alpha1.AnnotationRefreshRequestedAt]
+	}
+
+	if got := c.healthOf(t, get()); got.Status != "Progressing" {
+		t.Errorf("without an operator it is %+v", got)
+	}
+	// No two requests are the same, however fast they come.
+	seen := map[string]bool{}
+	for range 5 {
+		value := requested(act("refresh"))
+		if value == "" || seen[value] {
+			t.Errorf("a request %q after %v", value, seen)
+		}
+		seen[value] = true
+	}
+	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
+	if got := await("Healthy"); got.Message == "" {
+		t.Error("Healthy without a message")
+	}
+
+	before := weChat.Counts("").Forced
+	asked := requested(act("refresh"))
+	eventually(t, "the refresh is done", func() error {
+		if handled, _, _ := unstructured.NestedString(get().Object, "status", "lastHandledRefreshAt"); handled != asked {
+			return fmt.Errorf("%q is, and %q was asked for", handled, asked)
+		}
+		return nil
+	})
+	if got := weChat.Counts("").Forced - before; got != 1 {
+		t.Errorf("%d forced refreshes, want 1", got)
+	}
+	// The value that was handled last is no request either.
+	if next := requested(c.act(t, "refresh", get())); next == asked {
+		t.Errorf("%s is asked for once more", next)
+	}
+
+	act("suspend")
+	await("Suspended")
+	act("resume")
+	await("Healthy")
+
+	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
+	if got := await("Degraded"); !strings.Contains(got.Message, "none") {
+		t.Errorf("the message does not say what is missing: %s", got.Message)
+	}
+	if got := kstatus(t, get()); got != status.FailedStatus {
+		t.Errorf("kstatus reads %s", got)
+	}
+	kubectl(t, "delete", "-n", ns, "wxt/"+shop, "--cascade=foreground", "--wait=false")
+	await("Progressing")
+	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"metadata":{"finalizers":null}}`) // as the garbage collector does
+}
+
+// Argo CD's own settings are somebody else's.
+func TestThePatchKeepsArgoCDsOtherSettings(t *testing.T) {
+	t.Parallel()
+	ns := newNamespace(t)
+	file := filepath.Join(t.TempDir(), "theirs.yaml")
+	write(t, file, theirs)
+	for range 2 { // theirs is applied again with each of their releases
+		kubectl(t, "apply", "-n", ns, "-f", file)
+		patch := cluster.Kubectl("patch", "configmap", "argocd-cm", "-n", ns, "--type=merge", "--patch-file=/dev/stdin")
+		patch.Stdin = strings.NewReader(kubectl(t, "kustomize", "argocd"))
+		succeed(t, patch)
+		var cm corev1.ConfigMap
+		if err := clientFor(t, cluster.Config).Get(t.Context(), types.NamespacedName{Namespace: ns, Name: "argocd-cm"}, &cm); err != nil {
+			t.Fatal(err)
+		}
+		keepsTheirs(t, cm)
+	}
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package config_test
 
 import (
@@ -21,9 +23,8 @@ import (
 )
 
 const (
-	refresherRole = "wechattoken-refresher"
-	refused       = "ValidatingAdmissionPolicy 'wechattoken-annotations' with binding 'wechattoken-annotations' denied request: "
-	goodReport    = "3f1c9a0b55d2e871@2026-11-22T10:00:00Z"
+	refused    = "ValidatingAdmissionPolicy 'wechattoken-annotations' with binding 'wechattoken-annotations' denied request: "
+	goodReport = "3f1c9a0b55d2e871@2026-11-22T10:00:00Z"
 )
 
 func TestARefresherAsksAndWaits(t *testing.T) {

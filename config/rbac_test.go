@@ -1,3 +1,5 @@
+//go:build integration
+
 package config_test
 
 import (
@@ -5,9 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,31 +14,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/testcluster"
 )
-
-const (
-	leaseRole   = name + "-leader-election"
-	metricsRole = name + "-metrics-auth"
-	watchRole   = name + "-watch"
-	touchRole   = name + "-touch"
-	restartRole = name + "-restart"
-)
-
-// A right is a verb on a resource that a role gives.
-type right struct {
-	Role     string
-	Verb     string
-	Resource string // with its group, or a path
-	Name     string // of the one object; empty for all
-}
 
 // Where it looks after pods it needs the roles of config/consumers, too.
 func TestConsumersNeedNothingButTheirRoles(t *testing.T) {
@@ -354,94 +337,235 @@ func auditedTo(t *testing.T, namespace string) []testcluster.Audit {
 	return all
 }
 
-// resourceOf is how a resource is written in a [right]: as in a command line of
-// kubectl.
-func resourceOf(group, resource, sub string) string {
-	if group != "" {
-		resource += "." + group
+func TestTheRolesAreLeast(t *testing.T) {
+	install(t)
+	operator := clientFor(t, serviceAccount(t, name, name))
+	type access = authorizationv1.ResourceAttributes
+	const (
+		ours   = "wechattoken.io"
+		leases = "coordination.k8s.io"
+		events = "events.k8s.io"
+	)
+	allowed := []access{
+		{Verb: "list", Group: ours, Resource: "wechattokens"},
+		{Verb: "watch", Group: ours, Resource: "wechattokens"},
+		{Verb: "patch", Group: ours, Resource: "wechattokens", Subresource: "status", Namespace: "web"},
+		{Verb: "get", Resource: "secrets", Namespace: "web"},
+		{Verb: "list", Resource: "secrets"},
+		{Verb: "watch", Resource: "secrets"},
+		{Verb: "create", Resource: "secrets", Namespace: "web"},
+		{Verb: "patch", Resource: "secrets", Namespace: "web"},
+		{Verb: "delete", Resource: "secrets", Namespace: "web"},
+		{Verb: "create", Group: events, Resource: "events", Namespace: "web"},
+		{Verb: "create", Group: leases, Resource: "leases", Namespace: name},
+		{Verb: "get", Group: leases, Resource: "leases", Namespace: name, Name: name},
+		{Verb: "update", Group: leases, Resource: "leases", Namespace: name, Name: name},
+		{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
+		{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews"},
 	}
-	return path.Join(resource, sub)
+	denied := []access{
+		{Verb: "*", Group: "*", Resource: "*"},
+		{Verb: "*", Resource: "secrets", Namespace: "web"},
+		{Verb: "update", Resource: "secrets", Namespace: "web"},
+		{Verb: "deletecollection", Resource: "secrets", Namespace: "web"},
+		{Verb: "*", Group: ours, Resource: "*"},
+		{Verb: "create", Group: ours, Resource: "wechattokens", Namespace: "web"},
+		{Verb: "update", Group: ours, Resource: "wechattokens", Namespace: "web"},
+		{Verb: "patch", Group: ours, Resource: "wechattokens", Namespace: "web"},
+		{Verb: "delete", Group: ours, Resource: "wechattokens", Namespace: "web"},
+		{Verb: "update", Group: ours, Resource: "wechattokens", Subresource: "status", Namespace: "web"},
+		{Verb: "update", Group: ours, Resource: "wechattokens", Subresource: "finalizers", Namespace: "web"},
+		{Verb: "get", Resource: "configmaps", Namespace: name},
+		{Verb: "list", Resource: "pods"},
+		{Verb: "create", Resource: "pods", Namespace: name},
+		{Verb: "create", Resource: "pods", Subresource: "exec", Namespace: "web"},
+		{Verb: "list", Resource: "nodes"},
+		{Verb: "get", Resource: "nodes", Subresource: "proxy"},
+		{Verb: "get", Resource: "namespaces"},
+		{Verb: "list", Group: events, Resource: "events"},
+		{Verb: "patch", Group: events, Resource: "events", Namespace: "web"},
+		{Verb: "patch", Resource: "events", Namespace: name},
+		{Verb: "create", Resource: "events", Namespace: name},
+		{Verb: "create", Resource: "events", Namespace: "web"},
+		{Verb: "create", Resource: "serviceaccounts", Subresource: "token", Namespace: name},
+		{Verb: "impersonate", Resource: "users"},
+		{Verb: "impersonate", Resource: "serviceaccounts", Namespace: "kube-system"},
+		{Verb: "get", Group: "apps", Resource: "deployments", Namespace: name},
+		{Verb: "get", Group: leases, Resource: "leases", Namespace: name, Name: "another"},
+		{Verb: "update", Group: leases, Resource: "leases", Namespace: name, Name: "another"},
+		{Verb: "delete", Group: leases, Resource: "leases", Namespace: name, Name: name},
+		{Verb: "list", Group: leases, Resource: "leases", Namespace: name},
+		{Verb: "create", Group: leases, Resource: "leases", Namespace: "kube-system"},
+		{Verb: "bind", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
+		{Verb: "escalate", Group: "rbac.authorization.k8s.io", Resource: "clusterroles"},
+		{Verb: "get", Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"},
+		{Verb: "create", Group: "certificates.k8s.io", Resource: "certificatesigningrequests"},
+	}
+	for _, a := range allowed {
+		if !may(t, operator, a) {
+			t.Errorf("the operator may not %s", sentence(a))
+		}
+	}
+	for _, a := range denied {
+		if may(t, operator, a) {
+			t.Errorf("the operator may %s", sentence(a))
+		}
+	}
 }
 
-// rights are all that the roles of some manifests give.
-func rights(t *testing.T, manifests []unstructured.Unstructured) []right {
-	t.Helper()
-	var all []right
-	add := func(role string, rules []rbacv1.PolicyRule) {
-		for _, rule := range rules {
-			resources := rule.NonResourceURLs
-			for _, group := range rule.APIGroups {
-				for _, resource := range rule.Resources {
-					resource, sub, _ := strings.Cut(resource, "/")
-					resources = append(resources, resourceOf(group, resource, sub))
-				}
+func TestTheRolesForPeopleGiveNoSecrets(t *testing.T) {
+	install(t)
+	ns := newNamespace(t)
+	reads := []string{"get", "list", "watch"}
+	writes := []string{"create", "update", "patch", "delete", "deletecollection"}
+	for role, can := range map[string][]string{"view": reads, "edit": writes} {
+		kubectl(t, "create", "serviceaccount", role, "-n", ns)
+		kubectl(t, "create", "rolebinding", role, "-n", ns, "--clusterrole="+name+"-"+role, "--serviceaccount="+ns+":"+role)
+		person := clientFor(t, serviceAccount(t, ns, role))
+		for _, verb := range slices.Concat(reads, writes) {
+			wxt := authorizationv1.ResourceAttributes{Verb: verb, Group: "wechattoken.io", Resource: "wechattokens", Namespace: ns}
+			if want := slices.Contains(can, verb); may(t, person, wxt) != want {
+				t.Errorf("%s may %s: got %t, want %t", role, sentence(wxt), !want, want)
 			}
-			names := rule.ResourceNames
-			if len(names) == 0 {
-				names = []string{""}
-			}
-			for _, verb := range rule.Verbs {
-				for _, resource := range resources {
-					for _, name := range names {
-						all = append(all, right{Role: role, Verb: verb, Resource: resource, Name: name})
-					}
-				}
+			secret := authorizationv1.ResourceAttributes{Verb: verb, Resource: "secrets", Namespace: ns}
+			if may(t, person, secret) {
+				t.Errorf("%s may %s", role, sentence(secret))
 			}
 		}
 	}
-	for _, r := range ofKind[rbacv1.ClusterRole](t, "ClusterRole", manifests) {
-		add(r.Name, r.Rules)
-	}
-	for _, r := range ofKind[rbacv1.Role](t, "Role", manifests) {
-		add(r.Name, r.Rules)
-	}
-	return all
 }
 
-func sorted(rights []right) []right {
-	return slices.SortedFunc(slices.Values(rights), func(a, b right) int {
-		return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
+// The operator is given what it asks for and nothing else. This fails when a verb
+// is taken from a role, and when one is added that it never uses.
+func TestTheOperatorNeedsNothingButItsRoles(t *testing.T) {
+	install(t)
+	uses(t, name, []string{name, leaseRole, metricsRole}, func() {
+		exercise(t, name, newNamespace(t), "")
 	})
 }
 
-// Who reads docs/rbac.md knows all that is given to the operator and to people,
-// and what for.
-func TestEachRightHasItsReason(t *testing.T) {
-	given := sorted(rights(t, objects(t, "consumers")))
-	if len(given) < 30 {
-		t.Errorf("there are %d rights", len(given))
+func TestMetricsAreForTheirReadersOnly(t *testing.T) {
+	install(t)
+	ns, addr := newNamespace(t), freeAddress(t)
+	operate(t, serviceAccount(t, name, name), "--leader-election-namespace="+name, "--metrics-bind-address="+addr)
+	kubectl(t, "create", "serviceaccount", "prometheus", "-n", ns)
+	kubectl(t, "create", "serviceaccount", "stranger", "-n", ns)
+	kubectl(t, "create", "clusterrolebinding", ns, "--clusterrole="+name+"-metrics-reader", "--serviceaccount="+ns+":prometheus")
+
+	for who, want := range map[string]int{
+		serviceAccount(t, ns, "prometheus").BearerToken: http.StatusOK,
+		serviceAccount(t, ns, "stranger").BearerToken:   http.StatusForbidden,
+		"": http.StatusUnauthorized,
+	} {
+		eventually(t, "an answer", func() error {
+			got, err := scrape(t.Context(), addr, who)
+			if err == nil && got != want {
+				err = fmt.Errorf("got %d, want %d", got, want)
+			}
+			return err
+		})
 	}
-	for _, file := range []string{"rbac.md", "zh/rbac.md"} {
-		if diff := cmp.Diff(given, sorted(rightsToldIn(t, filepath.Join("../docs", file)))); diff != "" {
-			t.Errorf("docs/%s (-manifests +table):\n%s", file, diff)
+}
+
+// Each is bound to the shared roles, and holds its own lease alone.
+func TestShardsAreBoundToTheRoles(t *testing.T) {
+	installShards(t)
+	type access = authorizationv1.ResourceAttributes
+	lease := func(s string) access {
+		return access{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: name + "-" + s, Name: name}
+	}
+	for i, s := range shards {
+		who := clientFor(t, serviceAccount(t, name+"-"+s, name))
+		for _, a := range []access{
+			{Verb: "watch", Group: "wechattoken.io", Resource: "wechattokens"},
+			{Verb: "patch", Resource: "secrets", Namespace: "web"},
+			{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
+			lease(s),
+		} {
+			if !may(t, who, a) {
+				t.Errorf("shard %s may not %s", s, sentence(a))
+			}
+		}
+		for _, a := range []access{lease(shards[1-i]), {Verb: "list", Resource: "pods"}} {
+			if may(t, who, a) {
+				t.Errorf("shard %s may %s", s, sentence(a))
+			}
 		}
 	}
 }
 
-var (
-	rightRow      = regexp.MustCompile("(?m)^\\| `(wechat[a-z-]+)` \\| (`.*`) \\| (`[^|]*) \\| *(.*?) *\\|$")
-	rightVerb     = regexp.MustCompile("`([^`]+)`")
-	rightResource = regexp.MustCompile("`([^`]+)`(?: \\(`([^`]+)`\\))?")
-)
-
-// rightsToldIn are those in the table of a page, whose rows are: role, verbs,
-// resources and reason.
-func rightsToldIn(t *testing.T, page string) []right {
-	t.Helper()
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var told []right
-	for _, row := range rightRow.FindAllStringSubmatch(string(text), -1) {
-		if len(row[4]) < 10 {
-			t.Errorf("%s gives no reason in %s", page, row[0])
+// Each component gives what it says, and the default gives none of it.
+func TestTheRolesForConsumersAreLeast(t *testing.T) {
+	install(t)
+	operator := clientFor(t, serviceAccount(t, name, name))
+	type access = authorizationv1.ResourceAttributes
+	var allowed, denied []access
+	for _, kind := range []string{"deployments", "statefulsets", "daemonsets"} {
+		for _, verb := range []string{"list", "watch", "patch"} {
+			allowed = append(allowed, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
 		}
-		for _, verb := range rightVerb.FindAllStringSubmatch(row[2], -1) {
-			for _, resource := range rightResource.FindAllStringSubmatch(row[3], -1) {
-				told = append(told, right{Role: row[1], Verb: verb[1], Resource: resource[1], Name: resource[2]})
+		for _, verb := range []string{"get", "create", "update", "delete", "deletecollection"} {
+			denied = append(denied, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
+		}
+		denied = append(denied, access{Verb: "patch", Group: "apps", Resource: kind, Subresource: "status", Namespace: "web"}, access{Verb: "patch", Group: "apps", Resource: kind, Subresource: "scale", Namespace: "web"})
+	}
+	for _, verb := range []string{"list", "patch"} {
+		allowed = append(allowed, access{Verb: verb, Resource: "pods", Namespace: "web"})
+	}
+	for _, verb := range []string{"get", "watch", "create", "update", "delete", "deletecollection"} {
+		denied = append(denied, access{Verb: verb, Resource: "pods", Namespace: "web"})
+	}
+	for _, sub := range []string{"status", "exec", "ephemeralcontainers", "eviction", "log"} {
+		denied = append(denied, access{Verb: "patch", Resource: "pods", Subresource: sub, Namespace: "web"}, access{Verb: "create", Resource: "pods", Subresource: sub, Namespace: "web"})
+	}
+	denied = append(denied, access{Verb: "list", Group: "apps", Resource: "replicasets", Namespace: "web"}, access{Verb: "*", Group: "apps", Resource: "*"})
+	for _, a := range allowed {
+		if may(t, operator, a) {
+			t.Errorf("by default the operator may %s", sentence(a))
+		}
+	}
+	if args := container(only(t, deployments(t, "default"))).Args; slices.Contains(args, "--consumers") {
+		t.Error("by default the manager looks after consumers")
+	}
+
+	installConsumers(t)
+	eventually(t, "the roles are bound", func() error {
+		for _, a := range allowed {
+			if !may(t, operator, a) {
+				return fmt.Errorf("the operator may not %s", sentence(a))
 			}
 		}
+		return nil
+	})
+	for _, a := range denied {
+		if may(t, operator, a) {
+			t.Errorf("the operator may %s", sentence(a))
+		}
 	}
-	return told
+	want := []string{
+		"ClusterRole/" + name + "-restart", "ClusterRole/" + name + "-touch", "ClusterRole/" + name + "-watch",
+		"ClusterRoleBinding/" + name + "-restart", "ClusterRoleBinding/" + name + "-touch", "ClusterRoleBinding/" + name + "-watch",
+		"ValidatingAdmissionPolicy/" + name + "-restart", "ValidatingAdmissionPolicy/" + name + "-touch",
+		"ValidatingAdmissionPolicyBinding/" + name + "-restart", "ValidatingAdmissionPolicyBinding/" + name + "-touch",
+	}
+	if diff := cmp.Diff(want, added(t)); diff != "" {
+		t.Errorf("beside the default (-want +got):\n%s", diff)
+	}
+	kubectl(t, "diff", "--server-side", "-k", "consumers")
+}
+
+// added are the objects that config/consumers has beside those of
+// config/default, as "Kind/name".
+func added(t *testing.T) []string {
+	t.Helper()
+	set := func(dir string) map[string]bool {
+		set := map[string]bool{}
+		for _, o := range objects(t, dir) {
+			set[o.GetKind()+"/"+o.GetName()] = true
+		}
+		return set
+	}
+	base, all := set("default"), set("consumers")
+	maps.DeleteFunc(all, func(name string, _ bool) bool { return base[name] })
+	return slices.Sorted(maps.Keys(all))
 }

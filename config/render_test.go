@@ -2,9 +2,13 @@ package config_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,10 +18,17 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
 	"helm.sh/helm/v4/pkg/strvals"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
+
+// name is that of the operator, its namespace, its ServiceAccount and its lease.
+const name = "wechat-token-operator"
 
 // objects are what kubectl applies of a kustomization. kubectl has the same library.
 func objects(t *testing.T, dir string) []unstructured.Unstructured {
@@ -66,4 +77,123 @@ func rendered(t *testing.T, pairs ...string) []unstructured.Unstructured {
 		t.Fatal(err)
 	}
 	return decode(t, text)
+}
+
+func decode(t *testing.T, r io.Reader) []unstructured.Unstructured {
+	t.Helper()
+	var all []unstructured.Unstructured
+	for d := yaml.NewYAMLOrJSONDecoder(r, 4096); ; {
+		var o unstructured.Unstructured
+		err := d.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Object != nil {
+			all = append(all, o)
+		}
+	}
+}
+
+// ofKind are those of all that are of a kind.
+func ofKind[T any](t *testing.T, kind string, all []unstructured.Unstructured) []T {
+	t.Helper()
+	var some []T
+	for _, o := range all {
+		if o.GetKind() != kind {
+			continue
+		}
+		var typed T
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(o.Object, &typed, true); err != nil {
+			t.Fatal(err)
+		}
+		some = append(some, typed)
+	}
+	return some
+}
+
+func deployments(t *testing.T, dir string) []appsv1.Deployment {
+	t.Helper()
+	return ofKind[appsv1.Deployment](t, "Deployment", objects(t, dir))
+}
+
+func container(d appsv1.Deployment) corev1.Container { return d.Spec.Template.Spec.Containers[0] }
+
+func only[T any](t *testing.T, some []T) T {
+	t.Helper()
+	if len(some) != 1 {
+		t.Fatalf("got %d, want 1", len(some))
+	}
+	return some[0]
+}
+
+func sampleFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("samples/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == "kustomization.yaml" })
+}
+
+func contains(text string, parts ...string) error {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return fmt.Errorf("no %q in\n%s", part, text)
+		}
+	}
+	return nil
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// relative is the path from one folder to another.
+func relative(t *testing.T, from, to string) string {
+	t.Helper()
+	from, err := filepath.EvalSymlinks(from) // as kustomize does
+	if err != nil {
+		t.Fatal(err)
+	}
+	abs, err := filepath.Abs(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rel, err := filepath.Rel(from, abs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rel
+}
+
+// all are values with which the chart renders everything it can, but what is of the
+// cluster's namespaces.
+var all = []string{
+	"replicas", "3",
+	"selector", `"wechattoken.io/shard=a"`,
+	"consumers", `{"watch": true, "touch": true, "restart": true}`,
+	"workers", "64",
+	"logLevel", `"DEBUG"`,
+	"logFormat", `"text"`,
+	"extraArgs", `["--request-timeout=5s"]`,
+	"image.pullPolicy", `"Always"`,
+	"image.pullSecrets", `["registry"]`,
+	"proxy", `{"url": "http://proxy.example.com:3128", "noProxy": [".example.com"]}`,
+	"extraCA.configMap", `"authorities"`,
+	"metrics.readers", `["monitoring/prometheus-k8s"]`,
+	"serviceMonitor", `{"enabled": true, "labels": {"release": "prometheus"}}`,
+	"prometheusRule", `{"enabled": true, "labels": {"release": "prometheus"}, "runbookBaseURL": "https://git.example.com/main/"}`,
+	"grafanaDashboard.enabled", "true",
+	"networkPolicy", `{"metricsFrom": [{"namespaceSelector": {}}], "extraEgress": [{"ports": [{"port": 8080}]}]}`,
+	"serviceAccount.annotations", `{"example.com/role": "operator"}`,
+	"priorityClassName", `"system-cluster-critical"`,
+	"nodeSelector", `{"kubernetes.io/os": "linux"}`,
+	"tolerations", `[{"operator": "Exists"}]`,
+	"affinity", `{"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}}`,
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package config_test
 
 import (
@@ -27,8 +29,6 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
-
-const reportFolder = "samples/report-invalid-token"
 
 // invalidToken is as long and looks as WeChat's.
 var invalidToken = strings.Repeat("99_J", 34)
@@ -148,41 +148,6 @@ func TestAReportThatFailsSaysWhy(t *testing.T) {
 	}
 	if got := invalidTokenOf(t, ns); got != "" {
 		t.Errorf("%s is reported", got)
-	}
-}
-
-// What is shown is what is tested.
-func TestTheREADMEsShowTheProgramsAsTheyAre(t *testing.T) {
-	fence := regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
-	files := map[string]string{"go": "report.go", "js": "report.mjs", "python": "report.py", "sh": "report.sh", "yaml": "server.yaml"}
-	for _, readme := range []string{"../README.md", "../README.zh-CN.md"} {
-		text, err := os.ReadFile(readme)
-		if err != nil {
-			t.Fatal(err)
-		}
-		shown := map[string]int{}
-		for _, block := range fence.FindAllStringSubmatch(string(text), -1) {
-			language, code := block[1], block[2]
-			if !strings.Contains(code, "merge-patch+json") && !strings.Contains(code, refresherRole) {
-				continue // about something else
-			}
-			shown[language]++
-			file, err := os.ReadFile(filepath.Join(reportFolder, files[language]))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(string(file), code) {
-				t.Errorf("%s: the block is not in %s as it stands:\n%s", readme, files[language], code)
-			}
-		}
-		for language, file := range files {
-			if shown[language] != 1 {
-				t.Errorf("%s shows %d blocks of %s, want 1 of %s", readme, shown[language], language, file)
-			}
-			if !strings.Contains(string(text), "(config/"+reportFolder+"/"+file+")") {
-				t.Errorf("%s does not link to %s", readme, file)
-			}
-		}
 	}
 }
 

@@ -9,73 +9,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // shards are the installs of config/shards, by the value of their label.
 var shards = []string{"a", "b"}
-
-// installShards is what the user does who wants two installs.
-func installShards(t *testing.T) {
-	t.Helper()
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "shards")
-}
-
-// Each works on what has its label, with the rights it was installed with.
-func TestShardsWorkBesideEachOther(t *testing.T) {
-	installShards(t)
-	kubectl(t, "diff", "--server-side", "-k", "shards")
-	served := map[string]weChat{}
-	for _, s := range shards {
-		served[s] = newWeChat(t)
-		args := container(only(t, deployments(t, "shards/"+s))).Args
-		args = append(args, "--wechat-url="+served[s].url, "--leader-election-namespace="+name+"-"+s)
-		operate(t, serviceAccount(t, name+"-"+s, name), args...)
-	}
-	for _, s := range shards {
-		ns := newNamespace(t)
-		shop := applyWeChatTokens(t, served[s], ns, "samples/stable.yaml")[0]
-		kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+s)
-		kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
-		if holder := kubectl(t, "get", "-n", name+"-"+s, "lease/"+name, "-o", "jsonpath={.spec.holderIdentity}"); holder == "" {
-			t.Errorf("nobody leads in shard %s", s)
-		}
-	}
-	for s, w := range served {
-		if got := w.Counts("").Stable.Calls; got != 1 {
-			t.Errorf("shard %s has made %d calls, want 1 for its own", s, got)
-		}
-	}
-}
-
-// Each is bound to the shared roles, and holds its own lease alone.
-func TestShardsAreBoundToTheRoles(t *testing.T) {
-	installShards(t)
-	type access = authorizationv1.ResourceAttributes
-	lease := func(s string) access {
-		return access{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: name + "-" + s, Name: name}
-	}
-	for i, s := range shards {
-		who := clientFor(t, serviceAccount(t, name+"-"+s, name))
-		for _, a := range []access{
-			{Verb: "watch", Group: "wechattoken.io", Resource: "wechattokens"},
-			{Verb: "patch", Resource: "secrets", Namespace: "web"},
-			{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
-			lease(s),
-		} {
-			if !may(t, who, a) {
-				t.Errorf("shard %s may not %s", s, sentence(a))
-			}
-		}
-		for _, a := range []access{lease(shards[1-i]), {Verb: "list", Resource: "pods"}} {
-			if may(t, who, a) {
-				t.Errorf("shard %s may %s", s, sentence(a))
-			}
-		}
-	}
-}
 
 // Shards together are what one install is: what is the cluster's is there once,
 // and each shard has all the rest, in its own namespace. So it is for those that

@@ -1,0 +1,230 @@
+//go:build integration
+
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+func TestInstallingTwiceChangesNothing(t *testing.T) {
+	versions := func() string {
+		return kubectl(t, "get", "-k", "default", "-o", "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion")
+	}
+	install(t)
+	once := versions()
+	install(t)
+	if diff := cmp.Diff(once, versions()); diff != "" {
+		t.Errorf("the second time (-once +twice):\n%s", diff)
+	}
+	kubectl(t, "diff", "--server-side", "-k", "default")
+}
+
+func TestTheKindCanBeInstalledAlone(t *testing.T) {
+	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "crd")
+	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd/wechattokens.wechattoken.io")
+	var kinds []string
+	for _, o := range objects(t, "crd") {
+		kinds = append(kinds, o.GetKind()+" "+o.GetName())
+	}
+	if diff := cmp.Diff([]string{"CustomResourceDefinition wechattokens.wechattoken.io"}, kinds); diff != "" {
+		t.Errorf("config/crd (-want +got):\n%s", diff)
+	}
+}
+
+func TestPodsPassRestrictedPodSecurity(t *testing.T) {
+	install(t)
+	admin := clientFor(t, cluster.Config)
+	tryToRun := func(d appsv1.Deployment, change func(*corev1.PodSpec)) error {
+		spec := d.Spec.Template.Spec.DeepCopy()
+		change(spec)
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: name}, Spec: *spec}
+		return admin.Create(t.Context(), pod, client.DryRunAll)
+	}
+	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples")) {
+		if err := tryToRun(d, func(*corev1.PodSpec) {}); err != nil {
+			t.Errorf("%s: %v", d.Name, err)
+		}
+		for what, loosen := range map[string]func(*corev1.PodSpec){
+			"privileged": func(s *corev1.PodSpec) {
+				s.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: new(true)}
+			},
+			"without a seccomp profile": func(s *corev1.PodSpec) { s.SecurityContext.SeccompProfile = nil },
+			"with capabilities":         func(s *corev1.PodSpec) { s.Containers[0].SecurityContext.Capabilities = nil },
+			"perhaps as root":           func(s *corev1.PodSpec) { s.SecurityContext.RunAsNonRoot = nil },
+		} {
+			if err := tryToRun(d, loosen); err == nil || !strings.Contains(err.Error(), "violates PodSecurity") {
+				t.Errorf("%s %s: got %v, want a refusal: does the namespace enforce anything?", d.Name, what, err)
+			}
+		}
+	}
+}
+
+func TestTheManagerUnderstandsItsPods(t *testing.T) {
+	c := container(only(t, deployments(t, "default")))
+	help := func(args ...string) (string, error) {
+		out, err := exec.Command(manager(t), append(args, "--help")...).CombinedOutput()
+		return string(out), err
+	}
+	text, err := help(c.Args...)
+	if err != nil {
+		t.Errorf("the manager does not take %q: %v\n%s", c.Args, err, text)
+	}
+	if _, err := help("--no-such-flag"); err == nil {
+		t.Error("the manager takes any flag, so this test shows nothing")
+	}
+
+	// No flag sets the ports, so that they are the manager's own.
+	ports := map[string]string{}
+	for _, p := range c.Ports {
+		ports[p.Name] = fmt.Sprintf(":%d", p.ContainerPort)
+	}
+	defaults := map[string]string{}
+	for port, flag := range map[string]string{"metrics": "metrics-bind-address", "health": "health-probe-bind-address"} {
+		found := regexp.MustCompile(`(?s)-` + flag + ` .*?\(default "(.*?)"\)`).FindStringSubmatch(text)
+		if found == nil {
+			t.Fatalf("there is no flag %s in\n%s", flag, text)
+		}
+		defaults[port] = found[1]
+	}
+	if diff := cmp.Diff(defaults, ports); diff != "" {
+		t.Errorf("ports (-manager +pod):\n%s", diff)
+	}
+}
+
+// GitOps tools compare what they applied with what is there for ever.
+func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
+	install(t)
+	weChat := newWeChat(t)
+	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
+	var names []string
+	for _, file := range sampleFiles(t) {
+		t.Run(file, func(t *testing.T) {
+			ns := newNamespace(t)
+			for _, wxt := range applyWeChatTokens(t, weChat, ns, file) {
+				kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+wxt)
+			}
+			kubectl(t, "diff", "--server-side", "-n", ns, "-f", file)
+			names = append(names, strings.Fields(kubectl(t, "get", "-n", ns, "-f", file, "-o", "name"))...)
+		})
+	}
+	all := strings.Fields(kubectl(t, "apply", "--server-side", "--dry-run=server", "-n", newNamespace(t), "-k", "samples", "-o", "name"))
+	slices.Sort(all)
+	slices.Sort(names)
+	if diff := cmp.Diff(names, all); diff != "" {
+		t.Errorf("samples/kustomization.yaml (-files +kustomization):\n%s", diff)
+	}
+}
+
+// The programs of the consumers run here as they would in their containers.
+func TestConsumersGetTheTokenAndDoNotPrintIt(t *testing.T) {
+	install(t)
+	weChat, ns := newWeChat(t), newNamespace(t)
+	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
+	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+	want := kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", "jsonpath=token {.status.tokenFingerprint} works until {.status.expirationTime}")
+
+	for _, consumer := range deployments(t, "samples") {
+		t.Run(consumer.Name, func(t *testing.T) {
+			if got := firstLine(t, consumer, ns); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// firstLine runs the program of a consumer here, with what its Secret holds now,
+// and returns the first line it prints.
+func firstLine(t *testing.T, consumer appsv1.Deployment, namespace string) string {
+	t.Helper()
+	admin, c, pod := clientFor(t, cluster.Config), container(consumer), consumer.Spec.Template.Spec
+	data := func(secret string) map[string][]byte {
+		var s corev1.Secret
+		if err := admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: secret}, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Data
+	}
+	program := strings.Join(c.Command[2:], "")
+	for i, m := range c.VolumeMounts {
+		if m.SubPath != "" || m.SubPathExpr != "" {
+			t.Errorf("%s is mounted by subPath and would never change", m.MountPath)
+		}
+		dir := t.TempDir()
+		for key, value := range data(pod.Volumes[i].Secret.SecretName) {
+			write(t, filepath.Join(dir, key), string(value))
+		}
+		program = strings.ReplaceAll(program, m.MountPath, dir)
+	}
+	cmd := exec.Command(c.Command[0], c.Command[1], program)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	for _, e := range c.Env {
+		from := e.ValueFrom.SecretKeyRef
+		cmd.Env = append(cmd.Env, e.Name+"="+string(data(from.Name)[from.Key]))
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to end its sleep, too
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		_ = cmd.Wait()
+	}()
+	line := make([]byte, 4096)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(string(line[:n]), "\n")
+}
+
+// installShards is what the user does who wants two installs.
+func installShards(t *testing.T) {
+	t.Helper()
+	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "shards")
+}
+
+// Each works on what has its label, with the rights it was installed with.
+func TestShardsWorkBesideEachOther(t *testing.T) {
+	installShards(t)
+	kubectl(t, "diff", "--server-side", "-k", "shards")
+	served := map[string]weChat{}
+	for _, s := range shards {
+		served[s] = newWeChat(t)
+		args := container(only(t, deployments(t, "shards/"+s))).Args
+		args = append(args, "--wechat-url="+served[s].url, "--leader-election-namespace="+name+"-"+s)
+		operate(t, serviceAccount(t, name+"-"+s, name), args...)
+	}
+	for _, s := range shards {
+		ns := newNamespace(t)
+		shop := applyWeChatTokens(t, served[s], ns, "samples/stable.yaml")[0]
+		kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+s)
+		kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+		if holder := kubectl(t, "get", "-n", name+"-"+s, "lease/"+name, "-o", "jsonpath={.spec.holderIdentity}"); holder == "" {
+			t.Errorf("nobody leads in shard %s", s)
+		}
+	}
+	for s, w := range served {
+		if got := w.Counts("").Stable.Calls; got != 1 {
+			t.Errorf("shard %s has made %d calls, want 1 for its own", s, got)
+		}
+	}
+}

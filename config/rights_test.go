@@ -1,0 +1,125 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+const (
+	leaseRole     = name + "-leader-election"
+	metricsRole   = name + "-metrics-auth"
+	watchRole     = name + "-watch"
+	touchRole     = name + "-touch"
+	restartRole   = name + "-restart"
+	refresherRole = "wechattoken-refresher"
+)
+
+// A right is a verb on a resource that a role gives.
+type right struct {
+	Role     string
+	Verb     string
+	Resource string // with its group, or a path
+	Name     string // of the one object; empty for all
+}
+
+// resourceOf is how a resource is written in a [right]: as in a command line of
+// kubectl.
+func resourceOf(group, resource, sub string) string {
+	if group != "" {
+		resource += "." + group
+	}
+	return path.Join(resource, sub)
+}
+
+// rights are all that the roles of some manifests give.
+func rights(t *testing.T, manifests []unstructured.Unstructured) []right {
+	t.Helper()
+	var all []right
+	add := func(role string, rules []rbacv1.PolicyRule) {
+		for _, rule := range rules {
+			resources := rule.NonResourceURLs
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					resource, sub, _ := strings.Cut(resource, "/")
+					resources = append(resources, resourceOf(group, resource, sub))
+				}
+			}
+			names := rule.ResourceNames
+			if len(names) == 0 {
+				names = []string{""}
+			}
+			for _, verb := range rule.Verbs {
+				for _, resource := range resources {
+					for _, name := range names {
+						all = append(all, right{Role: role, Verb: verb, Resource: resource, Name: name})
+					}
+				}
+			}
+		}
+	}
+	for _, r := range ofKind[rbacv1.ClusterRole](t, "ClusterRole", manifests) {
+		add(r.Name, r.Rules)
+	}
+	for _, r := range ofKind[rbacv1.Role](t, "Role", manifests) {
+		add(r.Name, r.Rules)
+	}
+	return all
+}
+
+func sorted(rights []right) []right {
+	return slices.SortedFunc(slices.Values(rights), func(a, b right) int {
+		return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
+	})
+}
+
+// Who reads docs/rbac.md knows all that is given to the operator and to people,
+// and what for.
+func TestEachRightHasItsReason(t *testing.T) {
+	given := sorted(rights(t, objects(t, "consumers")))
+	if len(given) < 30 {
+		t.Errorf("there are %d rights", len(given))
+	}
+	for _, file := range []string{"rbac.md", "zh/rbac.md"} {
+		if diff := cmp.Diff(given, sorted(rightsToldIn(t, filepath.Join("../docs", file)))); diff != "" {
+			t.Errorf("docs/%s (-manifests +table):\n%s", file, diff)
+		}
+	}
+}
+
+var (
+	rightRow      = regexp.MustCompile("(?m)^\\| `(wechat[a-z-]+)` \\| (`.*`) \\| (`[^|]*) \\| *(.*?) *\\|$")
+	rightVerb     = regexp.MustCompile("`([^`]+)`")
+	rightResource = regexp.MustCompile("`([^`]+)`(?: \\(`([^`]+)`\\))?")
+)
+
+// rightsToldIn are those in the table of a page, whose rows are: role, verbs,
+// resources and reason.
+func rightsToldIn(t *testing.T, page string) []right {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []right
+	for _, row := range rightRow.FindAllStringSubmatch(string(text), -1) {
+		if len(row[4]) < 10 {
+			t.Errorf("%s gives no reason in %s", page, row[0])
+		}
+		for _, verb := range rightVerb.FindAllStringSubmatch(row[2], -1) {
+			for _, resource := range rightResource.FindAllStringSubmatch(row[3], -1) {
+				told = append(told, right{Role: row[1], Verb: verb[1], Resource: resource[1], Name: resource[2]})
+			}
+		}
+	}
+	return told
+}
