@@ -171,6 +171,7 @@ func asBefore(now, before any) any {
 
 // The tests run with the libraries that Argo CD gives, and not with more.
 func TestLuaIsAsNarrowAsInArgoCD(t *testing.T) {
+	t.Parallel()
 	var got map[string]string
 	runLua(t, `
 		local os = require("os")
@@ -203,6 +204,7 @@ func kstatus(t *testing.T, obj *unstructured.Unstructured) status.Status {
 
 // Argo CD says what Flux says, but for what is suspended.
 func TestArgoCDReadsTheConditions(t *testing.T) {
+	t.Parallel()
 	c := newCustomization(t)
 	condition := func(kind string, is metav1.ConditionStatus) metav1.Condition {
 		return metav1.Condition{Type: kind, Status: is, Reason: "Because", Message: "of " + kind}
@@ -238,6 +240,7 @@ func TestArgoCDReadsTheConditions(t *testing.T) {
 	}
 	for what, tc := range cases {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			wt := &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop", Generation: 2}, Status: tc.status}
 			wt.Spec = v1alpha1.WeChatTokenSpec{AppID: "wx0123456789abcdef", AppSecretRef: v1alpha1.AppSecretReference{Name: "shop-app"}, Suspend: tc.suspended}
 			if tc.deleted {
@@ -262,6 +265,7 @@ func TestArgoCDReadsTheConditions(t *testing.T) {
 
 // What is offered can be done, and what can be done is offered.
 func TestArgoCDOffersItsActions(t *testing.T) {
+	t.Parallel()
 	c := newCustomization(t)
 	var defined []string
 	for _, d := range c.Actions.Definitions {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -28,40 +27,29 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-var buildHelm = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "wechattoken-")
-	if err != nil {
-		return "", err
-	}
-	helmFolder = dir
-	cmd := exec.Command("go", "build", "-o", dir, "helm.sh/helm/v4/cmd/helm")
-	cmd.Dir = "../hack/helm"
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return filepath.Join(dir, "helm"), nil
+// findHelm is the program of hack/helm. Go keeps it in its cache.
+var findHelm = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("go", "tool", "-modfile=../hack/helm/go.mod", "-n", "helm").Output()
+	return strings.TrimSpace(string(out)), err
 })
 
-var helmFolder string
-
 // helmCommand is helm as an administrator, without what a user has set up for theirs.
-func helmCommand(t *testing.T, args ...string) *exec.Cmd {
+func (p plane) helmCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	program, err := buildHelm()
+	program, err := findHelm()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, args...)
-	home := filepath.Join(helmFolder, "home")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+cluster.Kubeconfig,
-		"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	home := filepath.Join(folder, "helm")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+p.Kubeconfig, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	return cmd
 }
 
 // helm must succeed, and returns what it prints.
-func helm(t *testing.T, args ...string) string {
+func (p plane) helm(t *testing.T, args ...string) string {
 	t.Helper()
-	return succeed(t, helmCommand(t, args...))
+	return succeed(t, p.helmCommand(t, args...))
 }
 
 // values are flags of helm that set values: pairs of a path and JSON.
@@ -74,15 +62,16 @@ func values(pairs ...string) []string {
 }
 
 func TestChartPassesLint(t *testing.T) {
+	t.Parallel()
 	for _, pairs := range [][]string{nil, all, append(slices.Clone(all), "namespaces", `["a", "b"]`)} {
-		helm(t, append([]string{"lint", "chart", "--strict", "--namespace=" + name}, values(pairs...)...)...)
+		cluster.helm(t, append([]string{"lint", "chart", "--strict", "--namespace=" + name}, values(pairs...)...)...)
 	}
 }
 
 // What the API server refuses, and fields that it does not know, come out before
 // somebody installs it.
 func TestChartIsValidWithEverythingOn(t *testing.T) {
-	install(t)
+	t.Parallel()
 	ns := newNamespace(t)
 	var text []byte
 	kinds := map[string]int{}
@@ -115,7 +104,7 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 	d := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t, all...)))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: ns}, Spec: d.Spec.Template.Spec}
 	pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = "", "" // admission looks for them
-	if err := clientFor(t, cluster.Config).Create(t.Context(), pod, client.DryRunAll); err != nil {
+	if err := cluster.admin(t).Create(t.Context(), pod, client.DryRunAll); err != nil {
 		t.Errorf("the namespace is one of restricted Pod Security: %v", err)
 	}
 	if out, err := exec.Command(manager(t), append(container(d).Args, "--help")...).CombinedOutput(); err != nil {
@@ -125,13 +114,14 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 
 // A release is told from another by its version, so that its archive is always the same.
 func TestChartIsPackedReproducibly(t *testing.T) {
+	t.Parallel()
 	sums := map[string]bool{}
 	for range 2 {
 		dir := t.TempDir()
 		if err := os.CopyFS(filepath.Join(dir, "chart"), os.DirFS("chart")); err != nil { // with other times
 			t.Fatal(err)
 		}
-		cmd := helmCommand(t, "package", filepath.Join(dir, "chart"), "--destination="+dir, "--version=1.2.3", "--app-version=v1.2.3")
+		cmd := cluster.helmCommand(t, "package", filepath.Join(dir, "chart"), "--destination="+dir, "--version=1.2.3", "--app-version=v1.2.3")
 		cmd.Env = append(cmd.Env, "SOURCE_DATE_EPOCH=1000000000")
 		succeed(t, cmd)
 		archive, err := os.ReadFile(filepath.Join(dir, name+"-1.2.3.tgz"))
@@ -147,42 +137,52 @@ func TestChartIsPackedReproducibly(t *testing.T) {
 
 const crd = "crd/wechattokens.wechattoken.io"
 
-// useEmptyCluster gives a test a cluster without anything of ours: Helm takes over
-// nothing that others have installed.
-func useEmptyCluster(t *testing.T) {
+// helmCluster is the cluster without anything of ours: Helm takes over nothing that
+// others have installed. One test has it at a time.
+var helmCluster struct {
+	sync.Mutex
+	plane
+}
+
+func emptyCluster(t *testing.T) plane {
 	t.Helper()
-	own, err := testcluster.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	others := cluster
-	cluster = own
-	t.Cleanup(func() {
-		cluster = others
-		if err := own.Stop(); err != nil {
-			t.Error(err)
+	helmCluster.Lock()
+	t.Cleanup(helmCluster.Unlock)
+	if helmCluster.Cluster == nil {
+		c, err := testcluster.Start()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	kubectl(t, "delete", crd) // controlplane installs it
+		helmCluster.Cluster = c
+	}
+	helmCluster.kubectl(t, "delete", crd, "--ignore-not-found") // the harness installs it, and Helm keeps it
+	return helmCluster.plane
+}
+
+func stopHelmCluster() error {
+	if helmCluster.Cluster == nil {
+		return nil
+	}
+	return helmCluster.Stop()
 }
 
 // release does something with the release of a namespace, with values.
-func release(t *testing.T, what, name, namespace string, pairs ...string) {
+func (p plane) release(t *testing.T, what, name, namespace string, pairs ...string) {
 	t.Helper()
-	helm(t, append([]string{what, name, "chart", "--namespace=" + namespace}, values(pairs...)...)...)
+	p.helm(t, append([]string{what, name, "chart", "--namespace=" + namespace}, values(pairs...)...)...)
 }
 
 // argsOf are the flags with which a release runs the manager.
-func argsOf(t *testing.T, name, namespace string) []string {
+func (p plane) argsOf(t *testing.T, name, namespace string) []string {
 	t.Helper()
-	manifest := decode(t, strings.NewReader(helm(t, "get", "manifest", name, "--namespace="+namespace)))
+	manifest := decode(t, strings.NewReader(p.helm(t, "get", "manifest", name, "--namespace="+namespace)))
 	return container(only(t, ofKind[appsv1.Deployment](t, "Deployment", manifest))).Args
 }
 
 // namesOf are the objects of kinds that there are in a cluster with this label.
-func namesOf(t *testing.T, kinds, instance string) []string {
+func (p plane) namesOf(t *testing.T, kinds, instance string) []string {
 	t.Helper()
-	return strings.Fields(kubectl(t, "get", kinds, "-A", "-l", "app.kubernetes.io/instance="+instance, "-o", "name"))
+	return strings.Fields(p.kubectl(t, "get", kinds, "-A", "-l", "app.kubernetes.io/instance="+instance, "-o", "name"))
 }
 
 const kinds = "deployments,poddisruptionbudgets,services,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings," +
@@ -192,13 +192,15 @@ const kinds = "deployments,poddisruptionbudgets,services,serviceaccounts,roles,r
 // The life of a release. Nothing that Helm does costs a WeChatToken or its Secret,
 // unless the user says so.
 func TestChartLives(t *testing.T) {
-	useEmptyCluster(t)
-	weChat, home := newWeChat(t), newNamespace(t)
+	t.Parallel()
+	c := emptyCluster(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	home := c.newNamespace(t)
 
-	release(t, "install", name, home, "crds.keep", "false")
-	helm(t, "uninstall", name, "--namespace="+home)
-	eventually(t, "with crds.keep=false the CRD goes with the release", func() error {
-		if left := kubectl(t, "get", crd, "--ignore-not-found"); left != "" {
+	c.release(t, "install", name, home, "crds.keep", "false")
+	c.helm(t, "uninstall", name, "--namespace="+home)
+	testcluster.Eventually(t, "with crds.keep=false the CRD goes with the release", func() error {
+		if left := c.kubectl(t, "get", crd, "--ignore-not-found"); left != "" {
 			return errors.New(left)
 		}
 		return nil
@@ -217,22 +219,22 @@ func TestChartLives(t *testing.T) {
 		t.Fatal("the CRD has no short name")
 	}
 	write(t, filepath.Join(old, "files", "crd.yaml"), older)
-	helm(t, "install", name, old, "--namespace="+home)
-	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", crd)
+	c.helm(t, "install", name, old, "--namespace="+home)
+	c.kubectl(t, "wait", "--for=condition=Established", "--timeout="+testcluster.Patience.String(), crd)
 
-	release(t, "upgrade", name, home)
-	if got := kubectl(t, "get", crd, "-o", "jsonpath={.spec.names.shortNames}"); got != `["wxt"]` {
+	c.release(t, "upgrade", name, home)
+	if got := c.kubectl(t, "get", crd, "-o", "jsonpath={.spec.names.shortNames}"); got != `["wxt"]` {
 		t.Errorf("after the upgrade the CRD has the short names %s", got)
 	}
 
 	// It works with the rights that the release gives it.
-	ns := newNamespace(t)
-	o := operate(t, serviceAccount(t, home, name), append(argsOf(t, name, home), "--wechat-url="+weChat.url, "--leader-election-namespace="+home)...)
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
-	o.stop()
+	ns := c.newNamespace(t)
+	stop := c.operate(t, c.serviceAccount(t, home, name), url, append(c.argsOf(t, name, home), "--leader-election-namespace="+home)...)
+	shop := c.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+	c.awaitReady(t, ns, shop)
+	stop()
 	secret := func() string {
-		return kubectl(t, "get", "-n", ns, "secret/shop-token", "-o", "jsonpath={.metadata.uid}")
+		return c.kubectl(t, "get", "-n", ns, "secret/shop-token", "-o", "jsonpath={.metadata.uid}")
 	}
 	before := secret()
 	mustBeTheSame := func(after string) {
@@ -242,44 +244,46 @@ func TestChartLives(t *testing.T) {
 	}
 
 	// Features come and go with their rights.
-	release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicas", "3")
+	c.release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicas", "3")
 	for _, role := range []string{"watch", "touch"} {
-		kubectl(t, "get", "clusterrole/"+name+"-"+role)
+		c.kubectl(t, "get", "clusterrole/"+name+"-"+role)
 	}
-	kubectl(t, "get", "-n", home, "networkpolicy/"+name)
-	release(t, "upgrade", name, home, "crds.enabled", "false", "policy.enabled", "false")
+	c.kubectl(t, "get", "-n", home, "networkpolicy/"+name)
+	c.release(t, "upgrade", name, home, "crds.enabled", "false", "policy.enabled", "false")
 	for _, gone := range []string{"clusterrole/" + name + "-touch", "validatingadmissionpolicy/" + name + "-touch", "validatingadmissionpolicy/wechattoken-annotations"} {
-		if got := kubectl(t, "get", gone, "--ignore-not-found"); got != "" {
+		if got := c.kubectl(t, "get", gone, "--ignore-not-found"); got != "" {
 			t.Errorf("%s is still there", gone)
 		}
 	}
 	mustBeTheSame("without the kind in the release")
 
-	helm(t, "uninstall", name, "--namespace="+home)
-	if left := namesOf(t, kinds, name); len(left) > 0 {
+	c.helm(t, "uninstall", name, "--namespace="+home)
+	if left := c.namesOf(t, kinds, name); len(left) > 0 {
 		t.Errorf("helm uninstall leaves %q", left)
 	}
 	mustBeTheSame("after helm uninstall")
 
 	// The kind that was kept goes into the next release.
-	release(t, "install", name, home)
+	c.release(t, "install", name, home)
 	mustBeTheSame("installed again")
-	helm(t, "uninstall", name, "--namespace="+home)
+	c.helm(t, "uninstall", name, "--namespace="+home)
 	mustBeTheSame("uninstalled again")
 }
 
 // Who has installed the kustomization goes over to Helm without a gap.
 func TestChartTakesOverTheKustomization(t *testing.T) {
-	useEmptyCluster(t)
-	install(t)
+	t.Parallel()
+	c := emptyCluster(t)
+	c.kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "default")
 	uid := func() string {
-		return kubectl(t, "get", "-n", name, "deployment/"+name, crd, "-o", "jsonpath={.items[*].metadata.uid}")
+		return c.kubectl(t, "get", "-n", name, "deployment/"+name, crd, "-o", "jsonpath={.items[*].metadata.uid}")
 	}
 	before := uid()
-	if out, err := helmCommand(t, "install", name, "chart", "--namespace="+name).CombinedOutput(); err == nil {
+	if out, err := c.helmCommand(t, "install", name, "chart", "--namespace="+name).CombinedOutput(); err == nil {
 		t.Errorf("Helm takes what is not its own, so this test shows nothing:\n%s", out)
 	}
-	helm(t, "install", name, "chart", "--namespace="+name, "--take-ownership", "--force-conflicts")
+	c.helm(t, "install", name, "chart", "--namespace="+name, "--take-ownership", "--force-conflicts")
+	t.Cleanup(func() { c.helm(t, "uninstall", name, "--namespace="+name) })
 	if got := uid(); got != before {
 		t.Error("the Deployment and the kind are other ones now")
 	}
@@ -291,13 +295,13 @@ func TestChartTakesOverTheKustomization(t *testing.T) {
 		if o.GetNamespace() != "" {
 			args = append(args, "-n", o.GetNamespace())
 		}
-		if owner := kubectl(t, args...); owner != name {
+		if owner := c.kubectl(t, args...); owner != name {
 			t.Errorf("%s %s is of the release %q, want %q", o.GetKind(), o.GetName(), owner, name)
 		}
 	}
 	// What kubectl has applied it owns, too, so later changes say whose they are.
-	helm(t, "upgrade", name, "chart", "--namespace="+name, "--force-conflicts", "--set=replicas=3")
-	if got := kubectl(t, "get", "-n", name, "deployment/"+name, "-o", "jsonpath={.spec.replicas}"); got != "3" {
+	c.helm(t, "upgrade", name, "chart", "--namespace="+name, "--force-conflicts", "--set=replicas=3")
+	if got := c.kubectl(t, "get", "-n", name, "deployment/"+name, "-o", "jsonpath={.spec.replicas}"); got != "3" {
 		t.Errorf("after the upgrade there are %s replicas, want 3", got)
 	}
 }
@@ -305,26 +309,25 @@ func TestChartTakesOverTheKustomization(t *testing.T) {
 // A tenant who may do what they like in two namespaces, and nothing elsewhere,
 // installs the operator there. Somebody else has installed the kind.
 func TestChartOfSomeNamespacesNeedsNoOthers(t *testing.T) {
-	useEmptyCluster(t)
-	kubectl(t, "apply", "--server-side", "-k", "crd")
-	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", crd)
-	weChat, home, other, foreign := newWeChat(t), newNamespace(t), newNamespace(t), newNamespace(t)
-	kubectl(t, "create", "serviceaccount", "tenant", "-n", home)
+	t.Parallel()
+	home, other, foreign := newNamespace(t), newNamespace(t), newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	cluster.kubectl(t, "create", "serviceaccount", "tenant", "-n", home)
 	for _, ns := range []string{home, other} {
-		kubectl(t, "create", "role", "tenant", "-n", ns, "--verb=*", "--resource=*.*")
-		kubectl(t, "create", "rolebinding", "tenant", "-n", ns, "--role=tenant", "--serviceaccount="+home+":tenant")
+		cluster.kubectl(t, "create", "role", "tenant", "-n", ns, "--verb=*", "--resource=*.*")
+		cluster.kubectl(t, "create", "rolebinding", "tenant", "-n", ns, "--role=tenant", "--serviceaccount="+home+":tenant")
 	}
-	cmd := helmCommand(t, append([]string{"install", name, "chart", "--namespace=" + home}, values(
+	cmd := cluster.helmCommand(t, append([]string{"install", name, "chart", "--namespace=" + home}, values(
 		"namespaces", `["`+home+`", "`+other+`"]`, "crds.enabled", "false", "policy.enabled", "false", "userRoles.enabled", "false",
 		"metrics.enabled", "false", "consumers.watch", "true")...)...)
-	cmd.Env = append(cmd.Env, "KUBECONFIG="+kubeconfig(t, serviceAccount(t, home, "tenant")))
+	cmd.Env = append(cmd.Env, "KUBECONFIG="+kubeconfig(t, cluster.serviceAccount(t, home, "tenant")))
 	succeed(t, cmd)
 
-	who := serviceAccount(t, home, name)
-	operate(t, who, append(argsOf(t, name, home), "--wechat-url="+weChat.url, "--leader-election-namespace="+home)...)
+	who := cluster.serviceAccount(t, home, name)
+	cluster.operate(t, who, url, append(cluster.argsOf(t, name, home), "--leader-election-namespace="+home)...)
 	for _, ns := range []string{home, other} {
-		shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-		kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+		shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+		cluster.awaitReady(t, ns, shop)
 	}
 	for _, verb := range []string{"get", "list", "watch", "create", "patch", "delete"} {
 		for _, ns := range []string{foreign, ""} {
@@ -337,30 +340,38 @@ func TestChartOfSomeNamespacesNeedsNoOthers(t *testing.T) {
 
 // Two releases share what a cluster has once.
 func TestChartsLiveBesideEachOther(t *testing.T) {
-	useEmptyCluster(t)
-	homes := map[string]string{"shard-a": newNamespace(t), "shard-b": newNamespace(t)}
-	release(t, "install", "shard-a", homes["shard-a"], "selector", `"wechattoken.io/shard=a"`, "consumers", `{"watch": true, "touch": true}`)
-	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", crd)
-	release(t, "install", "shard-b", homes["shard-b"], "selector", `"wechattoken.io/shard=b"`, "crds.enabled", "false", "policy.enabled", "false")
+	t.Parallel()
+	c := emptyCluster(t)
+	homes := map[string]string{"shard-a": c.newNamespace(t), "shard-b": c.newNamespace(t)}
+	c.release(t, "install", "shard-a", homes["shard-a"], "selector", `"wechattoken.io/shard=a"`, "consumers", `{"watch": true, "touch": true}`)
+	c.kubectl(t, "wait", "--for=condition=Established", "--timeout="+testcluster.Patience.String(), crd)
+	c.release(t, "install", "shard-b", homes["shard-b"], "selector", `"wechattoken.io/shard=b"`, "crds.enabled", "false", "policy.enabled", "false")
+	t.Cleanup(func() {
+		for shard, home := range homes {
+			c.helm(t, "uninstall", shard, "--namespace="+home)
+		}
+	})
 	for _, shard := range slices.Sorted(maps.Keys(homes)) {
 		t.Run(shard, func(t *testing.T) {
-			weChat, ns, account := newWeChat(t), newNamespace(t), shard+"-"+name
-			operate(t, serviceAccount(t, homes[shard], account),
-				append(argsOf(t, shard, homes[shard]), "--wechat-url="+weChat.url, "--leader-election-namespace="+homes[shard])...)
-			shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-			kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+strings.TrimPrefix(shard, "shard-"))
-			kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+			t.Parallel()
+			fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+			ns, account := c.newNamespace(t), shard+"-"+name
+			c.operate(t, c.serviceAccount(t, homes[shard], account), url,
+				append(c.argsOf(t, shard, homes[shard]), "--leader-election-namespace="+homes[shard])...)
+			shop := c.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+			c.kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+strings.TrimPrefix(shard, "shard-"))
+			c.awaitReady(t, ns, shop)
 		})
 	}
 	// What keeps its credential to its own Secrets each has for itself.
 	for shard, home := range homes {
-		who := clientFor(t, serviceAccount(t, home, shard+"-"+name))
+		who := clientFor(t, c.serviceAccount(t, home, shard+"-"+name))
 		if err := who.Create(t.Context(), ownedBy(home), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "'"+shard+"-"+name+"-secrets' denied request") {
 			t.Errorf("%s: a Secret without an owner: got %v, want a refusal by its policy", shard, err)
 		}
 	}
 	// The policy knows the operator by the name of its own account.
-	policy := kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+name+"-touch", "-o", "jsonpath={.spec.matchConditions[0].expression}")
+	policy := c.kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+name+"-touch", "-o", "jsonpath={.spec.matchConditions[0].expression}")
 	if err := contains(policy, ":shard-a-"+name+"$"); err != nil {
 		t.Error(err)
 	}
@@ -368,7 +379,7 @@ func TestChartsLiveBesideEachOther(t *testing.T) {
 
 // The manager trusts the authorities of extraCA as the pod gives them to it.
 func TestChartAddsCertificateAuthorities(t *testing.T) {
-	install(t)
+	t.Parallel()
 	fake := wechattest.New(wechattest.Config{})
 	srv := httptest.NewTLSServer(fake)
 	t.Cleanup(srv.Close)
@@ -386,18 +397,19 @@ func TestChartAddsCertificateAuthorities(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var authorities string
 	for _, e := range container(d).Env {
 		if e.Name == "SSL_CERT_DIR" {
-			t.Setenv(e.Name, strings.ReplaceAll(e.Value, mount.MountPath, dir))
+			authorities = e.Name + "=" + strings.ReplaceAll(e.Value, mount.MountPath, dir)
 		}
 	}
-	if err := contains(os.Getenv("SSL_CERT_DIR"), "/etc/ssl/certs:", dir); err != nil {
+	if err := contains(authorities, "/etc/ssl/certs:", dir); err != nil {
 		t.Fatal(err)
 	}
 	ns := newNamespace(t)
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+srv.URL, "--leader-election-namespace="+name)
-	shop := applyWeChatTokens(t, weChat{fake, srv.URL}, ns, "samples/stable.yaml")[0]
-	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+	cluster.run(t, managerWith(t, authorities), cluster.person(t, ns, name, name), srv.URL, "--namespaces="+ns)
+	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+	cluster.awaitReady(t, ns, shop)
 }
 
 func pemOf(c *x509.Certificate) []byte {

@@ -4,31 +4,23 @@ package config_test
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -36,36 +28,101 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// cluster is the one API server of these tests.
-var cluster *testcluster.Cluster
+// plane is an API server, and what a test does there as an administrator.
+type plane struct{ *testcluster.Cluster }
+
+// cluster is that of most tests, with config/consumers and config/shards installed.
+var cluster plane
+
+// folder has the programs that are built.
+var folder string
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	ctrl.SetLogger(logr.Discard()) // kubectl and the manager tell what matters
 	var err error
-	if cluster, err = testcluster.StartAudited(); err != nil {
+	if folder, err = os.MkdirTemp("", "wechattoken-"); err == nil {
+		cluster.Cluster, err = testcluster.StartAudited()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	code := m.Run()
-	if err := errors.Join(cluster.Stop(), os.RemoveAll(buildFolder), os.RemoveAll(helmFolder)); err != nil {
+	code := testcluster.Main(m, 16)
+	if err := errors.Join(stopHelmCluster(), cluster.Stop(), os.RemoveAll(folder)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return code
 }
 
-// install is what the user does.
-func install(t *testing.T) {
+var installOnce sync.Once
+
+// installed does what users do, once for all tests, and waits until the API server
+// has taken notice of the policies, which takes it some seconds.
+func installed(t *testing.T) {
 	t.Helper()
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "default")
+	installOnce.Do(func() {
+		makeOldReport(t)
+		for _, dir := range []string{"crd", "consumers", "shards"} {
+			cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-k", dir)
+		}
+		ns, admin := cluster.newNamespace(t), cluster.admin(t)
+		operator := clientFor(t, cluster.serviceAccount(t, name, name))
+		report := newPrecious(ns)
+		report.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "probe"})
+		pod, shop := consumerPod(ns), consumerDeployment(ns)
+		for _, o := range []client.Object{pod, shop} {
+			if err := admin.Create(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		label := merge(`{"metadata":{"labels":{"a":"b"}}}`)
+		for policy, try := range map[string]func() error{
+			"wechattoken-annotations": func() error { return admin.Create(t.Context(), report.DeepCopy(), client.DryRunAll) },
+			name + "-secrets":         func() error { return operator.Create(t.Context(), ownedBy(ns), client.DryRunAll) },
+			touchRole:                 func() error { return operator.Patch(t.Context(), pod, label, client.DryRunAll) },
+			restartRole:               func() error { return operator.Patch(t.Context(), shop, label, client.DryRunAll) },
+		} {
+			testcluster.Eventually(t, policy+" binds", func() error {
+				if err := try(); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy+"'") {
+					return fmt.Errorf("got %w, want a refusal", err)
+				}
+				return nil
+			})
+		}
+	})
+}
+
+// newNamespace is a namespace on the cluster where all is installed.
+func newNamespace(t *testing.T) string {
+	t.Helper()
+	installed(t)
+	return cluster.newNamespace(t)
+}
+
+// newNamespace is a namespace that enforces restricted Pod Security.
+func (p plane) newNamespace(t *testing.T) string {
+	t.Helper()
+	ns := p.NewNamespace(t)
+	label := merge(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`)
+	if err := ns.All.Patch(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name}}, label); err != nil {
+		t.Fatal(err)
+	}
+	return ns.Name
 }
 
 // kubectl runs as an administrator, must succeed, and returns what it prints.
-func kubectl(t *testing.T, args ...string) string {
+func (p plane) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	return succeed(t, cluster.Kubectl(args...))
+	return succeed(t, p.Kubectl(args...))
+}
+
+// with is the same for the user of another kubeconfig.
+func (p plane) with(kubeconfig string) plane {
+	other := *p.Cluster
+	other.Kubeconfig = kubeconfig
+	return plane{&other}
 }
 
 func succeed(t *testing.T, cmd *exec.Cmd) string {
@@ -78,22 +135,14 @@ func succeed(t *testing.T, cmd *exec.Cmd) string {
 	return stdout.String()
 }
 
-// newNamespace is a namespace that enforces restricted Pod Security.
-func newNamespace(t *testing.T) string {
+func (p plane) admin(t *testing.T) client.Client {
 	t.Helper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		GenerateName: "t-",
-		Labels:       map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
-	}}
-	if err := clientFor(t, cluster.Config).Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
-	return ns.Name
+	return clientFor(t, p.Config)
 }
 
 func clientFor(t *testing.T, who *rest.Config) client.Client {
 	t.Helper()
-	c, err := client.New(who, client.Options{Scheme: clientgoscheme.Scheme})
+	c, err := client.New(who, client.Options{Scheme: testcluster.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +150,57 @@ func clientFor(t *testing.T, who *rest.Config) client.Client {
 }
 
 // serviceAccount is the configuration of a pod that runs as a ServiceAccount.
-func serviceAccount(t *testing.T, namespace, account string) *rest.Config {
+func (p plane) serviceAccount(t *testing.T, namespace, account string) *rest.Config {
 	t.Helper()
-	cfg := rest.AnonymousClientConfig(cluster.Config)
-	cfg.BearerToken = strings.TrimSpace(kubectl(t, "create", "token", account, "-n", namespace))
+	request := &authenticationv1.TokenRequest{}
+	of := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account, Namespace: namespace}}
+	if err := p.admin(t).SubResource("token").Create(t.Context(), of, request); err != nil {
+		t.Fatal(err)
+	}
+	cfg := rest.AnonymousClientConfig(p.Config)
+	cfg.QPS = -1
+	cfg.BearerToken = request.Status.Token
 	return cfg
+}
+
+// person is a ServiceAccount with ClusterRoles in its own namespace.
+func (p plane) person(t *testing.T, namespace, account string, roles ...string) *rest.Config {
+	t.Helper()
+	if err := p.admin(t).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account, Namespace: namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	p.bind(t, namespace, namespace, account, roles...)
+	return p.serviceAccount(t, namespace, account)
+}
+
+// bind gives the ServiceAccount of a namespace ClusterRoles in a namespace, or
+// everywhere if that is empty, and waits until the API server knows of it.
+func (p plane) bind(t *testing.T, namespace, home, account string, roles ...string) {
+	t.Helper()
+	admin := p.admin(t)
+	who := rest.CopyConfig(p.Config)
+	who.Impersonate.UserName = "system:serviceaccount:" + home + ":" + account
+	for _, role := range roles {
+		ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}
+		subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: home, Name: account}}
+		meta := metav1.ObjectMeta{Name: home + "-" + account + "-" + role, Namespace: namespace}
+		var binding client.Object = &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}
+		if namespace == "" {
+			binding = &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: subjects}
+		}
+		var is rbacv1.ClusterRole
+		if err := errors.Join(admin.Create(t.Context(), binding), admin.Get(t.Context(), client.ObjectKey{Name: role}, &is)); err != nil {
+			t.Fatal(err)
+		}
+		resource, sub, _ := strings.Cut(is.Rules[0].Resources[0], "/")
+		a := authorizationv1.ResourceAttributes{Verb: is.Rules[0].Verbs[0], Group: is.Rules[0].APIGroups[0], Resource: resource, Subresource: sub, Namespace: namespace}
+		testcluster.Eventually(t, role+" is bound", func() error {
+			if !may(t, clientFor(t, who), a) {
+				return fmt.Errorf("%s may not %s", account, sentence(a))
+			}
+			return nil
+		})
+	}
 }
 
 // may asks the API server whether who may do a.
@@ -122,107 +217,79 @@ func sentence(a authorizationv1.ResourceAttributes) string {
 	return fmt.Sprintf("%s %s of group %q (namespace %q, name %q)", a.Verb, strings.TrimSuffix(a.Resource+"/"+a.Subresource, "/"), a.Group, a.Namespace, a.Name)
 }
 
-// weChat is a WeChat on loopback.
-type weChat struct {
-	*wechattest.Server
-
-	url string
-}
-
-func newWeChat(t *testing.T) weChat {
-	t.Helper()
-	s := wechattest.New(wechattest.Config{})
-	srv := httptest.NewServer(s)
-	t.Cleanup(srv.Close)
-	return weChat{s, srv.URL}
-}
-
 var appSecret = strings.Repeat("0123456789abcdef", 2)
 
-// applyWeChatTokens does what a sample says, and returns the names of its
-// WeChatTokens. They go with the test, for the next operator sees them all.
-func applyWeChatTokens(t *testing.T, w weChat, namespace, file string) []string {
+// applyWeChatTokens does what a sample says, and returns the names of its WeChatTokens.
+func (p plane) applyWeChatTokens(t *testing.T, fake *wechattest.Server, namespace, file string) []string {
 	t.Helper()
-	sample, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sample.Close()
 	var names []string
-	for _, wt := range ofKind[v1alpha1.WeChatToken](t, "WeChatToken", decode(t, sample)) {
-		w.AddAccount(wt.Spec.AppID, appSecret)
-		create := cluster.Kubectl("create", "secret", "generic", wt.Spec.AppSecretRef.Name, "-n", namespace,
-			"--from-file="+wt.Spec.AppSecretRef.KeyOrDefault()+"=/dev/stdin")
-		create.Stdin = strings.NewReader(appSecret + "\n")
-		succeed(t, create)
+	for _, wt := range ofKind[v1alpha1.WeChatToken](t, "WeChatToken", objectsIn(t, file)) {
+		fake.AddAccount(wt.Spec.AppID, appSecret)
+		ref := wt.Spec.AppSecretRef
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: ref.Name, Namespace: namespace}, StringData: map[string]string{ref.KeyOrDefault(): appSecret + "\n"}}
+		if err := p.admin(t).Create(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
 		names = append(names, wt.Name)
 	}
-	t.Cleanup(func() { kubectl(t, "delete", "--ignore-not-found", "-n", namespace, "-f", file) })
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-n", namespace, "-f", file)
+	p.kubectl(t, "apply", "--server-side", "--validate=strict", "-n", namespace, "-f", file)
 	return names
 }
 
-var buildFolder string
+func (p plane) awaitReady(t *testing.T, namespace, weChatToken string) {
+	t.Helper()
+	p.kubectl(t, "wait", "-n", namespace, "--for=condition=Ready", "--timeout="+testcluster.Patience.String(), "wxt/"+weChatToken)
+}
 
-var buildManager = sync.OnceValues(func() (string, error) {
-	var err error
-	if buildFolder, err = os.MkdirTemp("", "wechattoken-"); err != nil {
-		return "", err
-	}
-	program := filepath.Join(buildFolder, "manager")
-	out, err := exec.Command("go", "build", "-o", program, "../cmd/manager").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return program, nil
-})
+var buildManager = sync.OnceValue(func() error { return testcluster.BuildCommands(folder, "manager") })
 
 // manager is the path of the program that the image holds.
 func manager(t *testing.T) string {
 	t.Helper()
-	program, err := buildManager()
-	if err != nil {
+	if err := buildManager(); err != nil {
 		t.Fatal(err)
 	}
-	return program
+	return filepath.Join(folder, "manager")
 }
 
-// operator is a manager that runs. It ends with the test, and has then been
-// forbidden nothing.
-type operator struct{ stop func() }
-
-func operate(t *testing.T, who *rest.Config, flags ...string) operator {
+// serve runs an operator for one namespace, with the rights that it needs there.
+func (p plane) serve(t *testing.T, namespace, url string) {
 	t.Helper()
-	log := filepath.Join(t.TempDir(), "log")
-	out, err := os.Create(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(manager(t), append([]string{"--allow-plain-http", "--metrics-bind-address=0", "--health-probe-bind-address=0"}, flags...)...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig(t, who))
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop := sync.OnceFunc(func() {
-		killer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-		defer killer.Stop()
-		if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait(), out.Close()); err != nil {
-			t.Errorf("the manager ended with %v", err)
+	p.operate(t, p.person(t, namespace, name, name), url, "--namespaces="+namespace)
+}
+
+// operate runs an operator with the rights of who. It ends with the test at the
+// latest, and has then been forbidden nothing.
+func (p plane) operate(t *testing.T, who *rest.Config, url string, flags ...string) (stop func()) {
+	t.Helper()
+	return p.run(t, manager(t), who, url, flags...)
+}
+
+// run is operate with another program.
+func (p plane) run(t *testing.T, program string, who *rest.Config, url string, flags ...string) (stop func()) {
+	t.Helper()
+	m := p.with(kubeconfig(t, who)).StartManager(t, program, url, flags...)
+	stop = sync.OnceFunc(func() {
+		if code := m.Terminate(); code != 0 {
+			t.Errorf("the manager ended with exit code %d", code)
 		}
-		told, err := os.ReadFile(log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(bytes.ToLower(told), []byte("forbidden")) {
+		if strings.Contains(strings.ToLower(m.Output.String()), "forbidden") {
 			t.Error("the manager was forbidden something")
-		}
-		if t.Failed() {
-			t.Logf("the manager's log:\n%s", told)
 		}
 	})
 	t.Cleanup(stop)
-	return operator{stop}
+	return stop
+}
+
+// managerWith is the manager with a variable in its environment, which a test that
+// runs beside others cannot set for itself.
+func managerWith(t *testing.T, variable string) string {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "manager")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec env '"+variable+"' '"+manager(t)+"' \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return script
 }
 
 // kubeconfig is a file with who.
@@ -238,46 +305,4 @@ func kubeconfig(t *testing.T, who *rest.Config) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// scrape asks for the metrics as a Prometheus does that does not look at the
-// certificate.
-func scrape(ctx context.Context, addr, token string) (int, error) {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	answer, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return 0, err
-	}
-	return answer.StatusCode, answer.Body.Close()
-}
-
-// eventually waits until what holds.
-func eventually(t *testing.T, what string, holds func() error) {
-	t.Helper()
-	const deadline = 60 * time.Second
-	var err error
-	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if err = holds(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: not within %s: %v", what, deadline, err)
 }

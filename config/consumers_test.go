@@ -3,11 +3,9 @@
 package config_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,37 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 )
-
-// installConsumers is what the user does who wants the operator to look after
-// pods. It is undone with the test: the others meet an operator without.
-func installConsumers(t *testing.T) {
-	t.Helper()
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "consumers")
-	t.Cleanup(func() {
-		var names []string
-		for _, o := range added(t) {
-			names = append(names, strings.ToLower(o))
-		}
-		kubectl(t, append([]string{"delete"}, names...)...)
-		install(t)
-	})
-	// The API server takes a second or two to take notice of a policy.
-	operator, admin, ns := clientFor(t, serviceAccount(t, name, name)), clientFor(t, cluster.Config), newNamespace(t)
-	pod, shop := consumerPod(ns), consumerDeployment(ns)
-	for _, o := range []client.Object{pod, shop} {
-		if err := admin.Create(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the policy binds", func() error {
-			err := operator.Patch(t.Context(), o, merge(`{"metadata":{"labels":{"a":"b"}}}`), client.DryRunAll)
-			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
-				return fmt.Errorf("got %w, want a refusal", err)
-			}
-			return nil
-		})
-	}
-}
 
 // fingerprint is what the operator writes into annotations.
 const fingerprint = "3f1c9a0b55d2e871"
@@ -98,9 +67,9 @@ func consumerPod(namespace string) *corev1.Pod {
 
 // What RBAC cannot say the policies do.
 func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
-	installConsumers(t)
-	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
-	operator := serviceAccount(t, name, name)
+	t.Parallel()
+	ns, admin := newNamespace(t), cluster.admin(t)
+	operator := cluster.serviceAccount(t, name, name)
 	// The same rights elsewhere: who may do more by RBAC is stopped all the same.
 	elsewhere := rest.CopyConfig(cluster.Config)
 	elsewhere.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:another:" + name, Groups: []string{"system:masters"}}
@@ -191,6 +160,9 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 			})
 		}
 		for kind, o := range workloads {
+			if who == "Elsewhere" && kind != "Deployment" {
+				continue // the same policy, and the same condition of whom it is for
+			}
 			for what, body := range bad {
 				refuses(kind+"/"+what, o, body)
 			}
@@ -239,11 +211,11 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 // A field has one owner or many, and of many managers the API server itself makes
 // one: none of it stands in the way of a touch or a restart.
 func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
-	installConsumers(t)
-	ns, admin, operator := newNamespace(t), clientFor(t, cluster.Config), clientFor(t, serviceAccount(t, name, name))
+	t.Parallel()
+	ns, admin, operator := newNamespace(t), cluster.admin(t), clientFor(t, cluster.serviceAccount(t, name, name))
 	touch := merge(`{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + fingerprint + `"}}}`)
 	rollOut := merge(`{"spec":{"template":` + restart + `}}`)
-	for managers := range 14 {
+	for _, managers := range []int{0, 1, 8, 9, 10, 13} { // of more than 10 that update the oldest are made one
 		pod, shop := consumerPod(ns), consumerDeployment(ns)
 		for o, patch := range map[client.Object]client.Patch{pod: touch, shop: rollOut} {
 			o.SetName(fmt.Sprint("shop-", managers))
@@ -295,42 +267,45 @@ func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
 // A cluster that is full of pods, and a pod that is full of annotations: CEL has
 // a budget.
 func TestAPodFullOfAnnotationsCanBeTouched(t *testing.T) {
-	installConsumers(t)
-	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
+	ns := newNamespace(t)
 	pod := consumerPod(ns)
-	for i := range 250_000 / 20 {
-		pod.Annotations[fmt.Sprintf("a/%08d", i)] = "0123456789"
-	}
-	if err := admin.Create(t.Context(), pod); err != nil {
+	fill(pod.Annotations, 10)
+	if err := cluster.admin(t).Create(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1alpha1.AnnotationTouchedFor: "3f1c9a0b55d2e871"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	if err := clientFor(t, serviceAccount(t, name, name)).Patch(t.Context(), pod, merge(string(body))); err != nil {
-		t.Error(err)
-	}
-	t.Logf("took %s", time.Since(start))
+	body := `{"metadata":{"annotations":{"` + v1alpha1.AnnotationTouchedFor + `":"` + fingerprint + `"}}}`
+	patchInTime(t, clientFor(t, cluster.serviceAccount(t, name, name)), pod, merge(body))
 }
 
 // A workload may have twice as many.
 func TestAWorkloadFullOfAnnotationsCanBeRestarted(t *testing.T) {
-	installConsumers(t)
-	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
+	ns := newNamespace(t)
 	shop := consumerDeployment(ns)
-	for i := range 250_000 / 20 {
-		shop.Annotations[fmt.Sprintf("a/%08d", i)] = "0123456789"
-		shop.Spec.Template.Annotations[fmt.Sprintf("a/%08d", i)] = "0123456789"
-	}
-	if err := admin.Create(t.Context(), shop); err != nil {
+	fill(shop.Annotations, 10)
+	fill(shop.Spec.Template.Annotations, 10)
+	if err := cluster.admin(t).Create(t.Context(), shop); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
-	body := `{"spec":{"template":` + restart + `}}`
-	if err := clientFor(t, serviceAccount(t, name, name)).Patch(t.Context(), shop, merge(body)); err != nil {
-		t.Error(err)
+	patchInTime(t, clientFor(t, cluster.serviceAccount(t, name, name)), shop, merge(`{"spec":{"template":`+restart+`}}`))
+}
+
+// fill adds as many annotations of a size as the API server takes.
+func fill(annotations map[string]string, size int) {
+	for i := range 250_000 / (size + 10) {
+		annotations[fmt.Sprintf("a/%08d", i)] = strings.Repeat("x", size)
 	}
-	t.Logf("took %s", time.Since(start))
+}
+
+// patchInTime patches what takes a processor of the API server's seconds of policies.
+// After 34 s it gives up: so nothing runs beside these tests, and one on a busy
+// machine is asked again.
+func patchInTime(t *testing.T, c client.Client, o client.Object, patch client.Patch) {
+	t.Helper()
+	testcluster.Eventually(t, "the patch", func() error {
+		err := c.Patch(t.Context(), o.DeepCopyObject().(client.Object), patch, client.DryRunAll)
+		if err != nil && !apierrors.IsTimeout(err) {
+			t.Fatal(err)
+		}
+		return err
+	})
 }

@@ -5,7 +5,6 @@ package config_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -34,16 +34,17 @@ var appliers = []string{"argocd-controller", "kustomize-controller", "kubectl"}
 // However often somebody applies what is in Git while the operator works, there is
 // no difference to see, no conflict, and nobody takes a field from the other.
 func TestApplyingAgainChangesNothing(t *testing.T) {
-	install(t)
-	weChat, admin := newWeChat(t), clientFor(t, cluster.Config)
+	t.Parallel()
+	admin := cluster.admin(t)
 	files := append(sampleFiles(t), "samples/touch-and-restart/stable.yaml")
 	for _, file := range files {
 		for _, inGit := range weChatTokensIn(t, file) {
 			t.Run(file, func(t *testing.T) {
+				t.Parallel()
 				ns := newNamespace(t)
-				// One of its own, for which 30 s have not to pass between two refreshes.
-				operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
-				wxt := applyWeChatTokens(t, weChat, ns, file)[0]
+				fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+				cluster.serve(t, ns, url)
+				wxt := cluster.applyWeChatTokens(t, fake, ns, file)[0]
 				inGit.SetNamespace(ns)
 				// The one default. No tool takes a field for a difference that Git does not
 				// name, as long as nobody changes it.
@@ -73,7 +74,7 @@ func TestApplyingAgainChangesNothing(t *testing.T) {
 				}
 				owned := fieldsOf(live())
 				for round := range 2 {
-					kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+wxt)
+					cluster.awaitReady(t, ns, wxt)
 					before := live()
 					for _, who := range appliers {
 						// Argo CD compares so, and with what is in Git below.
@@ -90,8 +91,8 @@ func TestApplyingAgainChangesNothing(t *testing.T) {
 						t.Errorf("round %d: spec (-Git +live):\n%s", round, diff)
 					}
 					if round == 0 { // a second one would have to wait 30 s
-						kubectl(t, "annotate", "-n", ns, "wxt/"+wxt, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
-						kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout=60s", "wxt/"+wxt)
+						cluster.kubectl(t, "annotate", "-n", ns, "wxt/"+wxt, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
+						cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout="+testcluster.Patience.String(), "wxt/"+wxt)
 					}
 				}
 				after := fieldsOf(live())
@@ -113,13 +114,8 @@ func TestApplyingAgainChangesNothing(t *testing.T) {
 // weChatTokensIn are those of a manifest, as they are there.
 func weChatTokensIn(t *testing.T, file string) []unstructured.Unstructured {
 	t.Helper()
-	text, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer text.Close()
 	var some []unstructured.Unstructured
-	for _, o := range decode(t, text) {
+	for _, o := range objectsIn(t, file) {
 		if o.GetKind() == "WeChatToken" {
 			some = append(some, o)
 		}
@@ -149,14 +145,15 @@ func fieldsOf(o *unstructured.Unstructured) map[string]string {
 // The Secret is a child of its WeChatToken: that is how Argo CD shows it, and why
 // neither Argo CD nor Flux takes it for something that is not in Git.
 func TestGitOpsToolsSeeWhoseTheSecretIs(t *testing.T) {
-	install(t)
-	weChat, ns, admin := newWeChat(t), newNamespace(t), clientFor(t, cluster.Config)
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	t.Parallel()
+	ns, admin := newNamespace(t), cluster.admin(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	cluster.serve(t, ns, url)
+	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
 	// How Argo CD and Flux mark what is theirs.
-	kubectl(t, "label", "-n", ns, "wxt/"+shop, "app.kubernetes.io/instance=shop", "kustomize.toolkit.fluxcd.io/name=shop")
-	kubectl(t, "annotate", "-n", ns, "wxt/"+shop, "argocd.argoproj.io/tracking-id=shop:wechattoken.io/WeChatToken:"+ns+"/"+shop)
-	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
+	cluster.kubectl(t, "label", "-n", ns, "wxt/"+shop, "app.kubernetes.io/instance=shop", "kustomize.toolkit.fluxcd.io/name=shop")
+	cluster.kubectl(t, "annotate", "-n", ns, "wxt/"+shop, "argocd.argoproj.io/tracking-id=shop:wechattoken.io/WeChatToken:"+ns+"/"+shop)
+	cluster.awaitReady(t, ns, shop)
 	var secret metav1.PartialObjectMetadata
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	if err := admin.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "shop-token"}, &secret); err != nil {
@@ -179,25 +176,26 @@ func TestGitOpsToolsSeeWhoseTheSecretIs(t *testing.T) {
 // is in the Secret, and fails when a person must act. The verdict is that of
 // Flux's own library, on each version that the API server has had.
 func TestFluxWaitsForTheToken(t *testing.T) {
-	install(t)
-	weChat, ns := newWeChat(t), newNamespace(t)
+	t.Parallel()
+	ns := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	seen := watchVerdicts(t, ns)
-	weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1}) // it is busy
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	fake.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1}) // it is busy
+	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
 	seen.await(t, status.InProgressStatus, "")
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
+	cluster.serve(t, ns, url)
 	seen.await(t, status.InProgressStatus, v1alpha1.ReasonWeChatUnavailable)
-	weChat.ClearFaults()
+	fake.ClearFaults()
 	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenValid)
-	if token := kubectl(t, "get", "-n", ns, "secret/shop-token", "-o", "jsonpath={.data.access_token}"); token == "" {
+	if token := cluster.kubectl(t, "get", "-n", ns, "secret/shop-token", "-o", "jsonpath={.data.access_token}"); token == "" {
 		t.Error("there is no token in the Secret")
 	}
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"mode":"Classic"}}`)
+	cluster.kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"mode":"Classic"}}`)
 	seen.await(t, status.InProgressStatus, v1alpha1.ReasonTokenValid) // which speaks of the mode before
 	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenValid)
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
+	cluster.kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
 	seen.await(t, status.FailedStatus, v1alpha1.ReasonAppSecretMissing)
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"shop-app"}}}`)
+	cluster.kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"shop-app"}}}`)
 	seen.await(t, status.CurrentStatus, v1alpha1.ReasonTokenValid)
 }
 
@@ -263,7 +261,7 @@ func watchVerdicts(t *testing.T, ns string) *verdicts {
 // await waits until kstatus says what is wanted, after what was waited for last.
 func (v *verdicts) await(t *testing.T, is status.Status, ready string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s with reason %q", is, ready), func() error {
+	testcluster.Eventually(t, fmt.Sprintf("%s with reason %q", is, ready), func() error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		i := slices.Index(v.all[v.read:], verdict{is, ready})
@@ -277,9 +275,10 @@ func (v *verdicts) await(t *testing.T, is status.Status, ready string) {
 
 // A life of a WeChatToken, as Argo CD sees it and has a hand in it.
 func TestArgoCDFollowsTheOperator(t *testing.T) {
-	install(t)
-	c, weChat, ns, admin := newCustomization(t), newWeChat(t), newNamespace(t), clientFor(t, cluster.Config)
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
+	t.Parallel()
+	c, ns, admin := newCustomization(t), newNamespace(t), cluster.admin(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
 	get := func() *unstructured.Unstructured {
 		obj := &unstructured.Unstructured{}
 		obj.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("WeChatToken"))
@@ -291,7 +290,7 @@ func TestArgoCDFollowsTheOperator(t *testing.T) {
 	await := func(want string) health {
 		t.Helper()
 		var got health
-		eventually(t, want, func() error {
+		testcluster.Eventually(t, want, func() error {
 			if got = c.healthOf(t, get()); got.Status != want {
 				return fmt.Errorf("it is %s: %s", got.Status, got.Message)
 			}
@@ -328,20 +327,20 @@ func TestArgoCDFollowsTheOperator(t *testing.T) {
 		}
 		seen[value] = true
 	}
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
+	cluster.serve(t, ns, url)
 	if got := await("Healthy"); got.Message == "" {
 		t.Error("Healthy without a message")
 	}
 
-	before := weChat.Counts("").Forced
+	before := fake.Counts("").Forced
 	asked := requested(act("refresh"))
-	eventually(t, "the refresh is done", func() error {
+	testcluster.Eventually(t, "the refresh is done", func() error {
 		if handled, _, _ := unstructured.NestedString(get().Object, "status", "lastHandledRefreshAt"); handled != asked {
 			return fmt.Errorf("%q is, and %q was asked for", handled, asked)
 		}
 		return nil
 	})
-	if got := weChat.Counts("").Forced - before; got != 1 {
+	if got := fake.Counts("").Forced - before; got != 1 {
 		t.Errorf("%d forced refreshes, want 1", got)
 	}
 	// The value that was handled last is no request either.
@@ -354,31 +353,31 @@ func TestArgoCDFollowsTheOperator(t *testing.T) {
 	act("resume")
 	await("Healthy")
 
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
+	cluster.kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"spec":{"appSecretRef":{"name":"none"}}}`)
 	if got := await("Degraded"); !strings.Contains(got.Message, "none") {
 		t.Errorf("the message does not say what is missing: %s", got.Message)
 	}
 	if got := kstatus(t, get()); got != status.FailedStatus {
 		t.Errorf("kstatus reads %s", got)
 	}
-	kubectl(t, "delete", "-n", ns, "wxt/"+shop, "--cascade=foreground", "--wait=false")
+	cluster.kubectl(t, "delete", "-n", ns, "wxt/"+shop, "--cascade=foreground", "--wait=false")
 	await("Progressing")
-	kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"metadata":{"finalizers":null}}`) // as the garbage collector does
+	cluster.kubectl(t, "patch", "-n", ns, "wxt/"+shop, "--type=merge", `--patch={"metadata":{"finalizers":null}}`) // as the garbage collector does
 }
 
 // Argo CD's own settings are somebody else's.
 func TestThePatchKeepsArgoCDsOtherSettings(t *testing.T) {
 	t.Parallel()
-	ns := newNamespace(t)
+	cluster.kubectl(t, "create", "namespace", "argocd") // no other test has it
 	file := filepath.Join(t.TempDir(), "theirs.yaml")
 	write(t, file, theirs)
 	for range 2 { // theirs is applied again with each of their releases
-		kubectl(t, "apply", "-n", ns, "-f", file)
-		patch := cluster.Kubectl("patch", "configmap", "argocd-cm", "-n", ns, "--type=merge", "--patch-file=/dev/stdin")
-		patch.Stdin = strings.NewReader(kubectl(t, "kustomize", "argocd"))
+		cluster.kubectl(t, "apply", "-n", "argocd", "-f", file)
+		patch := cluster.Kubectl("patch", "configmap", "argocd-cm", "-n", "argocd", "--type=merge", "--patch-file=/dev/stdin")
+		patch.Stdin = strings.NewReader(cluster.kubectl(t, "kustomize", "argocd"))
 		succeed(t, patch)
 		var cm corev1.ConfigMap
-		if err := clientFor(t, cluster.Config).Get(t.Context(), types.NamespacedName{Namespace: ns, Name: "argocd-cm"}, &cm); err != nil {
+		if err := cluster.admin(t).Get(t.Context(), types.NamespacedName{Namespace: "argocd", Name: "argocd-cm"}, &cm); err != nil {
 			t.Fatal(err)
 		}
 		keepsTheirs(t, cm)

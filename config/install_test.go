@@ -18,36 +18,31 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/internal/testcluster"
+	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 func TestInstallingTwiceChangesNothing(t *testing.T) {
-	versions := func() string {
-		return kubectl(t, "get", "-k", "default", "-o", "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion")
-	}
-	install(t)
-	once := versions()
-	install(t)
-	if diff := cmp.Diff(once, versions()); diff != "" {
-		t.Errorf("the second time (-once +twice):\n%s", diff)
-	}
-	kubectl(t, "diff", "--server-side", "-k", "default")
-}
-
-func TestTheKindCanBeInstalledAlone(t *testing.T) {
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "crd")
-	kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd/wechattokens.wechattoken.io")
-	var kinds []string
-	for _, o := range objects(t, "crd") {
-		kinds = append(kinds, o.GetKind()+" "+o.GetName())
-	}
-	if diff := cmp.Diff([]string{"CustomResourceDefinition wechattokens.wechattoken.io"}, kinds); diff != "" {
-		t.Errorf("config/crd (-want +got):\n%s", diff)
+	t.Parallel()
+	installed(t)
+	for _, dir := range []string{"consumers", "shards"} {
+		versions := func() string {
+			return cluster.kubectl(t, "get", "-k", dir, "-o", "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion")
+		}
+		once := versions()
+		cluster.kubectl(t, "diff", "--server-side", "-k", dir)
+		cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-k", dir)
+		if diff := cmp.Diff(once, versions()); diff != "" {
+			t.Errorf("config/%s the second time (-once +twice):\n%s", dir, diff)
+		}
 	}
 }
 
 func TestPodsPassRestrictedPodSecurity(t *testing.T) {
-	install(t)
-	admin := clientFor(t, cluster.Config)
+	t.Parallel()
+	installed(t)
+	admin := cluster.admin(t)
 	tryToRun := func(d appsv1.Deployment, change func(*corev1.PodSpec)) error {
 		spec := d.Spec.Template.Spec.DeepCopy()
 		change(spec)
@@ -74,6 +69,7 @@ func TestPodsPassRestrictedPodSecurity(t *testing.T) {
 }
 
 func TestTheManagerUnderstandsItsPods(t *testing.T) {
+	t.Parallel()
 	c := container(only(t, deployments(t, "default")))
 	help := func(args ...string) (string, error) {
 		out, err := exec.Command(manager(t), append(args, "--help")...).CombinedOutput()
@@ -107,21 +103,19 @@ func TestTheManagerUnderstandsItsPods(t *testing.T) {
 
 // GitOps tools compare what they applied with what is there for ever.
 func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
-	install(t)
-	weChat := newWeChat(t)
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
+	t.Parallel()
+	ns := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	cluster.serve(t, ns, url)
 	var names []string
 	for _, file := range sampleFiles(t) {
-		t.Run(file, func(t *testing.T) {
-			ns := newNamespace(t)
-			for _, wxt := range applyWeChatTokens(t, weChat, ns, file) {
-				kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+wxt)
-			}
-			kubectl(t, "diff", "--server-side", "-n", ns, "-f", file)
-			names = append(names, strings.Fields(kubectl(t, "get", "-n", ns, "-f", file, "-o", "name"))...)
-		})
+		for _, wxt := range cluster.applyWeChatTokens(t, fake, ns, file) {
+			cluster.awaitReady(t, ns, wxt)
+		}
+		cluster.kubectl(t, "diff", "--server-side", "-n", ns, "-f", file)
+		names = append(names, strings.Fields(cluster.kubectl(t, "get", "-n", ns, "-f", file, "-o", "name"))...)
 	}
-	all := strings.Fields(kubectl(t, "apply", "--server-side", "--dry-run=server", "-n", newNamespace(t), "-k", "samples", "-o", "name"))
+	all := strings.Fields(cluster.kubectl(t, "apply", "--server-side", "--dry-run=server", "-n", ns, "-k", "samples", "-o", "name"))
 	slices.Sort(all)
 	slices.Sort(names)
 	if diff := cmp.Diff(names, all); diff != "" {
@@ -131,15 +125,17 @@ func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
 
 // The programs of the consumers run here as they would in their containers.
 func TestConsumersGetTheTokenAndDoNotPrintIt(t *testing.T) {
-	install(t)
-	weChat, ns := newWeChat(t), newNamespace(t)
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
-	shop := applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-	kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
-	want := kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", "jsonpath=token {.status.tokenFingerprint} works until {.status.expirationTime}")
+	t.Parallel()
+	ns := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	cluster.serve(t, ns, url)
+	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+	cluster.awaitReady(t, ns, shop)
+	want := cluster.kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", "jsonpath=token {.status.tokenFingerprint} works until {.status.expirationTime}")
 
 	for _, consumer := range deployments(t, "samples") {
 		t.Run(consumer.Name, func(t *testing.T) {
+			t.Parallel()
 			if got := firstLine(t, consumer, ns); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
@@ -151,7 +147,7 @@ func TestConsumersGetTheTokenAndDoNotPrintIt(t *testing.T) {
 // and returns the first line it prints.
 func firstLine(t *testing.T, consumer appsv1.Deployment, namespace string) string {
 	t.Helper()
-	admin, c, pod := clientFor(t, cluster.Config), container(consumer), consumer.Spec.Template.Spec
+	admin, c, pod := cluster.admin(t), container(consumer), consumer.Spec.Template.Spec
 	data := func(secret string) map[string][]byte {
 		var s corev1.Secret
 		if err := admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: secret}, &s); err != nil {
@@ -196,29 +192,23 @@ func firstLine(t *testing.T, consumer appsv1.Deployment, namespace string) strin
 	return strings.TrimSuffix(string(line[:n]), "\n")
 }
 
-// installShards is what the user does who wants two installs.
-func installShards(t *testing.T) {
-	t.Helper()
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "shards")
-}
-
 // Each works on what has its label, with the rights it was installed with.
 func TestShardsWorkBesideEachOther(t *testing.T) {
-	installShards(t)
-	kubectl(t, "diff", "--server-side", "-k", "shards")
-	served := map[string]weChat{}
+	t.Parallel()
+	installed(t)
+	served := map[string]*wechattest.Server{}
 	for _, s := range shards {
-		served[s] = newWeChat(t)
-		args := container(only(t, deployments(t, "shards/"+s))).Args
-		args = append(args, "--wechat-url="+served[s].url, "--leader-election-namespace="+name+"-"+s)
-		operate(t, serviceAccount(t, name+"-"+s, name), args...)
+		fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+		served[s] = fake
+		args := slices.Concat(container(only(t, deployments(t, "shards/"+s))).Args, []string{"--leader-elect", "--leader-election-namespace=" + name + "-" + s})
+		cluster.operate(t, cluster.serviceAccount(t, name+"-"+s, name), url, args...)
 	}
 	for _, s := range shards {
 		ns := newNamespace(t)
-		shop := applyWeChatTokens(t, served[s], ns, "samples/stable.yaml")[0]
-		kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+s)
-		kubectl(t, "wait", "-n", ns, "--for=condition=Ready", "--timeout=60s", "wxt/"+shop)
-		if holder := kubectl(t, "get", "-n", name+"-"+s, "lease/"+name, "-o", "jsonpath={.spec.holderIdentity}"); holder == "" {
+		shop := cluster.applyWeChatTokens(t, served[s], ns, "samples/stable.yaml")[0]
+		cluster.kubectl(t, "label", "-n", ns, "wxt/"+shop, "wechattoken.io/shard="+s)
+		cluster.awaitReady(t, ns, shop)
+		if holder := cluster.kubectl(t, "get", "-n", name+"-"+s, "lease/"+name, "-o", "jsonpath={.spec.holderIdentity}"); holder == "" {
 			t.Errorf("nobody leads in shard %s", s)
 		}
 	}

@@ -13,12 +13,25 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+func TestTheKindIsAlone(t *testing.T) {
+	t.Parallel()
+	var kinds []string
+	for _, o := range objects(t, "crd") {
+		kinds = append(kinds, o.GetKind()+" "+o.GetName())
+	}
+	if diff := cmp.Diff([]string{"CustomResourceDefinition wechattokens.wechattoken.io"}, kinds); diff != "" {
+		t.Errorf("config/crd (-want +got):\n%s", diff)
+	}
+}
+
 // A user keeps their own choices in a kustomization of their own.
 func TestNamespaceAndImageAreChosenInOnePlace(t *testing.T) {
+	t.Parallel()
 	own := t.TempDir()
 	write(t, filepath.Join(own, "kustomization.yaml"), `
 namespace: another
@@ -45,6 +58,7 @@ images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: registry.exa
 }
 
 func TestPodsAreConfinedBeyondPodSecurity(t *testing.T) {
+	t.Parallel()
 	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples")) {
 		c, pod := container(d), d.Spec.Template.Spec
 		if readOnly := c.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
@@ -61,6 +75,7 @@ func TestPodsAreConfinedBeyondPodSecurity(t *testing.T) {
 }
 
 func TestTheCollectorWorksHarderBeforeTheKernelKills(t *testing.T) {
+	t.Parallel()
 	c := container(only(t, deployments(t, "default")))
 	i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "GOMEMLIMIT" })
 	if i < 0 {
@@ -76,6 +91,7 @@ func TestTheCollectorWorksHarderBeforeTheKernelKills(t *testing.T) {
 }
 
 func TestNoManifestHoldsASecret(t *testing.T) {
+	t.Parallel()
 	placeholders := []string{"wx0123456789abcdef", "wxfedcba9876543210"}
 	suspicious := map[string]*regexp.Regexp{
 		"an AppSecret":          regexp.MustCompile(`\b[0-9a-fA-F]{32}\b`),
@@ -120,6 +136,7 @@ const reportFolder = "samples/report-invalid-token"
 
 // What is shown is what is tested.
 func TestTheREADMEsShowTheProgramsAsTheyAre(t *testing.T) {
+	t.Parallel()
 	fence := regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 	files := map[string]string{"go": "report.go", "js": "report.mjs", "python": "report.py", "sh": "report.sh", "yaml": "server.yaml"}
 	for _, readme := range []string{"../README.md", "../README.zh-CN.md"} {

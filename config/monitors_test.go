@@ -14,6 +14,7 @@ import (
 // A field that the Prometheus Operator does not know is dropped in silence, and
 // what it does not take is told in its log alone.
 func TestThePrometheusOperatorTakesTheMonitors(t *testing.T) {
+	t.Parallel()
 	const own = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 	secret := []string{"metrics.tokenSecret.name", `"scraper"`}
 	cases := map[string]struct {
@@ -29,6 +30,7 @@ func TestThePrometheusOperatorTakesTheMonitors(t *testing.T) {
 	pod := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t))).Spec.Template
 	for what, tc := range cases {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			var selector metav1.LabelSelector
 			var endpoints []monitoringv1.PodMetricsEndpoint
 			for _, m := range ofKind[monitoringv1.PodMonitor](t, "PodMonitor", tc.objects) {

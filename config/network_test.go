@@ -38,6 +38,7 @@ func reachOf(policy networkingv1.NetworkPolicy) (r reach) {
 
 // By default the operator is reached for its metrics, and reaches what it needs.
 func TestTheOperatorReachesAndIsReachedForNothingElse(t *testing.T) {
+	t.Parallel()
 	all := objects(t, "default")
 	policy, pods := only(t, ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", all)), only(t, ofKind[appsv1.Deployment](t, "Deployment", all)).Spec.Template
 	want := reach{In: []string{"TCP/metrics"}, Out: []string{"UDP/53", "TCP/53", "TCP/443", "TCP/6443"}}
@@ -58,6 +59,7 @@ func TestTheOperatorReachesAndIsReachedForNothingElse(t *testing.T) {
 
 // What the comment tells to put into a kustomization of one's own works there.
 func TestTheNetworkPolicyCanBeChanged(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("manager/network-policy.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
+	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 const (
@@ -28,16 +28,17 @@ const (
 )
 
 func TestARefresherAsksAndWaits(t *testing.T) {
-	enforce(t)
-	weChat, ns := newWeChat(t), newNamespace(t)
-	operate(t, serviceAccount(t, name, name), "--wechat-url="+weChat.url, "--leader-election-namespace="+name)
-	shop := "wxt/" + applyWeChatTokens(t, weChat, ns, "samples/stable.yaml")[0]
-	refresher := kubeconfig(t, person(t, ns, "refresher", refresherRole))
-	run := func(args ...string) { succeed(t, kubectlWith(refresher, append(args, "-n", ns)...)) }
+	t.Parallel()
+	ns := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	cluster.serve(t, ns, url)
+	shop := "wxt/" + cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+	refresher := kubeconfig(t, cluster.person(t, ns, "refresher", refresherRole))
+	run := func(args ...string) { cluster.with(refresher).kubectl(t, append(args, "-n", ns)...) }
 
-	run("wait", shop, "--for=condition=Ready", "--timeout=60s")
+	run("wait", shop, "--for=condition=Ready", "--timeout="+testcluster.Patience.String())
 	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
-	run("wait", shop, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout=60s")
+	run("wait", shop, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout="+testcluster.Patience.String())
 	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"=tuesday", v1alpha1.AnnotationInvalidToken+"="+goodReport, "--overwrite")
 	run("annotate", shop, v1alpha1.AnnotationRefreshRequestedAt+"-", v1alpha1.AnnotationInvalidToken+"-")
 }
@@ -190,16 +191,17 @@ var changes = map[string]change{
 }
 
 func TestARefresherChangesNothingElse(t *testing.T) {
-	enforce(t)
+	t.Parallel()
 	ns := newNamespace(t)
 	precious := createPrecious(t, ns)
-	refresher := clientFor(t, person(t, ns, "refresher", refresherRole))
+	refresher := clientFor(t, cluster.person(t, ns, "refresher", refresherRole))
 	live := precious.DeepCopy()
 	if err := refresher.Get(t.Context(), client.ObjectKeyFromObject(live), live); err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range changes {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			got, err := tc.make(t, refresher, precious)
 			if tc.undone && err == nil && cmp.Equal(got.Object, live.Object) {
 				return
@@ -226,6 +228,7 @@ func TestARefresherChangesNothingElse(t *testing.T) {
 	}
 	for name, tc := range free {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := tc.make(t, refresher, precious); err != nil {
 				t.Errorf("%s\ngot %v", tc.reason, err)
 			}
@@ -234,20 +237,21 @@ func TestARefresherChangesNothingElse(t *testing.T) {
 }
 
 func TestWhoMayUpdateIsAnEditor(t *testing.T) {
-	enforce(t)
+	t.Parallel()
 	ns := newNamespace(t)
 	precious := createPrecious(t, ns)
 	collector := rest.CopyConfig(cluster.Config)
 	collector.Impersonate.UserName = "system:serviceaccount:kube-system:generic-garbage-collector"
 	for who, cfg := range map[string]*rest.Config{
-		"Editor":           person(t, ns, "editor", name+"-view", name+"-edit"),
-		"Both":             person(t, ns, "both", refresherRole, name+"-view", name+"-edit"),
+		"Editor":           cluster.person(t, ns, "editor", name+"-view", name+"-edit"),
+		"Both":             cluster.person(t, ns, "both", refresherRole, name+"-view", name+"-edit"),
 		"Administrator":    cluster.Config,
 		"GarbageCollector": collector,
 	} {
 		c := clientFor(t, cfg)
 		for name, tc := range changes {
 			t.Run(who+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				if _, err := tc.make(t, c, precious); err != nil {
 					t.Errorf("refused: %v", err)
 				}
@@ -258,10 +262,10 @@ func TestWhoMayUpdateIsAnEditor(t *testing.T) {
 
 // Of many managers the API server itself makes one when a refresher comes to them.
 func TestManyManagersStandInNoRefreshersWay(t *testing.T) {
-	enforce(t)
+	t.Parallel()
 	ns := newNamespace(t)
 	precious := createPrecious(t, ns)
-	refresher, admin := clientFor(t, person(t, ns, "refresher", refresherRole)), clientFor(t, cluster.Config)
+	refresher, admin := clientFor(t, cluster.person(t, ns, "refresher", refresherRole)), cluster.admin(t)
 	for i := range 14 {
 		body := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/%d":"1"}}}`, i)
 		if err := admin.Patch(t.Context(), precious.DeepCopy(), merge(body), client.FieldOwner(fmt.Sprint("person-", i))); err != nil {
@@ -282,39 +286,31 @@ func TestManyManagersStandInNoRefreshersWay(t *testing.T) {
 
 // CEL has a budget, and an object up to 256 KiB of annotations.
 func TestAnObjectFullOfAnnotationsCanBeRefreshed(t *testing.T) {
-	enforce(t)
-	ns := newNamespace(t)
-	precious := createPrecious(t, ns)
-	refresher, admin := clientFor(t, person(t, ns, "refresher", refresherRole)), clientFor(t, cluster.Config)
 	for name, size := range map[string]int{"Large": 10_000, "Small": 10} {
 		t.Run(name, func(t *testing.T) {
 			full := map[string]string{}
-			for i := range 250_000 / (size + 10) {
-				full[fmt.Sprintf("a/%08d", i)] = strings.Repeat("x", size)
-			}
+			fill(full, size)
 			body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": full}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := admin.Patch(t.Context(), precious.DeepCopy(), merge(string(body))); err != nil {
+			ns := newNamespace(t)
+			precious := createPrecious(t, ns)
+			if err := cluster.admin(t).Patch(t.Context(), precious.DeepCopy(), merge(string(body))); err != nil {
 				t.Fatal(err)
 			}
-			if err := refresher.Patch(t.Context(), precious.DeepCopy(), reportOf(t, goodReport), client.DryRunAll); err != nil {
-				t.Error(err)
-			}
-			if err := admin.Patch(t.Context(), precious.DeepCopy(), merge(`{"metadata":{"annotations":null}}`)); err != nil {
-				t.Fatal(err)
-			}
+			refresher := clientFor(t, cluster.person(t, ns, "refresher", refresherRole))
+			patchInTime(t, refresher, precious, reportOf(t, goodReport))
 		})
 	}
 }
 
 // The rest RBAC refuses, before the policy is asked.
 func TestTheRefresherRoleIsLeast(t *testing.T) {
-	enforce(t)
+	t.Parallel()
 	ns, elsewhere := newNamespace(t), newNamespace(t)
 	precious, other := createPrecious(t, ns), createPrecious(t, elsewhere)
-	refresher := clientFor(t, person(t, ns, "refresher", refresherRole))
+	refresher := clientFor(t, cluster.person(t, ns, "refresher", refresherRole))
 	create := newPrecious(ns)
 	create.SetName("new")
 	report := merge(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":"` + goodReport + `"}}}`)
@@ -364,6 +360,7 @@ func TestTheRefresherRoleIsLeast(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if err := tc.do(); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), " cannot ") {
 				t.Errorf("%s\ngot %v, want a refusal by RBAC", tc.reason, err)
 			}
@@ -373,7 +370,7 @@ func TestTheRefresherRoleIsLeast(t *testing.T) {
 	var role struct {
 		Rules []map[string][]string `json:"rules"`
 	}
-	if err := json.Unmarshal([]byte(kubectl(t, "get", "clusterrole", refresherRole, "-o", "json")), &role); err != nil {
+	if err := json.Unmarshal([]byte(cluster.kubectl(t, "get", "clusterrole", refresherRole, "-o", "json")), &role); err != nil {
 		t.Fatal(err)
 	}
 	want := []map[string][]string{{"apiGroups": {"wechattoken.io"}, "resources": {"wechattokens"}, "verbs": {"get", "list", "watch", "patch"}}}
@@ -385,20 +382,20 @@ func TestTheRefresherRoleIsLeast(t *testing.T) {
 	if err := refresher.Patch(t.Context(), precious.DeepCopy(), merge(`{"status":{"lastHandledRefreshAt":"1"}}`)); err != nil {
 		t.Fatal(err)
 	}
-	if echo := kubectl(t, "get", "wxt/precious", "-n", ns, "-o", "jsonpath={.status.lastHandledRefreshAt}"); echo != "" {
+	if echo := cluster.kubectl(t, "get", "wxt/precious", "-n", ns, "-o", "jsonpath={.status.lastHandledRefreshAt}"); echo != "" {
 		t.Errorf("a refresher has written %q into the status", echo)
 	}
 }
 
 func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
-	enforce(t)
+	t.Parallel()
 	ns := newNamespace(t)
 	precious := createPrecious(t, ns)
-	refresher := person(t, ns, "refresher", refresherRole)
+	refresher := cluster.person(t, ns, "refresher", refresherRole)
 	everybody := map[string]client.Client{
 		"Refresher":     clientFor(t, refresher),
-		"Editor":        clientFor(t, person(t, ns, "editor", name+"-view", name+"-edit")),
-		"Administrator": clientFor(t, cluster.Config),
+		"Editor":        clientFor(t, cluster.person(t, ns, "editor", name+"-view", name+"-edit")),
+		"Administrator": cluster.admin(t),
 	}
 	const form = "the first 16 hex digits of its SHA-256, in lower case, and if you like an @ and up to 40 letters, digits and : . + - _"
 	bad := map[string]string{
@@ -425,6 +422,7 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 	for name, value := range bad {
 		for who, c := range everybody {
 			t.Run(name+"/"+who, func(t *testing.T) {
+				t.Parallel()
 				refusesReport(t, c.Patch(t.Context(), precious.DeepCopy(), reportOf(t, value), client.DryRunAll), form, value)
 			})
 		}
@@ -432,6 +430,7 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 		born.SetName("born")
 		born.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: value})
 		t.Run(name+"/Create", func(t *testing.T) {
+			t.Parallel()
 			refusesReport(t, everybody["Editor"].Create(t.Context(), born, client.DryRunAll), form, value)
 		})
 	}
@@ -449,26 +448,32 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 	}
 
 	// As a person meets it.
-	out, err := kubectlWith(kubeconfig(t, refresher), "annotate", "wxt/precious", "-n", ns, v1alpha1.AnnotationInvalidToken+"="+bad["Token"]).CombinedOutput()
+	out, err := cluster.with(kubeconfig(t, refresher)).Kubectl("annotate", "wxt/precious", "-n", ns, v1alpha1.AnnotationInvalidToken+"="+bad["Token"]).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), form) || strings.Contains(string(out), bad["Token"]) {
 		t.Errorf("kubectl: got %v and\n%s", err, out)
 	}
 }
 
-// A WeChatToken may be older than the policy.
-func TestAnOldReportOfAnotherFormStandsInNobodysWay(t *testing.T) {
-	ns := newNamespace(t)
-	old := newPrecious(ns)
-	old.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "what I tried first"})
-	admin := clientFor(t, cluster.Config)
-	install(t)
-	kubectl(t, "delete", "validatingadmissionpolicybinding/wechattoken-annotations")
-	eventually(t, "the policy binds no longer", func() error { return client.IgnoreAlreadyExists(admin.Create(t.Context(), old.DeepCopy())) })
-	t.Cleanup(func() { kubectl(t, "delete", "wxt/precious", "-n", ns) })
-	enforce(t)
+// oldReport is in a namespace of its own, and older than the policy.
+var oldReport *unstructured.Unstructured
 
-	refresher := clientFor(t, person(t, ns, "refresher", refresherRole))
-	editor := clientFor(t, person(t, ns, "editor", name+"-view", name+"-edit"))
+// makeOldReport makes it, before the policy is installed.
+func makeOldReport(t *testing.T) {
+	t.Helper()
+	old := newPrecious(cluster.newNamespace(t))
+	old.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "what I tried first"})
+	if err := cluster.admin(t).Create(t.Context(), old.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	oldReport = old
+}
+
+func TestAnOldReportOfAnotherFormStandsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	installed(t)
+	old, ns := oldReport, oldReport.GetNamespace()
+	refresher := clientFor(t, cluster.person(t, ns, "refresher", refresherRole))
+	editor := clientFor(t, cluster.person(t, ns, "editor", name+"-view", name+"-edit"))
 	patch := func(c client.Client, p client.Patch) error {
 		return c.Patch(t.Context(), old.DeepCopy(), p, client.DryRunAll)
 	}
@@ -488,22 +493,6 @@ func TestAnOldReportOfAnotherFormStandsInNobodysWay(t *testing.T) {
 	}
 }
 
-// enforce installs, and waits until the API server has taken notice of the
-// policy, which takes it a second or two.
-func enforce(t *testing.T) {
-	t.Helper()
-	install(t)
-	probe := newPrecious("default")
-	probe.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "probe"})
-	admin := clientFor(t, cluster.Config)
-	eventually(t, "the policy binds", func() error {
-		if err := admin.Create(t.Context(), probe.DeepCopy(), client.DryRunAll); err == nil || !strings.Contains(err.Error(), refused) {
-			return fmt.Errorf("got %w, want a refusal", err)
-		}
-		return nil
-	})
-}
-
 // newPrecious is a WeChatToken that has something of everything. It is
 // suspended, so that no operator minds it.
 func newPrecious(namespace string) *unstructured.Unstructured {
@@ -518,20 +507,16 @@ func newPrecious(namespace string) *unstructured.Unstructured {
 	}}
 }
 
-// createPrecious has an editor apply one. It goes with the test.
+// createPrecious has an editor apply one.
 func createPrecious(t *testing.T, namespace string) *unstructured.Unstructured {
 	t.Helper()
 	precious := newPrecious(namespace)
 	precious.SetLabels(map[string]string{"team": "web"})
 	precious.SetAnnotations(map[string]string{"example.com/owner": "web"})
 	precious.SetFinalizers([]string{"example.com/keep"})
-	if err := clientFor(t, cluster.Config).Apply(t.Context(), client.ApplyConfigurationFromUnstructured(precious), client.FieldOwner("editor")); err != nil {
+	if err := cluster.admin(t).Apply(t.Context(), client.ApplyConfigurationFromUnstructured(precious), client.FieldOwner("editor")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		kubectl(t, "patch", "wxt/precious", "-n", namespace, "--type=merge", `--patch={"metadata":{"finalizers":null}}`)
-		kubectl(t, "delete", "wxt/precious", "-n", namespace)
-	})
 	return newPrecious(namespace)
 }
 
@@ -590,21 +575,4 @@ func refusesReport(t *testing.T, err error, form, value string) {
 	if err != nil && len(value) > 20 && strings.Contains(err.Error(), value) {
 		t.Errorf("the refusal quotes the value: %v", err)
 	}
-}
-
-// person is a ServiceAccount with ClusterRoles in its own namespace.
-func person(t *testing.T, namespace, account string, roles ...string) *rest.Config {
-	t.Helper()
-	kubectl(t, "create", "serviceaccount", account, "-n", namespace)
-	for _, role := range roles {
-		kubectl(t, "create", "rolebinding", account+"-"+role, "-n", namespace, "--clusterrole="+role, "--serviceaccount="+namespace+":"+account)
-	}
-	return serviceAccount(t, namespace, account)
-}
-
-// kubectlWith is a kubectl command of the user of a kubeconfig.
-func kubectlWith(kubeconfig string, args ...string) *exec.Cmd {
-	cmd := cluster.Kubectl(args...)
-	cmd.Env = append(slices.Clip(cmd.Env), "KUBECONFIG="+kubeconfig)
-	return cmd
 }

@@ -3,7 +3,6 @@
 package config_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -11,18 +10,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // Nothing counts here but this test.
 func TestAQuotaBoundsTheWeChatTokensOfANamespace(t *testing.T) {
-	install(t)
-	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
-	file, err := os.Open("samples/quota/resource-quota.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	quota := only(t, ofKind[corev1.ResourceQuota](t, "ResourceQuota", decode(t, file)))
+	t.Parallel()
+	ns, admin := newNamespace(t), cluster.admin(t)
+	quota := only(t, ofKind[corev1.ResourceQuota](t, "ResourceQuota", objectsIn(t, "samples/quota/resource-quota.yaml")))
 	quota.Namespace = ns
 	if err := admin.Create(t.Context(), &quota); err != nil {
 		t.Fatal(err)
@@ -34,13 +30,13 @@ func TestAQuotaBoundsTheWeChatTokensOfANamespace(t *testing.T) {
 	if err := admin.Status().Update(t.Context(), &quota); err != nil {
 		t.Fatal(err)
 	}
-	editor := clientFor(t, person(t, ns, "editor", name+"-view", name+"-edit"))
+	editor := clientFor(t, cluster.person(t, ns, "editor", name+"-view", name+"-edit"))
 	last, more := newPrecious(ns), newPrecious(ns)
 	more.SetName("more")
-	eventually(t, "the API server has noticed the quota, and there is room for one", func() error {
+	testcluster.Eventually(t, "the API server has noticed the quota, and there is room for one", func() error {
 		return client.IgnoreAlreadyExists(editor.Create(t.Context(), last.DeepCopy()))
 	})
-	t.Cleanup(func() { kubectl(t, "delete", "wxt", "--all", "-n", ns) })
+	t.Cleanup(func() { cluster.kubectl(t, "delete", "wxt", "--all", "-n", ns) })
 	if err := editor.Create(t.Context(), more); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota: "+quota.Name) {
 		t.Errorf("one more: got %v, want a refusal", err)
 	}

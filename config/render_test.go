@@ -46,27 +46,32 @@ func objects(t *testing.T, dir string) []unstructured.Unstructured {
 
 // render is what `helm template` prints of a release that is called like the operator
 // and has a namespace of that name, with values: pairs of a path and JSON.
-func render(pairs ...string) (io.Reader, error) {
+func render(pairs ...string) (string, error) {
 	chart, err := loader.Load("chart")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	set := map[string]any{}
 	for pair := range slices.Chunk(pairs, 2) {
 		if err := strvals.ParseJSON(pair[0]+"="+pair[1], set); err != nil {
-			return nil, err
+			return "", err
 		}
 	}
 	values, err := util.ToRenderValues(chart, set, common.ReleaseOptions{Name: name, Namespace: name, Revision: 1, IsInstall: true}, nil)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	files, err := engine.Render(chart, values)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	maps.DeleteFunc(files, func(file, _ string) bool { return path.Ext(file) != ".yaml" })
-	return strings.NewReader(strings.Join(slices.Collect(maps.Values(files)), "\n---\n")), nil
+	var text strings.Builder
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		if path.Ext(file) == ".yaml" {
+			text.WriteString("---\n" + files[file] + "\n")
+		}
+	}
+	return text.String(), nil
 }
 
 // rendered are the objects that [render] renders.
@@ -76,7 +81,17 @@ func rendered(t *testing.T, pairs ...string) []unstructured.Unstructured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return decode(t, text)
+	return decode(t, strings.NewReader(text))
+}
+
+// objectsIn are those of a file.
+func objectsIn(t *testing.T, file string) []unstructured.Unstructured {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode(t, bytes.NewReader(text))
 }
 
 func decode(t *testing.T, r io.Reader) []unstructured.Unstructured {

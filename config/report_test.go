@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,20 +28,20 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // invalidToken is as long and looks as WeChat's.
 var invalidToken = strings.Repeat("99_J", 34)
 
 func TestEachLanguageReportsAnInvalidToken(t *testing.T) {
-	enforce(t)
-	ns := newShop(t)
-	server := accountFolder(t, ns, serviceAccount(t, ns, "shop-server"))
+	t.Parallel()
 	sum := sha256.Sum256([]byte(invalidToken))
 	for language, program := range reporters(t) {
 		t.Run(language, func(t *testing.T) {
-			kubectl(t, "annotate", "wxt/shop", "-n", ns, v1alpha1.AnnotationInvalidToken+"-")
+			t.Parallel()
+			ns := newShop(t)
+			server := accountFolder(t, ns, cluster.serviceAccount(t, ns, "shop-server"))
 			before := time.Now()
 			if said, err := report(t, program, server, "shop", cluster.Config.Host); err != nil || said != "" {
 				t.Errorf("got %v and %q, want silence", err, said)
@@ -60,22 +61,24 @@ func TestEachLanguageReportsAnInvalidToken(t *testing.T) {
 
 // A pod may have a proxy for WeChat, and its cluster IPv6 addresses alone.
 func TestTheReportGoesStraightToTheAPIServer(t *testing.T) {
-	enforce(t)
-	ns := newShop(t)
+	t.Parallel()
 	listener, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil { // where there is no IPv6 a pod has none to use
+		listener, err = net.Listen("tcp4", "127.0.0.1:0")
+	}
 	if err != nil {
-		t.Skipf("this machine has no IPv6: %v", err)
+		t.Fatal(err)
 	}
 	srv := apiServerAt(t, listener)
-	who := serviceAccount(t, ns, "shop-server")
-	who.CAData = authorityOf(srv)
-	server := accountFolder(t, ns, who)
 	for language, program := range reporters(t) {
 		t.Run(language, func(t *testing.T) {
-			kubectl(t, "annotate", "wxt/shop", "-n", ns, v1alpha1.AnnotationInvalidToken+"-")
-			t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-			t.Setenv("https_proxy", "http://127.0.0.1:1")
-			if said, err := report(t, program, server, "shop", srv.URL); err != nil {
+			t.Parallel()
+			ns := newShop(t)
+			who := cluster.serviceAccount(t, ns, "shop-server")
+			who.CAData = authorityOf(srv)
+			server := accountFolder(t, ns, who)
+			const proxy = "=http://127.0.0.1:1"
+			if said, err := report(t, program, server, "shop", srv.URL, "HTTPS_PROXY"+proxy, "https_proxy"+proxy); err != nil {
 				t.Errorf("got %v and %q", err, said)
 			}
 			if invalidTokenOf(t, ns) == "" {
@@ -86,10 +89,10 @@ func TestTheReportGoesStraightToTheAPIServer(t *testing.T) {
 }
 
 func TestAReportThatFailsSaysWhy(t *testing.T) {
-	enforce(t)
+	t.Parallel()
 	ns := newShop(t)
-	kubectl(t, "create", "serviceaccount", "stranger", "-n", ns)
-	server, stranger := serviceAccount(t, ns, "shop-server"), serviceAccount(t, ns, "stranger")
+	cluster.kubectl(t, "create", "serviceaccount", "stranger", "-n", ns)
+	server, stranger := cluster.serviceAccount(t, ns, "shop-server"), cluster.serviceAccount(t, ns, "stranger")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +142,7 @@ func TestAReportThatFailsSaysWhy(t *testing.T) {
 	for language, program := range reporters(t) {
 		for name, tc := range cases {
 			t.Run(language+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				said, err := report(t, program, tc.folder, tc.shop, tc.address)
 				if err == nil || !strings.Contains(strings.ToLower(said), strings.ToLower(tc.want)) {
 					t.Errorf("%s\ngot %v and\n%s\nwant a failure with %s", tc.reason, err, said, tc.want)
@@ -146,23 +150,21 @@ func TestAReportThatFailsSaysWhy(t *testing.T) {
 			})
 		}
 	}
-	if got := invalidTokenOf(t, ns); got != "" {
-		t.Errorf("%s is reported", got)
-	}
+	t.Cleanup(func() { // when all of them have ended
+		if got := invalidTokenOf(t, ns); got != "" {
+			t.Errorf("%s is reported", got)
+		}
+	})
 }
 
 func TestThePodThatReportsIsConfined(t *testing.T) {
-	file, err := os.Open(filepath.Join(reportFolder, "server.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	spec := only(t, ofKind[appsv1.Deployment](t, "Deployment", decode(t, file))).Spec.Template.Spec
+	t.Parallel()
+	spec := only(t, ofKind[appsv1.Deployment](t, "Deployment", objectsIn(t, filepath.Join(reportFolder, "server.yaml")))).Spec.Template.Spec
 	if spec.ServiceAccountName != "shop-server" || spec.AutomountServiceAccountToken == nil || !*spec.AutomountServiceAccountToken {
 		t.Error("the pod has no credential to report with")
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "shop-server", Namespace: newShop(t)}, Spec: spec}
-	if err := clientFor(t, cluster.Config).Create(t.Context(), pod, client.DryRunAll); err != nil {
+	if err := cluster.admin(t).Create(t.Context(), pod, client.DryRunAll); err != nil {
 		t.Error(err)
 	}
 	const mounted = `/var/run/secrets/kubernetes.io/serviceaccount` // by the kubelet
@@ -179,27 +181,30 @@ func TestThePodThatReportsIsConfined(t *testing.T) {
 func newShop(t *testing.T) string {
 	t.Helper()
 	ns := newNamespace(t)
-	kubectl(t, "apply", "--server-side", "--validate=strict", "-n", ns, "-f", filepath.Join(reportFolder, "server.yaml"))
+	cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-n", ns, "-f", filepath.Join(reportFolder, "server.yaml"))
 	shop := newPrecious(ns)
 	shop.SetName("shop")
-	if err := clientFor(t, cluster.Config).Create(t.Context(), shop); err != nil {
+	if err := cluster.admin(t).Create(t.Context(), shop); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { kubectl(t, "delete", "wxt/shop", "-n", ns) })
 	return ns
 }
 
 func invalidTokenOf(t *testing.T, namespace string) string {
 	t.Helper()
-	return kubectl(t, "get", "wxt/shop", "-n", namespace, "-o", `jsonpath={.metadata.annotations.wechattoken\.io/invalid-token}`)
+	return cluster.kubectl(t, "get", "wxt/shop", "-n", namespace, "-o", `jsonpath={.metadata.annotations.wechattoken\.io/invalid-token}`)
 }
+
+var buildReport = sync.OnceValue(func() error { return testcluster.Build(folder, "./"+reportFolder+"/report.go") })
 
 // reporters are the commands that report an invalid token.
 func reporters(t *testing.T) map[string][]string {
 	t.Helper()
 	script := func(name string) string { return filepath.Join(reportFolder, name) }
-	program := filepath.Join(t.TempDir(), "report")
-	succeed(t, exec.Command("go", "build", "-o", program, script("report.go")))
+	program := filepath.Join(folder, "report")
+	if err := buildReport(); err != nil {
+		t.Fatal(err)
+	}
 	all := map[string][]string{
 		"Go":      {program},
 		"Node.js": {"node", script("report.mjs")},
@@ -226,14 +231,14 @@ func accountFolder(t *testing.T, namespace string, who *rest.Config) string {
 
 // report runs a program as in a pod, and returns what it says, which is neither
 // the token nor the credential.
-func report(t *testing.T, program []string, folder, weChatToken, address string) (string, error) {
+func report(t *testing.T, program []string, folder, weChatToken, address string, env ...string) (string, error) {
 	t.Helper()
 	api, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program[0], append(slices.Clone(program[1:]), weChatToken)...)
-	cmd.Env = append(os.Environ(), "SERVICEACCOUNT_DIR="+folder,
+	cmd.Env = append(append(os.Environ(), env...), "SERVICEACCOUNT_DIR="+folder,
 		"KUBERNETES_SERVICE_HOST="+api.Hostname(), "KUBERNETES_SERVICE_PORT="+api.Port())
 	cmd.Stdin = strings.NewReader(invalidToken + "\n") // the file has no line feed, echo does
 	out, err := cmd.CombinedOutput()

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -85,6 +86,7 @@ func sorted(rights []right) []right {
 // Who reads docs/rbac.md knows all that is given to the operator and to people,
 // and what for.
 func TestEachRightHasItsReason(t *testing.T) {
+	t.Parallel()
 	given := sorted(rights(t, objects(t, "consumers")))
 	if len(given) < 30 {
 		t.Errorf("there are %d rights", len(given))
@@ -122,4 +124,28 @@ func rightsToldIn(t *testing.T, page string) []right {
 		}
 	}
 	return told
+}
+
+// The default has nothing to do with consumers.
+func TestConsumersAddRolesAndPolicies(t *testing.T) {
+	t.Parallel()
+	if args := container(only(t, deployments(t, "default"))).Args; slices.Contains(args, "--consumers") {
+		t.Error("by default the manager looks after consumers")
+	}
+	added := map[string]bool{}
+	for _, o := range objects(t, "consumers") {
+		added[o.GetKind()+"/"+o.GetName()] = true
+	}
+	for _, o := range objects(t, "default") {
+		delete(added, o.GetKind()+"/"+o.GetName())
+	}
+	want := []string{
+		"ClusterRole/" + name + "-restart", "ClusterRole/" + name + "-touch", "ClusterRole/" + name + "-watch",
+		"ClusterRoleBinding/" + name + "-restart", "ClusterRoleBinding/" + name + "-touch", "ClusterRoleBinding/" + name + "-watch",
+		"ValidatingAdmissionPolicy/" + name + "-restart", "ValidatingAdmissionPolicy/" + name + "-touch",
+		"ValidatingAdmissionPolicyBinding/" + name + "-restart", "ValidatingAdmissionPolicyBinding/" + name + "-touch",
+	}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(added))); diff != "" {
+		t.Errorf("beside the default (-want +got):\n%s", diff)
+	}
 }

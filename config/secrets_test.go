@@ -29,24 +29,10 @@ func controller() metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "wechattoken.io/v1alpha1", Kind: "WeChatToken", Name: "shop", UID: "5b1ad7a1-8a39-4dbd-a7b6-92dbb3a8e2b7", Controller: new(true)}
 }
 
-// enforceSecrets installs, and waits until the API server has taken notice of the
-// policy.
-func enforceSecrets(t *testing.T) {
-	t.Helper()
-	install(t)
-	operator := clientFor(t, serviceAccount(t, name, name))
-	eventually(t, "the policy binds", func() error {
-		if err := operator.Create(t.Context(), ownedBy("default"), client.DryRunAll); err == nil || !strings.Contains(err.Error(), secretsPolicy) {
-			return fmt.Errorf("got %w, want a refusal", err)
-		}
-		return nil
-	})
-}
-
 // What RBAC cannot say of Secrets the policy does.
 func TestTheOperatorWritesNoSecretButThoseOfWeChatTokens(t *testing.T) {
-	enforceSecrets(t)
-	ns, admin := newNamespace(t), clientFor(t, cluster.Config)
+	t.Parallel()
+	ns, admin := newNamespace(t), cluster.admin(t)
 	as := func(change func(*metav1.OwnerReference)) metav1.OwnerReference {
 		r := controller()
 		change(&r)
@@ -145,12 +131,13 @@ func TestTheOperatorWritesNoSecretButThoseOfWeChatTokens(t *testing.T) {
 		"NextVersion": patch("ours", `{"metadata":{"ownerReferences":[`+strings.Replace(ref, "v1alpha1", "v1", 1)+`]}}`),
 		"Delete":      remove("ours"),
 	}
-	operator := clientFor(t, serviceAccount(t, name, name))
+	operator := clientFor(t, cluster.serviceAccount(t, name, name))
 	elsewhere := rest.CopyConfig(cluster.Config)
 	elsewhere.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:another:" + name, Groups: []string{"system:masters"}}
 	for who, c := range map[string]client.Client{"Operator": operator, "Elsewhere": clientFor(t, elsewhere)} {
 		for what, tc := range bad {
 			t.Run(who+"/"+what, func(t *testing.T) {
+				t.Parallel()
 				if err := tc.try(c); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), secretsPolicy) || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("%s\ngot %v, want a refusal with %q", tc.reason, err, tc.want)
 				}

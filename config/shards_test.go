@@ -20,9 +20,11 @@ var shards = []string{"a", "b"}
 // and each shard has all the rest, in its own namespace. So it is for those that
 // look after consumers, as the comment in config/shards/a says.
 func TestShardsLackNothing(t *testing.T) {
+	t.Parallel()
 	clusterWide := []string{"CustomResourceDefinition", "ClusterRole", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 	for base, dir := range map[string]string{"default": "shards", "consumers": shardsWithConsumers(t)} {
 		t.Run(base, func(t *testing.T) {
+			t.Parallel()
 			want, got := map[string]any{}, map[string]any{}
 			id := func(o unstructured.Unstructured) string {
 				return o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
@@ -114,6 +116,7 @@ func shardsWithConsumers(t *testing.T) string {
 
 // What the two folders have in common is written in both.
 func TestOneShardIsLikeTheOther(t *testing.T) {
+	t.Parallel()
 	texts := map[string]string{}
 	for _, s := range shards {
 		text, err := os.ReadFile(filepath.Join("shards", s, "kustomization.yaml"))
