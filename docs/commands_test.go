@@ -1,20 +1,14 @@
 package docs_test
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"mvdan.cc/sh/v3/syntax"
 	"sigs.k8s.io/yaml"
@@ -88,7 +82,7 @@ func typed(t *testing.T, p *page) (all []command, made map[string]bool) {
 }
 
 // ours is the beginning of a command within a text.
-var ours = regexp.MustCompile(`^(make|kubectl|helm|(bin/)?(manager|fake-wechat|kubectl-wechattoken)) `)
+var ours = regexp.MustCompile(`^(make|go|kubectl|helm|(bin/)?(manager|fake-wechat|kubectl-wechattoken)) `)
 
 // plain is a word as the shell would hand it on, but for what it does not know.
 func plain(w *syntax.Word) string {
@@ -112,11 +106,11 @@ func plain(w *syntax.Word) string {
 	return text(w.Parts)
 }
 
-// Each command can be typed as it stands: its flags, folders and files are
-// there, and the API server knows what it is about.
-func TestCommandsCanBeTyped(t *testing.T) {
-	try(t)
-	check := checker{targets: makefile(t), values: chartValues(t), said: map[string]string{}}
+// What a command names is there: folders and files, targets, packages and tests,
+// values of the chart.
+func TestCommandsNameWhatIsThere(t *testing.T) {
+	t.Parallel()
+	check := checker{targets: makefile(t), values: chartValues(t)}
 	count := map[string]int{}
 	for _, p := range pages {
 		commands, made := typed(t, p)
@@ -127,65 +121,59 @@ func TestCommandsCanBeTyped(t *testing.T) {
 			}
 		}
 	}
-	for program, least := range map[string]int{"kubectl": 100, "make": 10, "manager": 2, "fake-wechat": 2} {
+	for program, least := range map[string]int{"kubectl": 100, "make": 10, "go": 4, "manager": 2, "fake-wechat": 2} {
 		if count[program] < least {
 			t.Errorf("found %d commands of %s, want %d and more: are they read?", count[program], program, least)
 		}
 	}
 }
 
-func TestWrongCommandsAreFound(t *testing.T) {
-	try(t)
-	check := checker{targets: makefile(t), values: map[string]any{"image": map[string]any{"tag": ""}}, said: map[string]string{}}
+func TestWrongNamesAreFound(t *testing.T) {
+	t.Parallel()
+	check := checker{targets: makefile(t), values: map[string]any{"image": map[string]any{"tag": ""}}}
 	for script, want := range map[string]string{
 		"make test": "",
 		"make image IMAGE=x GOPROXY=https://goproxy.cn": "",
-		"make tests":          "no target tests",
-		"make image IMAGES=x": "no variable IMAGES",
-		"kubectl get wxt -A -o jsonpath='{.items[*].spec.appID}'":      "",
-		"kubectl get wxt shop -o jsonpath='{.status.expires}'":         "there is no expires",
-		"kubectl get wxt shop -o jsonpath='{.status.'":                 "unclosed",
-		"kubectl get wxt -o custom-columns=A:.spec.appId":              "there is no appId",
-		"kubectl get wxt -o jsonpath='{.status.conditions[?(@.x==1)]}": "reached EOF",
-		"kubectl wait wxt/shop --for=jsonpath='{.status.x}'=1":         "there is no x",
-		"kubectl get wxts":                      "doesn't have a resource type",
-		"kubectl get wxt --everywhere":          "unknown flag",
-		"kubectl gett wxt":                      "unknown command",
-		"kubectl rollout state deployment/shop": "no such command",
-		"kubectl patch wxt shop --type=merge -p '{\"spec\":{\"mode\":\"Fancy\"}}'": "Unsupported value",
-		"kubectl apply -k config/defaults":                                         "no config/defaults",
-		"kubectl apply -f config/samples/none.yaml":                                "no config/samples/none.yaml",
-		"kubectl run x --image=x -- --any":                                         "",
-		"bin/manager --namespaces=a,b":                                             "",
-		"bin/manager --namespace=a":                                                "not defined: -namespace",
-		"manager run":                                                              "takes flags alone",
-		"fake-wechat --life=x":                                                     "invalid value",
-		"helm install x config/chart --set image.tag=v1":                           "",
-		"helm install x config/chart --set image.tags=v1":                          "no value image.tags",
+		"make tests":                                            "no target tests",
+		"make image IMAGES=x":                                   "no variable IMAGES",
+		"go run -C hack ./image -o ../image.tar":                "",
+		"go run -C hack ./images":                               "no package hack/images",
+		"go run ./hack/image":                                   "go run -C hack ./image",
+		"go test ./config":                                      "go test -C config .",
+		"go test -C config . -run TestEachRightHasItsReason":    "",
+		"go test -C config . -run TestEachRightHasNoReason":     "no test",
+		"go test -C docs . -run TestCommandsCanBeTyped":         "no test",
+		"go test -C docs -tags integration . -run TestCommands": "",
+		"go test ./controllers/... -run '^$'":                   "",
+		"kubectl apply -k config/defaults":                      "no config/defaults",
+		"kubectl apply -f config/samples/none.yaml":             "no config/samples/none.yaml",
+		"helm install x config/chart --set image.tag=v1":        "",
+		"helm install x config/chart --set image.tags=v1":       "no value image.tags",
 	} {
-		file, err := parseShell(script)
-		if err != nil {
-			if want == "" || !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v", script, err)
-			}
-			continue
-		}
-		var args []string
-		for _, w := range file.Stmts[0].Cmd.(*syntax.CallExpr).Args {
-			args = append(args, plain(w))
-		}
-		got := check.wrong(args, map[string]bool{"config/chart": true})
+		got := check.wrong(words(t, script), map[string]bool{"config/chart": true})
 		if (want == "" && got != "") || !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want %q", script, got, want)
 		}
 	}
 }
 
+// words are those of a command.
+func words(t *testing.T, script string) (args []string) {
+	t.Helper()
+	file, err := parseShell(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range file.Stmts[0].Cmd.(*syntax.CallExpr).Args {
+		args = append(args, plain(w))
+	}
+	return args
+}
+
 // checker finds out what is wrong with a command.
 type checker struct {
-	targets map[string]bool   // of make, and its variables
-	values  map[string]any    // of the chart
-	said    map[string]string // of commands that were tried
+	targets map[string]bool // of make, and its variables
+	values  map[string]any  // of the chart
 }
 
 // inProject is a path that belongs to the project.
@@ -205,23 +193,16 @@ func (c checker) wrong(args []string, made map[string]bool) string {
 			return "there is no " + arg
 		}
 	}
-	program := path.Base(args[0])
-	switch {
-	case program == "make":
+	switch path.Base(args[0]) {
+	case "make":
 		return c.make(args[1:])
-	case program == "kubectl" && len(args) > 1 && args[1] == "wechattoken":
-		return c.program("kubectl-wechattoken", args[2:])
-	case program == "kubectl" && len(args) > 1 && args[1] == "krew":
-		return "" // a plugin of others, which is not here
-	case program == "kubectl":
-		return c.kubectl(args[1:])
-	case program == "helm":
+	case "go":
+		return goCommand(args[1:])
+	case "helm":
 		return c.helm(args[1:])
+	default:
+		return ""
 	}
-	if _, err := os.Stat(filepath.Join(programs, program)); err == nil {
-		return c.program(program, args[1:])
-	}
-	return ""
 }
 
 func keys(m map[string]bool) (all []string) {
@@ -260,43 +241,83 @@ func (c checker) make(args []string) string {
 	return ""
 }
 
-// program asks a program of ours for help behind its flags: it reads these
-// first.
-func (c checker) program(name string, args []string) string {
-	if name != "kubectl-wechattoken" && slices.ContainsFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") }) {
-		return name + " takes flags alone, as --flag=value"
+// goCommand looks whether the packages of a command are there and of the module in
+// which it runs, and whether there is a test to run.
+func goCommand(args []string) string {
+	dir, tags, run := ".", "", ""
+	for i, arg := range args[:len(args)-1] {
+		switch arg {
+		case "-C":
+			dir = args[i+1]
+		case "-tags":
+			tags = args[i+1]
+		case "-run":
+			run = args[i+1]
+		}
 	}
-	return c.try(filepath.Join(programs, name), append(args, "--help")...)
+	for _, arg := range args[1:] {
+		if arg != "." && !strings.HasPrefix(arg, "./") {
+			continue
+		}
+		name := path.Join(dir, strings.TrimSuffix(arg, "..."))
+		if !isFolder(name) {
+			return "there is no package " + name
+		}
+		module := name
+		for module != "." && !isFile(path.Join(module, "go.mod")) {
+			module = path.Dir(module)
+		}
+		if module != path.Clean(dir) {
+			within := "." + strings.TrimPrefix(name, module)
+			return fmt.Sprintf("%s is of another module: go %s -C %s %s", name, args[0], module, within)
+		}
+		if args[0] == "test" && run != "" && !hasTest(name, tags, run) {
+			return fmt.Sprintf("no test of %s with the tags %q matches %s", name, tags, run)
+		}
+	}
+	return ""
 }
 
-// try runs a program, and returns what it said if it failed.
-func (c checker) try(name string, args ...string) string {
-	line := name + " " + strings.Join(args, "\x00")
-	if said, ok := c.said[line]; ok {
-		return said
+var (
+	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	buildTag = regexp.MustCompile(`^//go:build (\w+)\n`)
+)
+
+// hasTest reports whether a package has, with build tags, a test to run. None at all
+// is wanted where benchmarks are run.
+func hasTest(dir, tags, run string) bool {
+	if run == "^$" {
+		return true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig)
-	out, err := cmd.CombinedOutput()
-	said := ""
-	if err != nil {
-		said = fmt.Sprintf("%v: %s", err, bytes.TrimSpace(out))
-	} else if bytes.Contains(out, []byte(" SUBCOMMAND")) && !strings.HasPrefix(args[1], "-") {
-		said = "no such command" // this is the help of the group
+	files, _ := filepath.Glob(filepath.Join(root, dir, "*_test.go")) // the pattern is a good one
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if tag := buildTag.FindSubmatch(source); err != nil || tag != nil && string(tag[1]) != tags {
+			continue
+		}
+		for _, test := range testFunc.FindAllSubmatch(source, -1) {
+			if matched, err := regexp.Match(run, test[1]); matched && err == nil {
+				return true
+			}
+		}
 	}
-	c.said[line] = said
-	return said
+	return false
 }
 
-// chartValues are the values of the chart; none while there is no chart.
+func isFolder(name string) bool {
+	info, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+	return err == nil && info.IsDir()
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+	return err == nil && !info.IsDir()
+}
+
+// chartValues are the values of the chart.
 func chartValues(t *testing.T) map[string]any {
 	t.Helper()
 	file, err := os.ReadFile(filepath.Join(root, "config/chart/values.yaml"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

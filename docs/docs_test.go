@@ -8,77 +8,34 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
 
-	"github.com/go-logr/logr"
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
 	extast "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/text"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"wechattoken.io/operator/internal/testcluster"
 )
 
-// root is the folder of go.mod.
+// root is the folder of the project.
 const root = ".."
 
-var (
-	// plane is the API server of these tests.
-	plane *testcluster.Cluster
-	// programs is the folder with those of cmd.
-	programs string
-	// pages are all of them, by their paths from root.
-	pages map[string]*page
-)
+// pages are all of them, by their paths from root.
+var pages map[string]*page
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	ctrl.SetLogger(logr.Discard()) // the libraries have nothing to say
+func TestMain(m *testing.M) {
 	var err error
 	if pages, err = readPages(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
+		os.Exit(1)
 	}
-	code := m.Run()
-	if plane != nil {
-		err = plane.Stop()
-	}
-	if err := errors.Join(err, os.RemoveAll(programs)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
-}
-
-// try prepares what commands and manifests are tried with. The tests of links and
-// languages do without, and take a moment.
-func try(t *testing.T) {
-	t.Helper()
-	if plane != nil {
-		return
-	}
-	var err error
-	if programs, err = os.MkdirTemp("", "docs-test-"); err != nil { //nolint:usetesting // the tests share it; TestMain removes it
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("go", "build", "-o", programs, root+"/cmd/...").CombinedOutput(); err != nil {
-		t.Fatalf("build the programs: %v\n%s", err, out)
-	}
-	if plane, err = testcluster.Start(); err != nil {
-		t.Fatal(err)
-	}
-	// The WeChatToken that the pages speak of.
-	if out, err := plane.Kubectl("apply", "-f", root+"/config/samples/stable.yaml").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	os.Exit(testcluster.Main(m, 4))
 }
 
 // page is a file in Markdown.

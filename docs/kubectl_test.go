@@ -1,3 +1,5 @@
+//go:build integration
+
 package docs_test
 
 import (
@@ -23,11 +25,11 @@ var foreign = regexp.MustCompile(`(^|,)(applications?|externalsecrets|webhooks|h
 // kubectl tries what can be tried of a command: its flags always, its paths
 // into objects against the kind, and reads and changes of what the API server
 // has.
-func (c checker) kubectl(args []string) string {
+func (c trier) kubectl(args []string) string {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i] // what is behind it runs elsewhere
 	}
-	kubectl := plane.Kubectl().Path
+	kubectl := c.cluster.Kubectl().Path
 	if said := c.try(kubectl, append(slices.Clone(args), "--help")...); said != "" {
 		if strings.HasPrefix(args[len(args)-1], "-") { // a text may name a flag without a value
 			return c.try(kubectl, append(slices.Clone(args), "x", "--help")...)
@@ -63,14 +65,9 @@ func (c checker) kubectl(args []string) string {
 	return c.onServer(kubectl, verb, resources, args, ours)
 }
 
-func isFolder(name string) bool {
-	info, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
-	return err == nil && info.IsDir()
-}
-
 // onServer runs a command that reads, or that changes a WeChatToken, which it
 // then does not keep.
-func (c checker) onServer(kubectl, verb, resources string, args []string, ours bool) string {
+func (c trier) onServer(kubectl, verb, resources string, args []string, ours bool) string {
 	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "-w" || arg == "--watch" })
 	switch {
 	case resources == "" || foreign.MatchString(resources):

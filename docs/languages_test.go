@@ -32,6 +32,7 @@ func chineseOf(name string) string {
 // Both languages have the same pages, and a page has the same parts in both:
 // headings, tables, and code, which differs in its comments alone.
 func TestEveryPageIsThereInBothLanguages(t *testing.T) {
+	t.Parallel()
 	pairs := map[string]bool{}
 	for name, p := range pages {
 		other := chineseOf(name)
@@ -40,6 +41,7 @@ func TestEveryPageIsThereInBothLanguages(t *testing.T) {
 		}
 		pairs[other] = true
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			zh := pages[other]
 			if zh == nil {
 				t.Fatalf("there is no %s", other)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestAnchorsAreThoseOfGitHub(t *testing.T) {
+	t.Parallel()
 	p := read("x.md", []byte("# A `b.c` d/e\n\n## 使用 token 的 Pod\n\n## Was, wenn?\n\n## -1\n\n## 出问题时：怎么办\n\n## -1\n\n### snake_case [link](x)\n"))
 	var got []string
 	for _, h := range p.headings {
@@ -27,6 +28,7 @@ func TestAnchorsAreThoseOfGitHub(t *testing.T) {
 // Every link within the project leads to a file or folder that is there, and to
 // a heading that it has.
 func TestLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
 	for name, p := range pages {
 		for _, link := range p.links {
 			if why := broken(p, link); why != "" {
@@ -77,6 +79,7 @@ func broken(p *page, link string) string {
 }
 
 func TestBrokenLinksAreFound(t *testing.T) {
+	t.Parallel()
 	p := pages["docs/runbooks/reasons.md"]
 	for link, want := range map[string]string{
 		"errcodes.md":            "",

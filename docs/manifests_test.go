@@ -1,3 +1,5 @@
+//go:build integration
+
 package docs_test
 
 import (
@@ -9,6 +11,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // foreignGroups are the API groups of others that pages speak of, and this API
@@ -18,7 +22,8 @@ var foreignGroups = regexp.MustCompile(`^(argoproj\.io|external-secrets\.io|gene
 // What a page shows in YAML the API server takes, without a field that it does
 // not know: whole objects, and the spec of a WeChatToken.
 func TestManifestsAreAccepted(t *testing.T) {
-	try(t)
+	t.Parallel()
+	c := testcluster.Shared(t)
 	kind, err := kindSchema()
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +45,7 @@ func TestManifestsAreAccepted(t *testing.T) {
 				if doc["kind"] == "WeChatToken" {
 					tried["WeChatToken"] = true
 				}
-				if why := refusal(doc); why != "" {
+				if why := refusal(c, doc); why != "" {
 					t.Errorf("%s: %s in\n%s", name, why, b.code)
 				}
 			}
@@ -73,7 +78,7 @@ func wholeOf(spec map[string]any) map[string]any {
 
 // refusal is why the API server does not take an object; empty if it does, or if
 // this is none, or another's.
-func refusal(doc map[string]any) string {
+func refusal(c *testcluster.Cluster, doc map[string]any) string {
 	version, _ := doc["apiVersion"].(string)
 	if version == "" || doc["kind"] == nil || foreignGroups.MatchString(version) {
 		return ""
@@ -87,7 +92,7 @@ func refusal(doc map[string]any) string {
 	if err != nil {
 		return err.Error()
 	}
-	cmd := plane.Kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
+	cmd := c.Kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-")
 	cmd.Stdin = strings.NewReader(string(body))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return strings.TrimSpace(string(out))
@@ -96,7 +101,8 @@ func refusal(doc map[string]any) string {
 }
 
 func TestWrongManifestsAreFound(t *testing.T) {
-	try(t)
+	t.Parallel()
+	c := testcluster.Shared(t)
 	for name, tc := range map[string]struct{ doc, want string }{
 		"Good":       {`{"apiVersion":"wechattoken.io/v1alpha1","kind":"WeChatToken","metadata":{"name":"x"},"spec":{"appID":"wx0123456789abcdef","appSecretRef":{"name":"x-app"}}}`, ""},
 		"BadField":   {`{"apiVersion":"wechattoken.io/v1alpha1","kind":"WeChatToken","metadata":{"name":"x"},"spec":{"appId":"wx0123456789abcdef"}}`, "appId"},
@@ -109,7 +115,7 @@ func TestWrongManifestsAreFound(t *testing.T) {
 		if err := json.Unmarshal([]byte(tc.doc), &doc); err != nil {
 			t.Fatal(err)
 		}
-		if got := refusal(doc); (tc.want == "" && got != "") || !strings.Contains(got, tc.want) {
+		if got := refusal(c, doc); (tc.want == "" && got != "") || !strings.Contains(got, tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}

@@ -81,6 +81,7 @@ func constants(t *testing.T, dir, prefix string) (all []string) {
 }
 
 func TestEveryReasonHasARunbook(t *testing.T) {
+	t.Parallel()
 	reasons := constants(t, "api/v1alpha1", "Reason")
 	if len(reasons) < 30 {
 		t.Fatalf("found %d reasons in api/v1alpha1", len(reasons))
@@ -96,6 +97,7 @@ func TestEveryReasonHasARunbook(t *testing.T) {
 }
 
 func TestEveryErrcodeHasARunbook(t *testing.T) {
+	t.Parallel()
 	var codes []string
 	for _, code := range wechat.Codes() {
 		codes = append(codes, strconv.FormatInt(code, 10))
@@ -112,6 +114,7 @@ func TestEveryErrcodeHasARunbook(t *testing.T) {
 
 // The page leads from a code to the reason that the operator makes of it.
 func TestErrcodesLeadToTheirReasons(t *testing.T) {
+	t.Parallel()
 	for _, code := range wechat.Codes() {
 		m := (&wechat.Error{Code: code}).Meaning()
 		if m.InvalidToken {
