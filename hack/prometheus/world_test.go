@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -6,7 +8,6 @@ import (
 	"math"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,21 +18,23 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // startWorld starts a world that ends with the test.
 func startWorld(t *testing.T) *world {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	manager := filepath.Join(t.TempDir(), "manager")
-	if out, err := exec.Command("go", "build", "-o", manager, "../../cmd/manager").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	programs := t.TempDir()
+	if err := testcluster.BuildCommands(programs, "manager"); err != nil {
+		t.Fatal(err)
 	}
 	r := theRules(t)
 	if err := r.compress(); err != nil {
 		t.Fatal(err)
 	}
-	w, err := newWorld(t.Context(), root, manager, r)
+	w, err := newWorld(t.Context(), root, filepath.Join(programs, "manager"), r)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, name := range []string{"prometheus", "manager-0", "manager-1"} {
@@ -92,6 +95,7 @@ func (w *world) awaitAnswer(t *testing.T, query string) {
 // Everything is real here but WeChat: what the managers tell, what Prometheus
 // makes of it, and what a dashboard would show.
 func TestOnCallSeesWhatHappens(t *testing.T) {
+	t.Parallel()
 	const shop, blog, club = "wx0000000000000001", "wx0000000000000002", "wx0000000000000003"
 	begin := time.Now()
 	w := startWorld(t)
