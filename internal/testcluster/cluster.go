@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,8 +29,9 @@ type Cluster struct {
 	// EtcdURL is where etcd listens, without authentication.
 	EtcdURL string
 
-	env *envtest.Environment
-	dir string
+	env   *envtest.Environment
+	users sync.Mutex
+	dir   string
 }
 
 // Start starts a control plane and waits until it answers, some 5 s. Stop it in
@@ -94,6 +96,8 @@ func (c *Cluster) Kubectl(args ...string) *exec.Cmd {
 
 // User is the configuration of a user with the given name and groups.
 func (c *Cluster) User(name string, groups ...string) (*rest.Config, error) {
+	c.users.Lock() // envtest counts its certificates without one
+	defer c.users.Unlock()
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: -1})
 	if err != nil {
 		return nil, err
