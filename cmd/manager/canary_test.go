@@ -1,124 +1,36 @@
+//go:build integration
+
 package main
 
 import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-// canaries are secrets that must be seen nowhere but in Secrets.
-type canaries struct {
-	mu    sync.Mutex
-	signs map[string]string // how a secret may be written, to what that is
-}
-
-// add adds a secret with all the ways to write it, or a part of it that helps.
-func (c *canaries) add(what, secret string) {
-	quoted, err := json.Marshal(secret)
-	if err != nil {
-		panic(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.signs == nil {
-		c.signs = map[string]string{}
-	}
-	for how, written := range map[string]string{
-		"as it is":            secret,
-		"cut off":             secret[:16],
-		"without its start":   secret[len(secret)-16:],
-		"as in a query":       url.QueryEscape(secret),
-		"as in a path":        url.PathEscape(secret),
-		"as in JSON":          strings.Trim(string(quoted), `"`),
-		"as in Go":            strings.Trim(strconv.Quote(secret), `"`),
-		"as in HTML":          html.EscapeString(secret),
-		"in base64":           base64.StdEncoding.EncodeToString([]byte(secret))[:20],
-		"in hex":              fmt.Sprintf("%x", secret)[:32],
-		"in a dump of memory": fmt.Sprintf("% x", secret[:8]),
-	} {
-		c.signs[written] = what + " " + how
-	}
-}
-
-// in says which of the secrets stand in text, and where first.
-func (c *canaries) in(text string) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var found []string
-	for written, what := range c.signs {
-		if i := strings.Index(text, written); i >= 0 {
-			start := strings.LastIndexByte(text[:i], '\n') + 1
-			found = append(found, fmt.Sprintf("%s, in %.200q", what, text[max(start, i-100):i]))
-		}
-	}
-	slices.Sort(found)
-	return found
-}
-
-// overhear serves a fake WeChat and makes a canary of every token and ticket that
-// leaves it.
-func (c *canaries) overhear(t *testing.T, cfg wechattest.Config) (*wechattest.Server, string) {
-	t.Helper()
-	fake := wechattest.New(cfg)
-	issued := regexp.MustCompile(`"(access_token|ticket)":"([^"]+)"`)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fake.ServeHTTP(&recorder{ResponseWriter: w, seen: func(body []byte) {
-			for _, m := range issued.FindAllSubmatch(body, -1) {
-				what := "a ticket"
-				if string(m[1]) == "access_token" {
-					what = "a token"
-				}
-				c.add(what, string(m[2][:min(len(m[2]), 512)]))
-			}
-		}}, r)
-	}))
-	t.Cleanup(server.CloseClientConnections)
-	return fake, server.URL
-}
-
-// recorder shows each piece of an answer to seen. An answer of the fake has one.
-type recorder struct {
-	http.ResponseWriter
-
-	seen func([]byte)
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.seen(p)
-	return r.ResponseWriter.Write(p)
-}
-
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // TestNoSecretIsTold takes the manager through every way in which WeChat and the
 // network can fail, with all that it can log, and looks for the AppSecrets, the
 // tokens and the tickets in everything that it says: its output, events, WeChatTokens,
 // metrics, its command line, and the dump of a crash.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	const timeout = time.Second
 
 	faults := map[string]wechattest.Fault{
@@ -150,8 +62,8 @@ func TestNoSecretIsTold(t *testing.T) {
 		"allowlist": {Kind: wechattest.FaultErrcode, Code: 40164, Message: "invalid ip 192.0.2.7 ipv6 ::ffff:192.0.2.7, not in whitelist"},
 	}
 	ns := newNamespace(t)
-	secrets := &canaries{}
-	fake, weChat := secrets.overhear(t, wechattest.Config{})
+	secrets := &testcluster.Canaries{}
+	fake, weChat := secrets.FakeWeChat(t, wechattest.Config{})
 
 	number := 0
 	for what, fault := range faults {
@@ -162,7 +74,7 @@ func TestNoSecretIsTold(t *testing.T) {
 			a.tickets = []v1alpha1.TicketType{v1alpha1.TicketJSAPI, v1alpha1.TicketWxCard}
 			sum := sha256.Sum256([]byte(a.appID))
 			a.secret = hex.EncodeToString(sum[:16])
-			secrets.add("the AppSecret of "+a.name, a.secret)
+			secrets.Add("the AppSecret of "+a.name, a.secret)
 			fake.AddAccount(a.appID, a.secret)
 			if what == "wrong" {
 				fake.SetSecret(a.appID, "another")
@@ -179,7 +91,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 
 	metrics, bearer := freeAddress(t), ns.bearerForMetrics()
-	secrets.add("a token of Kubernetes", bearer)
+	secrets.Add("a token of Kubernetes", bearer)
 	var told bytes.Buffer
 	tell := func(what, text string) { fmt.Fprintf(&told, "--- %s\n%s\n", what, text) }
 
@@ -191,9 +103,9 @@ func TestNoSecretIsTold(t *testing.T) {
 		{"no TLS", strings.Replace(weChat, "http:", "https:", 1)},
 	} {
 		what := phase.what
-		m := startManager(t, ns.Kubeconfig, phase.url, "--log-level=DEBUG", "--request-timeout="+timeout.String(), "--metrics-bind-address="+metrics)
-		m.awaitReady()
-		eventually(t, "everything was tried", func() error {
+		m := ns.start(phase.url, "--log-level=DEBUG", "--request-timeout="+timeout.String(), "--metrics-bind-address="+metrics)
+		m.AwaitReady()
+		testcluster.Eventually(t, "everything was tried", func() error {
 			for name, wt := range ns.weChatTokens() {
 				if wt.Status.ObservedGeneration < 1 {
 					return fmt.Errorf("%s was not", name)
@@ -213,8 +125,8 @@ func TestNoSecretIsTold(t *testing.T) {
 		time.Sleep(2 * timeout) // for what times out
 		if phase.url == weChat {
 			// Behind so many that WeChat refuses, a new account waits its turn.
-			eventually(t, "there is something to find", func() error {
-				there := strings.Join(secrets.in(ns.kubectl("get", "secrets", "-o", "yaml")), "\n")
+			testcluster.Eventually(t, "there is something to find", func() error {
+				there := strings.Join(secrets.In(ns.kubectl("get", "secrets", "-o", "yaml")), "\n")
 				if !strings.Contains(there, "a token in base64") || !strings.Contains(there, "a ticket in base64") {
 					return errors.New("no Secret holds a token and a ticket")
 				}
@@ -227,14 +139,14 @@ func TestNoSecretIsTold(t *testing.T) {
 		tell("WeChatTokens: "+what, ns.kubectl("get", "wxt", "-o", "yaml"))
 		tell("events: "+what, ns.kubectl("get", "events", "-o", "yaml"))
 		tell("describe: "+what, ns.kubectl("describe", "wxt"))
-		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", m.cmd.Process.Pid)) // where there is a /proc
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", m.PID())) // where there is a /proc
 		tell("command line: "+what, string(cmdline))
-		found += strings.Join(secrets.in(ns.kubectl("get", "secrets", "-o", "yaml")), "\n")
-		m.signal(syscall.SIGQUIT) // dumps all goroutines, as a panic does
-		<-m.ended
-		tell("output: "+what, m.output.String())
+		found += strings.Join(secrets.In(ns.kubectl("get", "secrets", "-o", "yaml")), "\n")
+		m.Signal(syscall.SIGQUIT) // dumps all goroutines, as a panic does
+		<-m.Ended()
+		tell("output: "+what, m.Output.String())
 	}
-	leaks := secrets.in(told.String())
+	leaks := secrets.In(told.String())
 	for _, leak := range leaks[:min(len(leaks), 10)] {
 		t.Error(leak)
 	}
@@ -256,6 +168,7 @@ func TestNoSecretIsTold(t *testing.T) {
 // says. On a kept connection net/http takes the rest for an answer that nobody
 // asked for, and logs it.
 func TestWhatFollowsAnAnswerIsNotLogged(t *testing.T) {
+	t.Parallel()
 	const token = "98_canary0token0canary0token0canary0token"
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -289,19 +202,19 @@ func TestWhatFollowsAnAnswerIsNotLogged(t *testing.T) {
 	ns := newNamespace(t)
 	m := ns.start("http://" + listener.Addr().String())
 	ns.create(newApp(v1alpha1.ModeStable, 1))
-	eventually(t, "a few answers", func() error {
+	testcluster.Eventually(t, "a few answers", func() error {
 		if n := answered.Load(); n < 3 {
 			return fmt.Errorf("%d answers", n)
 		}
 		return nil
 	})
-	m.terminate()
-	secrets := &canaries{}
-	secrets.add("the token", token)
-	for _, leak := range secrets.in(m.output.String()) {
+	m.Terminate()
+	secrets := &testcluster.Canaries{}
+	secrets.Add("the token", token)
+	for _, leak := range secrets.In(m.Output.String()) {
 		t.Error(leak)
 	}
-	if !strings.Contains(m.output.String(), "no usable access_token") {
-		t.Errorf("the failure itself was not logged:\n%s", tail(m.output.String(), 2000))
+	if !strings.Contains(m.Output.String(), "no usable access_token") {
+		t.Errorf("the failure itself was not logged:\n%s", m.Output)
 	}
 }

@@ -1,8 +1,8 @@
+//go:build integration
+
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,54 +19,29 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // TestCrashAtEveryEdge kills the manager before and after each call and each
-// write, in every situation in which it makes any, and starts it anew. What was
-// to be done is done then, for one call more at most, and is remembered.
+// write, and starts it anew. What was to be done is done then, for one call more at
+// most, and is remembered. Package controllers simulates a crash in every situation,
+// between any two effects; these three are for what only a process, an API server
+// and their caches can show.
 //
 // The points are enumerated, not drawn: a run without a crash tells which there
 // are, and each gets a run, a process and a namespace of its own.
-func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests count what the API server does
-	newNamespace(t) // starts the control plane
-	shopFirst := map[string]string{"write Secret desk": "write status of shop"}
-	deskFirst := map[string]string{"write Secret shop": "write status of desk"}
+func TestCrashAtEveryEdge(t *testing.T) {
+	t.Parallel()
 	for name, s := range map[string]crash{
 		"FirstToken": {
 			reason: "Of a call that nobody has written down only WeChat knows: it is made again.",
 		},
-		"ScheduledRefresh": {
-			reason: "A token that is due is replaced once.",
-			living: true,
-			life:   40 * time.Second, window: 22 * time.Second, // due after some 20 s in both modes
-		},
-		"ForcedRefresh": {
-			reason:     "A forced refresh costs one of WeChat's 20, however the operator ends in it.",
-			living:     true,
-			cause:      askForRefresh,
-			forced:     1,
-			plainFirst: true,
-		},
-		"FirstTokenOfTwo": {
-			reason: "Two WeChatTokens of one account need one token.",
-			sister: "desk",
-			waits:  shopFirst,
-		},
-		"ForcedRefreshOfTwoTheAskerFirst": {
-			reason:     "The WeChatToken that did not ask gets the new token too.",
-			living:     true,
-			sister:     "desk",
-			waits:      shopFirst,
-			cause:      askForRefresh,
-			forced:     1,
-			plainFirst: true,
-		},
 		"ForcedRefreshOfTwoTheAskerLast": {
-			reason:     "The token that the other WeChatToken has already is the one that was asked for.",
+			reason:     "A forced refresh costs one of WeChat's 20, however the operator ends in it, and the token that the other WeChatToken has already is the one that was asked for.",
 			living:     true,
 			sister:     "desk",
-			waits:      deskFirst,
+			waits:      map[string]string{"write Secret shop": "write status of desk"},
 			cause:      askForRefresh,
 			forced:     1,
 			plainFirst: true,
@@ -92,10 +67,9 @@ func TestCrashAtEveryEdge(t *testing.T) { //nolint:tparallel // other tests coun
 type crash struct {
 	reason string
 
-	life, window time.Duration     // of tokens; zero: as WeChat has it
-	living       bool              // there are tokens before
-	sister       string            // one more WeChatToken, with the account of shop
-	waits        map[string]string // see effects.waits: it makes all trials take the same course
+	living bool              // there are tokens before
+	sister string            // one more WeChatToken, with the account of shop
+	waits  map[string]string // see effects.waits: it makes all trials take the same course
 
 	cause   func(*testing.T, *trial, *wechattest.Server) // what makes the manager act; nil if time does
 	invalid bool                                         // the token is invalid then
@@ -116,21 +90,15 @@ func endAndReport(t *testing.T, tr *trial, fake *wechattest.Server) {
 	if !fake.Revoke(tr.before) {
 		t.Fatalf("%s: the token was invalid already", tr)
 	}
-	tr.ns.annotateShop(v1alpha1.AnnotationInvalidToken, fingerprint(tr.before)+"@now")
-}
-
-// fingerprint is the one of v1alpha1.AnnotationInvalidToken.
-func fingerprint(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:8])
+	tr.ns.annotateShop(v1alpha1.AnnotationInvalidToken, record.Fingerprint(tr.before)+"@now")
 }
 
 func (n *namespace) annotateShop(key, value string) {
-	n.t.Helper()
+	n.T.Helper()
 	wt := &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value))
-	if err := n.Patch(n.t.Context(), wt, patch); err != nil {
-		n.t.Fatal(err)
+	if err := n.Patch(n.T.Context(), wt, patch); err != nil {
+		n.T.Fatal(err)
 	}
 }
 
@@ -152,7 +120,7 @@ type trial struct {
 func (s crash) run(t *testing.T) {
 	t.Helper()
 	modes := []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic}
-	fake := wechattest.New(wechattest.Config{OpenAccounts: true, Life: s.life, Window: s.window})
+	fake := wechattest.New(wechattest.Config{OpenAccounts: true})
 
 	var whole []*trial
 	for _, mode := range modes {
@@ -192,33 +160,29 @@ func (s crash) newTrial(t *testing.T, mode v1alpha1.Mode, point string, number i
 // has nothing to do.
 func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 	t.Helper()
-	plane := trials[0].ns.Cluster
-	// There are many managers: two would draw the same port sooner or later.
-	flags := []string{"--log-level=WARN", "--health-probe-bind-address=127.0.0.1:0"}
-	if s.window > 0 {
-		flags = append(flags, "--stable-window="+s.window.String())
-	}
+	const quiet = "--log-level=WARN"
 	var all []string
 	for _, tr := range trials {
-		all = append(all, tr.ns.name)
+		all = append(all, tr.ns.Name)
 	}
-	onAll := append([]string{"--namespaces=" + strings.Join(all, ",")}, flags...)
+	onAll := []string{"--namespaces=" + strings.Join(all, ","), quiet}
+	one := trials[0].ns
 
 	if s.living {
-		first := newEffects(t, plane, fake, "").start(t, onAll...)
+		first := newEffects(one, fake, "").start(onAll...)
 		for _, tr := range trials {
 			tr.await(t, "the first token", s.settled)
 			tr.before, _ = tr.token(t)
 			tr.calls = tr.weChatCalls(fake)
 		}
-		first.kill()
+		first.Kill()
 	}
 
 	theirs := make([]*effects, len(trials))
 	for i, tr := range trials {
-		theirs[i] = newEffects(t, plane, fake, tr.point)
+		theirs[i] = newEffects(tr.ns, fake, tr.point)
 		theirs[i].waits = s.waits
-		theirs[i].start(t, append([]string{"--namespaces=" + tr.ns.name}, flags...)...)
+		theirs[i].start(quiet)
 	}
 	for i, tr := range trials {
 		if s.living {
@@ -233,11 +197,11 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 	for i, tr := range trials {
 		if tr.point == "" {
 			tr.await(t, "the new token", s.done)
-			theirs[i].victim.kill()
+			theirs[i].victim.Kill()
 		}
-		eventually(t, "the manager is struck "+tr.point, func() error {
+		testcluster.Eventually(t, "the manager is struck "+tr.point, func() error {
 			select {
-			case <-theirs[i].victim.ended:
+			case <-theirs[i].victim.Ended():
 				return nil
 			default:
 				points, _ := theirs[i].had()
@@ -252,16 +216,16 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 		}
 	}
 
-	second := newEffects(t, plane, fake, "").start(t, onAll...)
+	second := newEffects(one, fake, "").start(onAll...)
 	for _, tr := range trials {
 		tr.await(t, "what was to be done", s.done)
 	}
-	second.kill()
+	second.Kill()
 	for _, tr := range trials {
 		s.check(t, fake, tr)
 	}
 
-	s.checkNothingToDo(t, newEffects(t, plane, fake, ""), onAll, fake, trials)
+	s.checkNothingToDo(t, newEffects(one, fake, ""), onAll, fake, trials)
 }
 
 // check says whether a trial has ended well.
@@ -327,7 +291,7 @@ func (s crash) checkNothingToDo(t *testing.T, e *effects, flags []string, fake *
 	for i, tr := range trials {
 		before[i] = tr.weChatCalls(fake)
 	}
-	m := e.start(t, flags...)
+	m := e.start(flags...)
 	for _, tr := range trials {
 		tr.awaitLook(t, e)
 	}
@@ -336,7 +300,7 @@ func (s crash) checkNothingToDo(t *testing.T, e *effects, flags []string, fake *
 	probe.name = "probe"
 	trials[0].ns.create(probe)
 	trials[0].ns.awaitReady()
-	m.kill()
+	m.Kill()
 	_, did := e.had()
 	for what, n := range did {
 		if what != "call" && !strings.HasSuffix(what, " "+probe.name) {
@@ -366,7 +330,7 @@ func (tr *trial) weChatCalls(fake *wechattest.Server) int {
 // and they share one token.
 func (tr *trial) await(t *testing.T, what string, holds func(*trial, v1alpha1.WeChatToken, string) error) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s: %s", tr, what), func() error {
+	testcluster.Eventually(t, fmt.Sprintf("%s: %s", tr, what), func() error {
 		token, ok := tr.token(t)
 		if !ok {
 			return errors.New("not all have the same token")
@@ -385,9 +349,9 @@ func (tr *trial) await(t *testing.T, what string, holds func(*trial, v1alpha1.We
 // Secrets it reads the one with the AppSecret last.
 func (tr *trial) awaitLook(t *testing.T, e *effects) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s: the manager has looked", tr), func() error {
+	testcluster.Eventually(t, fmt.Sprintf("%s: the manager has looked", tr), func() error {
 		for _, a := range tr.apps {
-			if e.looks(tr.ns.name, a.name+"-app") == 0 {
+			if e.looks(tr.ns.Name, a.name+"-app") == 0 {
 				return errors.New("not at " + a.name)
 			}
 		}
@@ -429,7 +393,7 @@ func (tr *trial) token(t *testing.T) (string, bool) {
 // nothing else: its manager has nothing more to do.
 func (crash) settled(_ *trial, wt v1alpha1.WeChatToken, token string) error {
 	switch c := wt.Status.Conditions; {
-	case wt.Status.TokenFingerprint != fingerprint(token):
+	case wt.Status.TokenFingerprint != record.Fingerprint(token):
 		return errors.New("the status tells of another token")
 	case len(c) != 1 || !meta.IsStatusConditionTrue(c, v1alpha1.ConditionReady):
 		return errors.New("not Ready and nothing else")

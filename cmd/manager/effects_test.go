@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -9,17 +11,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
-
-	"k8s.io/client-go/rest"
 
 	"wechattoken.io/operator/internal/testcluster"
 )
@@ -29,11 +24,12 @@ import (
 // token, and each write of a Secret or a status. It lets one happen at a time,
 // and can strike the manager down at the edge of any of them.
 type effects struct {
+	ns         *namespace
 	kubeconfig string // leads to the API server
 	weChat     string // leads to WeChat
 
 	started chan struct{} // closed when struck may be called
-	victim  *manager
+	victim  *testcluster.Manager
 
 	oneAtATime sync.Mutex
 	more       *sync.Cond        // one more has happened, or the manager was killed
@@ -49,49 +45,24 @@ type effects struct {
 
 // newEffects stands before the API server and a WeChat that is a handler.
 // strikeAt is a point, or empty.
-func newEffects(t *testing.T, plane *testcluster.Cluster, weChat http.Handler, strikeAt string) *effects {
-	t.Helper()
-	e := &effects{started: make(chan struct{}), strikeAt: strikeAt, happened: map[string]int{}, reads: map[string]int{}}
+func newEffects(n *namespace, weChat http.Handler, strikeAt string) *effects {
+	n.T.Helper()
+	e := &effects{ns: n, started: make(chan struct{}), strikeAt: strikeAt, happened: map[string]int{}, reads: map[string]int{}}
 	e.more = sync.NewCond(&e.oneAtATime)
-
-	transport, err := rest.TransportFor(plane.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := url.Parse(plane.Config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api := e.serve(t, &httputil.ReverseProxy{
-		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(host) },
-		Transport:     roundTripper(func(r *http.Request) (*http.Response, error) { return e.toAPIServer(transport, r) }),
-		FlushInterval: -1, // a watch tells at once
-		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	e.kubeconfig = n.Proxy(n.T, func(api http.RoundTripper) testcluster.RoundTrip {
+		return func(r *http.Request) (*http.Response, error) { return e.toAPIServer(api, r) }
 	})
-	e.weChat = e.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.toWeChat(weChat, w, r) }))
-
-	e.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(e.kubeconfig, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c,
-contexts: [{name: c, context: {cluster: c, user: u}}],
-clusters: [{name: c, cluster: {server: %q}}],
-users: [{name: u, user: {}}]}`, api), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.toWeChat(weChat, w, r) }))
+	n.T.Cleanup(server.Close)
+	n.T.Cleanup(server.CloseClientConnections) // calls that hang would hold up Close
+	e.weChat = server.URL
 	return e
 }
 
-func (e *effects) serve(t *testing.T, h http.Handler) string {
-	t.Helper()
-	server := httptest.NewServer(h)
-	t.Cleanup(server.Close)
-	t.Cleanup(server.CloseClientConnections) // watches would hold up Close
-	return server.URL
-}
-
 // start starts the manager that has these effects.
-func (e *effects) start(t *testing.T, flags ...string) *manager {
-	t.Helper()
-	e.victim = startManager(t, e.kubeconfig, e.weChat, flags...)
+func (e *effects) start(flags ...string) *testcluster.Manager {
+	e.ns.T.Helper()
+	e.victim = e.ns.start(e.weChat, append([]string{"--kubeconfig=" + e.kubeconfig}, flags...)...)
 	close(e.started)
 	return e.victim
 }
@@ -138,7 +109,7 @@ func (e *effects) pass(point string) bool {
 		return true
 	}
 	<-e.started
-	e.victim.kill()
+	e.victim.Kill()
 	e.struck = true
 	e.more.Broadcast()
 	return false
@@ -236,7 +207,3 @@ func effectOf(r *http.Request) (writes, reads string) {
 		return "", ""
 	}
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -5,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,89 +20,57 @@ import (
 	"k8s.io/client-go/rest"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-// front puts something in front of the API server that sees each request, and
-// may refuse it by returning false. It returns a kubeconfig.
-func (n *namespace) front(see func(http.ResponseWriter, *http.Request) bool) string {
-	n.t.Helper()
-	transport, err := rest.TransportFor(n.Config)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	target, err := url.Parse(n.Config.Host)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.Transport = transport
-	proxy.FlushInterval = -1 // watches
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if see(w, r) {
-			proxy.ServeHTTP(w, r)
-		}
-	}))
-	n.t.Cleanup(server.CloseClientConnections)
-	return kubeconfigFor(n.t, server.URL)
-}
-
-func kubeconfigFor(t *testing.T, server string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	content := fmt.Sprintf(`apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: %q}}]
-contexts: [{name: c, context: {cluster: c}}]
-current-context: c
-`, server)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // A replica is ready when it knows the cluster, and healthy before that: it must
 // not be restarted because the API server is slow.
 func TestReadyOnceTheCachesAreFilled(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	_, url := serve(t, wechattest.Config{})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	listed, release := make(chan struct{}), make(chan struct{})
 	once := sync.OnceFunc(func() { close(listed) })
-	kubeconfig := ns.front(func(_ http.ResponseWriter, r *http.Request) bool {
-		if strings.HasSuffix(r.URL.Path, "/secrets") {
-			once()
-			select {
-			case <-release:
-			case <-r.Context().Done():
+	kubeconfig := ns.Proxy(t, func(api http.RoundTripper) testcluster.RoundTrip {
+		return func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/secrets") {
+				once()
+				select {
+				case <-release:
+				case <-r.Context().Done():
+				}
 			}
+			return api.RoundTrip(r)
 		}
-		return true
 	})
-	m := startManager(t, kubeconfig, url)
+	m := ns.start(url, "--kubeconfig="+kubeconfig)
 	<-listed
 
-	eventually(t, "/healthz is good", func() error { return m.probe("/healthz") })
-	if err := m.probe("/readyz"); err == nil {
+	testcluster.Eventually(t, "/healthz is good", func() error { return m.Probe("/healthz") })
+	if err := m.Probe("/readyz"); err == nil {
 		t.Error("/readyz is good before the Secrets are known")
 	}
 	close(release)
-	m.awaitReady()
-	if err := m.probe("/healthz"); err != nil {
+	m.AwaitReady()
+	if err := m.Probe("/healthz"); err != nil {
 		t.Error(err)
 	}
 }
 
 // What a restart may repair ends the process, with exit code 1 and the reason.
 func TestNoClusterEndsTheProcess(t *testing.T) {
-	nobody := kubeconfigFor(t, "http://"+freeAddress(t))
-	notInstalled := newNamespace(t).front(func(w http.ResponseWriter, r *http.Request) bool {
-		r.Header.Set("Accept", "application/json") // else the list of groups tells of their kinds too
-		if strings.HasPrefix(r.URL.Path, "/apis/"+v1alpha1.GroupVersion.Group) {
-			http.NotFound(w, r)
-			return false
+	t.Parallel()
+	ns := newNamespace(t)
+	nobody := testcluster.WriteKubeconfig(t, &rest.Config{Host: "http://" + freeAddress(t)})
+	notInstalled := ns.Proxy(t, func(api http.RoundTripper) testcluster.RoundTrip {
+		return func(r *http.Request) (*http.Response, error) {
+			r.Header.Set("Accept", "application/json") // else the list of groups tells of their kinds too
+			if strings.HasPrefix(r.URL.Path, "/apis/"+v1alpha1.GroupVersion.Group) {
+				return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+			}
+			return api.RoundTrip(r)
 		}
-		return true
 	})
 	cases := map[string]struct {
 		reason     string
@@ -116,11 +83,12 @@ func TestNoClusterEndsTheProcess(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			m := startManager(t, tc.kubeconfig, "http://127.0.0.1:1")
-			if code := m.exitCode(); code != 1 {
+			t.Parallel()
+			m := ns.start("http://127.0.0.1:1", "--kubeconfig="+tc.kubeconfig)
+			if code := m.AwaitEnd(); code != 1 {
 				t.Errorf("%s: exit code %d, want 1", tc.reason, code)
 			}
-			lines := strings.Split(strings.TrimSpace(m.output.String()), "\n")
+			lines := strings.Split(strings.TrimSpace(m.Output.String()), "\n")
 			if last := lines[len(lines)-1]; !strings.HasPrefix(last, "manager: ") || !strings.Contains(last, tc.want) {
 				t.Errorf("%s: said %q last, want a sentence with %q", tc.reason, last, tc.want)
 			}
@@ -130,23 +98,25 @@ func TestNoClusterEndsTheProcess(t *testing.T) {
 
 // The process listens where it was told to, and nowhere else.
 func TestNothingElseListens(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	_, url := serve(t, wechattest.Config{})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	metrics := freeAddress(t)
 	cases := map[string]struct {
 		reason string
 		flags  []string
-		want   func(m *manager) []string
+		want   func(m *testcluster.Manager) []string
 	}{
-		"Health":  {"there are no metrics", nil, func(m *manager) []string { return []string{m.health} }},
-		"Both":    {"both were asked for", []string{"--metrics-bind-address=" + metrics}, func(m *manager) []string { return []string{m.health, metrics} }},
-		"Nothing": {"neither was asked for", []string{"--health-probe-bind-address=0"}, func(*manager) []string { return nil }},
+		"Health":  {"there are no metrics", nil, func(m *testcluster.Manager) []string { return []string{m.Health} }},
+		"Both":    {"both were asked for", []string{"--metrics-bind-address=" + metrics}, func(m *testcluster.Manager) []string { return []string{m.Health, metrics} }},
+		"Nothing": {"neither was asked for", []string{"--health-probe-bind-address=0"}, func(*testcluster.Manager) []string { return nil }},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			m := startManager(t, ns.Kubeconfig, url, tc.flags...)
-			eventually(t, "the controller works", func() error {
-				if !strings.Contains(m.output.String(), "Starting workers") {
+			t.Parallel()
+			m := ns.start(url, tc.flags...)
+			testcluster.Eventually(t, "the controller works", func() error {
+				if !strings.Contains(m.Output.String(), "Starting workers") {
 					return errors.New("it does not yet")
 				}
 				return nil
@@ -155,8 +125,8 @@ func TestNothingElseListens(t *testing.T) {
 			slices.Sort(want)
 			var got []string
 			// The servers begin beside the controller.
-			eventually(t, "as many sockets as wanted", func() error {
-				if got = listening(t, m.cmd.Process.Pid); len(got) < len(want) {
+			testcluster.Eventually(t, "as many sockets as wanted", func() error {
+				if got = listening(t, m.PID()); len(got) < len(want) {
 					return fmt.Errorf("it listens on %v", got)
 				}
 				return nil
@@ -164,7 +134,7 @@ func TestNothingElseListens(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
-			m.kill()
+			m.Kill()
 		})
 	}
 }

@@ -1,8 +1,9 @@
+//go:build integration
+
 package main
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -10,16 +11,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // lease is the lease of the managers that run in the namespace, once somebody
 // other than previous holds it.
 func (n *namespace) lease(previous string) coordinationv1.LeaseSpec {
-	n.t.Helper()
+	n.T.Helper()
 	var lease coordinationv1.Lease
-	eventually(n.t, "somebody holds the lease", func() error {
-		if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &lease); err != nil {
+	testcluster.Eventually(n.T, "somebody holds the lease", func() error {
+		if err := n.Get(n.T.Context(), client.ObjectKey{Name: name}, &lease); err != nil {
 			return err
 		}
 		if h := lease.Spec.HolderIdentity; h == nil || *h == "" || *h == previous {
@@ -30,43 +32,44 @@ func (n *namespace) lease(previous string) coordinationv1.LeaseSpec {
 	return lease.Spec
 }
 
-// Of two replicas one works. When it is told to end it gives the lease back, so
-// that the other need not wait until the lease has run out; and what is left then
-// costs nothing.
+// Of two replicas one works. When it is told to end it gives the lease back so fast
+// that nobody waits: a call that hangs does not hold it up, and the stand-by looks at
+// the lease often enough, and has nothing to prepare.
 func TestLeaderGivesTheLeaseBack(t *testing.T) {
+	t.Parallel()
+	const promise = 2 * time.Second
+	if longestPoll >= promise {
+		t.Errorf("a stand-by looks at the lease every %s at times, want less than %s", longestPoll, promise)
+	}
 	ns := newNamespace(t)
-	// Two addresses of WeChat tell who calls.
-	first, firstURL := serve(t, wechattest.Config{OpenAccounts: true})
-	second, secondURL := serve(t, wechattest.Config{OpenAccounts: true})
-	elect := []string{"--leader-elect=true", "--leader-election-namespace=" + ns.name}
+	fake := wechattest.New(wechattest.Config{OpenAccounts: true})
+	leader := ns.startReplica(fake)
+	ns.lease("")
+	took := testcluster.Patience
+	// It may be late on a busy machine, but not each time.
+	for try := 0; try < 5 && took >= promise; try++ {
+		standby := ns.startReplica(fake)
+		standby.AwaitReady() // its caches are filled though it does not lead
+		hang := newBarrier()
+		defer close(hang.open)
+		leader.block(hang, nil)
+		ns.create(newApp(v1alpha1.ModeStable, try))
+		hang.await(t)
+		if calls := len(standby.callsMade()); calls > 0 {
+			t.Errorf("the stand-by makes %d calls beside the leader", calls)
+		}
 
-	leader := ns.start(firstURL, elect...)
-	held := ns.lease("")
-	standby := ns.start(secondURL, elect...)
-	standby.awaitReady() // its caches are filled though it does not lead
-	leader.awaitReady()
-	ns.create(newApp(v1alpha1.ModeStable, 1), newApp(v1alpha1.ModeClassic, 2))
-	ns.awaitReady()
-	if got := fmt.Sprint(calls(first), calls(second)); got != "2 0" {
-		t.Errorf("calls of the leader and of the stand-by: %s, want 2 0", got)
+		told := time.Now()
+		if code := leader.Terminate(); code != 0 {
+			t.Errorf("exit code of the leader: %d, want 0", code)
+		}
+		standby.awaitCall(t)
+		took = standby.callsMade()[0].Sub(told)
+		t.Logf("the stand-by acts after %s", took)
+		ns.awaitReady()
+		leader = standby
 	}
-
-	told := time.Now()
-	if code := leader.terminate(); code != 0 {
-		t.Errorf("exit code of the leader: %d, want 0", code)
-	}
-	now := ns.lease(*held.HolderIdentity)
-	// A lease that was not given back would not have run out earlier than this.
-	duration := time.Duration(*held.LeaseDurationSeconds) * time.Second
-	if took := now.AcquireTime.Sub(told); took >= duration-retryPeriod {
-		t.Errorf("the stand-by took over after %s, with a lease of %s", took, duration)
-	} else {
-		t.Logf("the stand-by took over after %s, with a lease of %s", took, duration)
-	}
-
-	ns.create(newApp(v1alpha1.ModeStable, 3))
-	ns.awaitReady()
-	if got := fmt.Sprint(calls(first), calls(second)); got != "2 1" {
-		t.Errorf("calls of the old and of the new leader: %s, want 2 1", got)
+	if took >= promise {
+		t.Errorf("the stand-by acts after %s; want less than %s", took, promise)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -13,23 +15,25 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // overProtobuf is a client that can write times which JSON cannot hold.
 func (n *namespace) overProtobuf() *kubernetes.Clientset {
-	n.t.Helper()
+	n.T.Helper()
 	cfg := rest.CopyConfig(n.Config)
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	clients, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	return clients
 }
 
 // Whatever somebody has written into the lease, a replica leads in the end.
 func TestNoLeaseHoldsForEver(t *testing.T) {
+	t.Parallel()
 	now, farOff := metav1.NowMicro(), metav1.NewMicroTime(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
 	unreadable := metav1.NewMicroTime(farOff.AddDate(3000, 0, 0))
 	cases := map[string]struct {
@@ -45,16 +49,16 @@ func TestNoLeaseHoldsForEver(t *testing.T) {
 	}
 	const forger = "somebody"
 	in, began := map[string]*namespace{}, time.Now()
-	_, url := serve(t, wechattest.Config{})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	for name, tc := range cases {
 		ns := newNamespace(t)
 		in[name] = ns
 		tc.spec.HolderIdentity = new(forger)
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "wechat-token-operator"}, Spec: tc.spec}
-		if _, err := ns.overProtobuf().CoordinationV1().Leases(ns.name).Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
+		if _, err := ns.overProtobuf().CoordinationV1().Leases(ns.Name).Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		ns.start(url, "--leader-elect=true", "--leader-election-namespace="+ns.name)
+		ns.start(url, "--leader-elect=true", "--leader-election-namespace="+ns.Name)
 	}
 	for name, tc := range cases {
 		waited := in[name].lease(forger).AcquireTime.Sub(began)
@@ -66,14 +70,15 @@ func TestNoLeaseHoldsForEver(t *testing.T) {
 
 // A leader whose lease is changed, but not taken, leads on.
 func TestLeaderHoldsOnToAChangedLease(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	_, url := serve(t, wechattest.Config{})
-	m := ns.start(url, "--leader-elect=true", "--leader-election-namespace="+ns.name)
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	m := ns.start(url, "--leader-elect=true", "--leader-election-namespace="+ns.Name)
 	held := ns.lease("")
 	farOff := metav1.NewMicroTime(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))
-	leases := ns.overProtobuf().CoordinationV1().Leases(ns.name)
+	leases := ns.overProtobuf().CoordinationV1().Leases(ns.Name)
 	for _, renewed := range []metav1.MicroTime{farOff, metav1.NewMicroTime(farOff.AddDate(3000, 0, 0)), metav1.NewMicroTime(time.Unix(0, 0))} {
-		eventually(t, "the lease is changed", func() error { // the leader may be sooner
+		testcluster.Eventually(t, "the lease is changed", func() error { // the leader may be sooner
 			lease, err := leases.Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil {
 				return err
@@ -82,7 +87,7 @@ func TestLeaderHoldsOnToAChangedLease(t *testing.T) {
 			_, err = leases.Update(t.Context(), lease, metav1.UpdateOptions{})
 			return err
 		})
-		eventually(t, "the leader renews it", func() error {
+		testcluster.Eventually(t, "the leader renews it", func() error {
 			var lease coordinationv1.Lease
 			if err := ns.Get(t.Context(), client.ObjectKey{Name: name}, &lease); err != nil {
 				return err
@@ -96,7 +101,7 @@ func TestLeaderHoldsOnToAChangedLease(t *testing.T) {
 			return nil
 		})
 	}
-	if code := m.terminate(); code != 0 {
+	if code := m.Terminate(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }

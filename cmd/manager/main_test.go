@@ -1,18 +1,19 @@
+//go:build integration
+
 package main
 
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"github.com/go-logr/logr"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
-// The tests of this package run the real program, as a process, against a real
-// API server and a fake WeChat on loopback.
+// The tests with the tag integration run the real program, as a process, against a
+// real API server and a fake WeChat on loopback. Each has a namespace of its own, and
+// managers that watch only that, so that all run side by side.
 
 // program is the path of the manager that all tests run.
 var program string
@@ -29,11 +30,9 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "manager")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the manager: %v\n%s", err, out)
+	if err := testcluster.Build(dir, "."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	ctrl.SetLogger(logr.Discard()) // the libraries that the tests use have nothing to say
-	defer stopControlPlane()
-	return m.Run()
+	return testcluster.Main(m, 12)
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -18,39 +20,40 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // bearer returns a token of a new service account of the namespace.
 func (n *namespace) bearer(name string) string {
-	n.t.Helper()
+	n.T.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if err := n.Create(n.t.Context(), account); err != nil {
-		n.t.Fatal(err)
+	if err := n.Create(n.T.Context(), account); err != nil {
+		n.T.Fatal(err)
 	}
-	request, err := n.clients.CoreV1().ServiceAccounts(n.name).CreateToken(n.t.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-	if err != nil {
-		n.t.Fatal(err)
+	request := &authenticationv1.TokenRequest{}
+	if err := n.SubResource("token").Create(n.T.Context(), account, request); err != nil {
+		n.T.Fatal(err)
 	}
 	return request.Status.Token
 }
 
 // bearerForMetrics returns the same for one that may read the metrics.
 func (n *namespace) bearerForMetrics() string {
-	n.t.Helper()
+	n.T.Helper()
 	bearer := n.bearer("scraper")
 	role := &rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: "scraper-of-" + n.name},
+		ObjectMeta: metav1.ObjectMeta{Name: "scraper-of-" + n.Name},
 		Rules:      []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}},
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: role.ObjectMeta,
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: n.name, Name: "scraper"}},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: n.Name, Name: "scraper"}},
 	}
 	for _, obj := range []client.Object{role, binding} {
-		if err := n.Create(n.t.Context(), obj); err != nil {
-			n.t.Fatal(err)
+		if err := n.Create(n.T.Context(), obj); err != nil {
+			n.T.Fatal(err)
 		}
 	}
 	return bearer
@@ -61,13 +64,13 @@ const broken = 0
 
 // scrape reads the manager's metrics. Its certificate is made at its start and
 // signed by nobody.
-func scrape(t *testing.T, url, bearer string) (status int, body string) {
-	t.Helper()
+func scrape(tb testing.TB, url, bearer string) (status int, body string) {
+	tb.Helper()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
@@ -85,13 +88,13 @@ func scrape(t *testing.T, url, bearer string) (status int, body string) {
 }
 
 // value is the sum of a metric in what scrape has read.
-func value(t *testing.T, metrics, name string) float64 {
-	t.Helper()
+func value(tb testing.TB, metrics, name string) float64 {
+	tb.Helper()
 	var sum float64
 	for _, line := range regexp.MustCompile(`(?m)^`+name+`\{.*\} (\S+)$`).FindAllStringSubmatch(metrics, -1) {
 		v, err := strconv.ParseFloat(line[1], 64)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		sum += v
 	}
@@ -100,15 +103,16 @@ func value(t *testing.T, metrics, name string) float64 {
 
 // Who may not get /metrics learns nothing, and nobody reads them unencrypted.
 func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	_, url := serve(t, wechattest.Config{OpenAccounts: true})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	address := freeAddress(t)
-	stranger, scraper := ns.bearer("stranger"), ns.bearerForMetrics()
+	anybody, scraper := ns.bearer("anybody"), ns.bearerForMetrics()
 	ns.create(newApp(v1alpha1.ModeStable, 1))
-	ns.start(url, "--metrics-bind-address="+address).awaitReady()
+	ns.start(url, "--metrics-bind-address="+address).AwaitReady()
 	ns.awaitReady()
 
-	eventually(t, "the right that was just given holds", func() error {
+	testcluster.Eventually(t, "the right that was just given holds", func() error {
 		if status, body := scrape(t, "https://"+address+"/metrics", scraper); status != http.StatusOK {
 			return fmt.Errorf("status %d: %.200s", status, body)
 		}
@@ -123,14 +127,15 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 	}{
 		"Nobody":    {"without credentials", "https://" + address + "/metrics", "", []int{401}},
 		"Forged":    {"with a token of nobody", "https://" + address + "/metrics", "forged", []int{401}},
-		"Stranger":  {"with a right to nothing", "https://" + address + "/metrics", stranger, []int{403}},
+		"NoRight":   {"with a right to nothing", "https://" + address + "/metrics", anybody, []int{403}},
 		"PlainHTTP": {"without TLS, with any credential", "http://" + address + "/metrics", scraper, []int{400, broken}},
-		"PlainRoot": {"another path is no way in", "https://" + address + "/", stranger, []int{401, 403, 404}},
+		"PlainRoot": {"another path is no way in", "https://" + address + "/", anybody, []int{401, 403, 404}},
 		"Profiles":  {"pprof shows memory", "https://" + address + "/debug/pprof/heap", scraper, []int{401, 403, 404}},
 		"Scraper":   {"with the right", "https://" + address + "/metrics", scraper, []int{200}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			status, body := scrape(t, tc.url, tc.bearer)
 			if !slices.Contains(tc.statuses, status) {
 				t.Errorf("%s: status %d, want %v: %.200s", tc.reason, status, tc.statuses, body)

@@ -1,9 +1,13 @@
+//go:build integration
+
 package main
 
 import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,13 +30,15 @@ type requests struct {
 }
 
 func newRequests(n *namespace) *requests {
-	n.t.Helper()
+	n.T.Helper()
 	q := &requests{made: map[string]int{}}
-	q.kubeconfig = n.front(func(_ http.ResponseWriter, r *http.Request) bool {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.made[describe(r)]++
-		return true
+	q.kubeconfig = n.Proxy(n.T, func(api http.RoundTripper) testcluster.RoundTrip {
+		return func(r *http.Request) (*http.Response, error) {
+			q.mu.Lock()
+			q.made[describe(r)]++
+			q.mu.Unlock()
+			return api.RoundTrip(r)
+		}
 	})
 	return q
 }
@@ -50,14 +56,41 @@ func (q *requests) after(t *testing.T, events int, do func()) map[string]int {
 	t.Helper()
 	before := q.soFar()
 	do()
-	eventually(t, "the events are posted", func() error {
-		if got := since(before, q.soFar())["POST events"]; got < events {
+	q.awaitEvents(t, before["POST events"]+events)
+	time.Sleep(300 * time.Millisecond) // what would be too much may come a little later
+	return since(before, q.soFar())
+}
+
+// writes are those of Secrets, WeChatTokens and events, without what a scrape asks.
+func (q *requests) writes() map[string]int {
+	writes := q.soFar()
+	maps.DeleteFunc(writes, func(what string, _ int) bool {
+		verb, _, _ := strings.Cut(what, " ")
+		return slices.Contains([]string{"GET", "LIST", "WATCH"}, verb) || strings.HasSuffix(what, "reviews")
+	})
+	return writes
+}
+
+// awaitEvents waits until so many events were posted, as the last requests of all.
+func (q *requests) awaitEvents(t *testing.T, events int) {
+	t.Helper()
+	testcluster.Eventually(t, "the events are posted", func() error {
+		if got := q.soFar()["POST events"]; got < events {
 			return fmt.Errorf("%d of %d", got, events)
 		}
 		return nil
 	})
-	time.Sleep(300 * time.Millisecond) // what would be too much may come a little later
-	return since(before, q.soFar())
+}
+
+// since is what has been added to counts since before.
+func since(before, now map[string]int) map[string]int {
+	added := maps.Clone(now)
+	for what, count := range before {
+		if added[what] -= count; added[what] == 0 {
+			delete(added, what)
+		}
+	}
+	return added
 }
 
 // describe is [testcluster.RequestOf], and tells the others, such as those for
@@ -73,11 +106,12 @@ func describe(r *http.Request) string {
 // the Secret and the status are written, and an event is posted. A forced refresh
 // reads nothing: the watches have told what there is to know.
 func TestRequestsOfAToken(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	fake, url := serve(t, wechattest.Config{OpenAccounts: true})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	q := newRequests(ns)
-	m := startManager(t, q.kubeconfig, url)
-	m.awaitReady()
+	m := ns.start(url, "--kubeconfig="+q.kubeconfig)
+	m.AwaitReady()
 	// The first token of a process also costs discovery.
 	q.after(t, 1, func() {
 		ns.create(newApp(v1alpha1.ModeStable, 1))
@@ -124,7 +158,7 @@ func TestRequestsOfAToken(t *testing.T) {
 	if got := calls(fake) - callsBefore; got != len(forced) {
 		t.Errorf("%d calls to WeChat for %d forced refreshes", got, len(forced))
 	}
-	if code := m.terminate(); code != 0 {
+	if code := m.Terminate(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }

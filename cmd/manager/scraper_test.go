@@ -37,6 +37,7 @@ func filtered(t *testing.T, answer func(context.Context, scraper) (int, error)) 
 }
 
 func TestOnlyAYesLetsThrough(t *testing.T) {
+	t.Parallel()
 	want := scraper{bearer: "t0ken", verb: "get", path: "/metrics"}
 	cases := map[string]struct {
 		reason        string
@@ -58,6 +59,7 @@ func TestOnlyAYesLetsThrough(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var asked []scraper
 			got := ask(t, filtered(t, func(_ context.Context, s scraper) (int, error) {
 				asked = append(asked, s)
@@ -75,6 +77,7 @@ func TestOnlyAYesLetsThrough(t *testing.T) {
 
 // The API server that does not answer is asked by few, and they are not kept.
 func TestScrapersDoNotCrowdTheAPIServer(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var now, most int
@@ -105,6 +108,7 @@ func TestScrapersDoNotCrowdTheAPIServer(t *testing.T) {
 }
 
 func TestQuestionNamesTheWholeUser(t *testing.T) {
+	t.Parallel()
 	got := question(authenticationv1.UserInfo{
 		Username: "u", UID: "1", Groups: []string{"g"}, Extra: map[string]authenticationv1.ExtraValue{"scopes": {"s"}},
 	}, scraper{bearer: "t0ken", verb: "get", path: "/metrics"})

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -15,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -25,7 +29,7 @@ const shardLabel = "wechattoken.io/shard"
 // the wrong one is seen.
 type shard struct {
 	*namespace
-	*manager
+	*testcluster.Manager
 
 	fake  *wechattest.Server
 	url   string
@@ -35,7 +39,7 @@ type shard struct {
 // newShard is an install with flags of its own.
 func newShard(ns *namespace, cfg wechattest.Config, flags ...string) *shard {
 	cfg.OpenAccounts = true
-	fake, url := serve(ns.t, cfg)
+	fake, url := testcluster.FakeWeChat(ns.T, cfg)
 	return &shard{namespace: ns, fake: fake, url: url, flags: flags}
 }
 
@@ -46,9 +50,9 @@ func newLabelled(ns *namespace, cfg wechattest.Config) (a, b *shard) {
 }
 
 func (s *shard) run() {
-	s.namespace.t.Helper()
-	s.manager = s.start(s.url, s.flags...)
-	s.manager.awaitReady()
+	s.T.Helper()
+	s.Manager = s.start(s.url, s.flags...)
+	s.AwaitReady()
 }
 
 // calls are those that the shard has made for an app.
@@ -63,7 +67,7 @@ func (a app) in(shard string) app {
 // move puts the WeChatToken of a into another shard, and returns the version
 // that makes of it.
 func (n *namespace) move(a app, to string) string {
-	n.t.Helper()
+	n.T.Helper()
 	return n.note(a, "labels", shardLabel, to)
 }
 
@@ -72,26 +76,26 @@ const asked = "now"
 
 // requestRefresh asks for a new token.
 func (n *namespace) requestRefresh(a app) {
-	n.t.Helper()
+	n.T.Helper()
 	n.note(a, "annotations", v1alpha1.AnnotationRefreshRequestedAt, asked)
 }
 
 // note sets a label or an annotation of the WeChatToken of a, and returns its
 // resource version.
 func (n *namespace) note(a app, where, key, value string) string {
-	n.t.Helper()
+	n.T.Helper()
 	wt := &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: a.name}}
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{%q:{%q:%q}}}`, where, key, value))
-	if err := n.Patch(n.t.Context(), wt, patch); err != nil {
-		n.t.Fatal(err)
+	if err := n.Patch(n.T.Context(), wt, patch); err != nil {
+		n.T.Fatal(err)
 	}
 	return wt.ResourceVersion
 }
 
 // awaitRefreshed waits for what requestRefresh asked for.
 func (n *namespace) awaitRefreshed(a app) {
-	n.t.Helper()
-	eventually(n.t, "the refresh is done", func() error {
+	n.T.Helper()
+	testcluster.Eventually(n.T, "the refresh is done", func() error {
 		if got := n.weChatTokens()[a.name].Status.LastHandledRefreshAt; got != asked {
 			return fmt.Errorf("handled is %q, want %q", got, asked)
 		}
@@ -101,8 +105,8 @@ func (n *namespace) awaitRefreshed(a app) {
 
 // awaitReason waits until Ready of the WeChatToken of a has the reason.
 func (n *namespace) awaitReason(a app, reason string) {
-	n.t.Helper()
-	eventually(n.t, a.name+" is "+reason, func() error {
+	n.T.Helper()
+	testcluster.Eventually(n.T, a.name+" is "+reason, func() error {
 		wt := n.weChatTokens()[a.name]
 		if c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Reason != reason {
 			return fmt.Errorf("the condition is %v", c)
@@ -113,10 +117,10 @@ func (n *namespace) awaitReason(a app, reason string) {
 
 // secret is the one with the name.
 func (n *namespace) secret(name string) *corev1.Secret {
-	n.t.Helper()
+	n.T.Helper()
 	var s corev1.Secret
-	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &s); err != nil {
-		n.t.Fatal(err)
+	if err := n.Get(n.T.Context(), client.ObjectKey{Name: name}, &s); err != nil {
+		n.T.Fatal(err)
 	}
 	return &s
 }
@@ -124,44 +128,50 @@ func (n *namespace) secret(name string) *corev1.Secret {
 // Each install works on its own WeChatTokens, and on those of another not even
 // while that one is away.
 func TestShardsLeaveEachOtherAlone(t *testing.T) {
+	t.Parallel()
+	// The whole cluster is watched where only a label parts it, so that this
+	// namespace needs labels of its own.
 	labelled := func(value string) func(string) string {
-		return func(string) string { return "--selector=" + shardLabel + "=" + value }
+		return func(name string) string { return "--namespaces= --selector=" + shardLabel + "=" + value + name }
 	}
-	rest := func(string) string { return "--selector=!" + shardLabel }
 	namespaces := func(name string) string { return "--namespaces=" + name }
 	one, two := newApp(v1alpha1.ModeStable, 1), newApp(v1alpha1.ModeStable, 2)
 	cases := map[string]struct {
 		reason string
-		apart  bool // each shard has a namespace
-		apps   [2]app
+		apart  bool      // each shard has a namespace
+		labels [2]string // of the apps, with the namespace behind it; empty for none
 		flags  [2]func(namespace string) string
 	}{
-		"Labels": {"A label parts what is in one namespace.", false, [2]app{one.in("a"), two.in("b")}, [2]func(string) string{labelled("a"), labelled("b")}},
-		"Rest":   {"What has no label is for the install for the rest.", false, [2]app{one.in("a"), two}, [2]func(string) string{labelled("a"), rest}},
-		"Both": {"A label parts what is in the namespaces of two shards.", false, [2]app{one.in("a"), two}, [2]func(string) string{
-			func(name string) string { return namespaces(name) + " " + labelled("a")(name) },
-			func(name string) string { return namespaces(name) + " " + rest(name) },
+		"Labels":     {"A label parts what is in one namespace.", false, [2]string{"a", "b"}, [2]func(string) string{labelled("a"), labelled("b")}},
+		"Namespaces": {"A namespace needs no label.", true, [2]string{}, [2]func(string) string{namespaces, namespaces}},
+		"Both": {"A label parts what is in the namespaces of two shards, and what has none is for the rest.", false, [2]string{"a", ""}, [2]func(string) string{
+			func(name string) string { return labelled("a")(name) + " " + namespaces(name) },
+			func(name string) string { return namespaces(name) + " --selector=!" + shardLabel },
 		}},
-		"Namespaces": {"A namespace needs no label.", true, [2]app{one, two}, [2]func(string) string{namespaces, namespaces}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ns := [2]*namespace{newNamespace(t)}
 			if ns[1] = ns[0]; tc.apart {
 				ns[1] = newNamespace(t)
 			}
 			var shards [2]*shard
+			apps := [2]app{one, two}
 			for i := range shards {
-				shards[i] = newShard(ns[i], wechattest.Config{}, strings.Fields(tc.flags[i](ns[i].name))...)
+				shards[i] = newShard(ns[i], wechattest.Config{}, strings.Fields(tc.flags[i](ns[i].Name))...)
 				shards[i].run()
-				ns[i].create(tc.apps[i])
+				if label := tc.labels[i]; label != "" {
+					apps[i] = apps[i].in(label + ns[i].Name)
+				}
+				ns[i].create(apps[i])
 			}
 			// calls are those of the shards for each other's, and for their own.
 			calls := func() string {
-				return fmt.Sprint(shards[0].calls(tc.apps[1]), shards[1].calls(tc.apps[0]), " ", shards[0].calls(tc.apps[0]), shards[1].calls(tc.apps[1]))
+				return fmt.Sprint(shards[0].calls(apps[1]), shards[1].calls(apps[0]), " ", shards[0].calls(apps[0]), shards[1].calls(apps[1]))
 			}
 			for i := range shards {
-				ns[i].awaitReason(tc.apps[i], v1alpha1.ReasonTokenValid)
+				ns[i].awaitReason(apps[i], v1alpha1.ReasonTokenValid)
 			}
 			if got := calls(); got != "0 0 1 1" {
 				t.Errorf("%s\ncalls for each other's, and for their own: %s, want 0 0 1 1", tc.reason, got)
@@ -169,22 +179,22 @@ func TestShardsLeaveEachOtherAlone(t *testing.T) {
 
 			// What there is to do for the dead one is seen by the other: a
 			// refresh request, and a Secret that is gone.
-			shards[1].kill()
-			ns[1].requestRefresh(tc.apps[1])
-			before := ns[1].weChatTokens()[tc.apps[1].name]
-			ns[1].deleteSecret(tc.apps[1].name)
-			ns[0].requestRefresh(tc.apps[0])
-			ns[0].awaitRefreshed(tc.apps[0])
-			if diff := cmp.Diff(before, ns[1].weChatTokens()[tc.apps[1].name]); diff != "" {
+			shards[1].Kill()
+			ns[1].requestRefresh(apps[1])
+			before := ns[1].weChatTokens()[apps[1].name]
+			ns[1].deleteSecret(apps[1].name)
+			ns[0].requestRefresh(apps[0])
+			ns[0].awaitRefreshed(apps[0])
+			if diff := cmp.Diff(before, ns[1].weChatTokens()[apps[1].name]); diff != "" {
 				t.Errorf("%s\nthe object of the dead one (-before +now):\n%s", tc.reason, diff)
 			}
-			if tokens, err := ns[1].tokens(); err != nil || tokens[tc.apps[1].name] != "" {
+			if tokens, err := ns[1].tokens(); err != nil || tokens[apps[1].name] != "" {
 				t.Errorf("%s\nthe other one made its Secret (%v)", tc.reason, err)
 			}
 
 			shards[1].run()
-			ns[1].awaitRefreshed(tc.apps[1])
-			if other := shards[0].calls(tc.apps[1]) + shards[1].calls(tc.apps[0]); other != 0 {
+			ns[1].awaitRefreshed(apps[1])
+			if other := shards[0].calls(apps[1]) + shards[1].calls(apps[0]); other != 0 {
 				t.Errorf("%s\n%d calls for each other's in the end", tc.reason, other)
 			}
 		})
@@ -194,7 +204,7 @@ func TestShardsLeaveEachOtherAlone(t *testing.T) {
 // state changes with whatever is written for a. There is no event without a write
 // of the status.
 func (n *namespace) state(a app) map[string]string {
-	n.t.Helper()
+	n.T.Helper()
 	wt := n.weChatTokens()[a.name]
 	return map[string]string{
 		"WeChatToken": wt.ResourceVersion,
@@ -205,6 +215,7 @@ func (n *namespace) state(a app) map[string]string {
 // A WeChatToken with another label is taken over as after a restart: for
 // nothing. Who had it forgets it.
 func TestRelabelledIsTakenOver(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
 	a, b := newLabelled(ns, wechattest.Config{})
 	a.run()
@@ -246,7 +257,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 	stuck := newApp(v1alpha1.ModeStable, 1000)
 	a.fake.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, AppID: stuck.appID})
 	ns.create(stuck.in("a"))
-	eventually(t, "it has been tried", func() error {
+	testcluster.Eventually(t, "it has been tried", func() error {
 		if a.calls(stuck) == 0 {
 			return errors.New("no call")
 		}
@@ -264,6 +275,7 @@ func TestRelabelledIsTakenOver(t *testing.T) {
 // Of two WeChatTokens of two shards that name one Secret, who made it has
 // it: neither shard knows of the other's, and so which is the older.
 func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
 	a, b := newLabelled(ns, wechattest.Config{})
 	older, younger := newApp(v1alpha1.ModeStable, 1).in("b"), newApp(v1alpha1.ModeStable, 2).in("a")
@@ -276,7 +288,7 @@ func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 	before := ns.state(younger)
 	b.run()
 	ns.awaitReason(older, v1alpha1.ReasonSecretConflict)
-	a.kill()
+	a.Kill()
 	a.run()
 	for i, label := range []string{"a", "b"} { // both have looked again
 		probe := newApp(v1alpha1.ModeStable, 10+i).in(label)
@@ -302,7 +314,8 @@ func TestSecretIsOfTheShardThatMadeIt(t *testing.T) {
 // Of two shards that make one Secret in the same moment the last to write has it,
 // and they do not fight over it.
 func TestShardsDoNotFightOverASecret(t *testing.T) {
-	const pairs = 40
+	t.Parallel()
+	const pairs = 10
 	ns := newNamespace(t)
 	a, b := newLabelled(ns, wechattest.Config{})
 	var apps []app
@@ -314,8 +327,9 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 		}
 	}
 	ns.create(apps...)
+	q := newRequests(ns)
 	for _, s := range []*shard{a, b} {
-		s.manager = s.start(s.url, s.flags...)
+		s.Manager = s.start(s.url, append(s.flags, "--kubeconfig="+q.kubeconfig)...)
 	}
 	settled := func() error {
 		wts := ns.weChatTokens()
@@ -329,7 +343,7 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 				wt, want := wts[one.name], v1alpha1.ReasonSecretConflict
 				if owner != nil && wt.UID == owner.UID {
 					want = v1alpha1.ReasonTokenValid
-					if got := wt.Status.TokenFingerprint; got != fingerprint(string(s.Data["access_token"])) || string(s.Data["appid"]) != one.appID {
+					if got := wt.Status.TokenFingerprint; got != record.Fingerprint(string(s.Data["access_token"])) || string(s.Data["appid"]) != one.appID {
 						return fmt.Errorf("%s says that the Secret holds %q, and it does not", one.name, got)
 					}
 				}
@@ -340,10 +354,10 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, "of each pair one has the Secret, and the other knows", settled)
-	before := ns.writes()
+	testcluster.Eventually(t, "of each pair one has the Secret, and the other knows", settled)
+	before := q.writes()
 	time.Sleep(3 * time.Second)
-	written := since(before, ns.writes())
+	written := since(before, q.writes())
 	delete(written, "POST events") // the last ones are still on their way
 	if diff := cmp.Diff(map[string]int{}, written); diff != "" {
 		t.Errorf("writes afterwards (-want +got):\n%s", diff)
@@ -357,6 +371,7 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 // each other's refreshes. A forced one ends the token of the other shard, which
 // learns of it when it asks.
 func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
 	// A forced call ends the old token at once here, and not in 5 minutes.
 	a, b := newLabelled(ns, wechattest.Config{Overlap: -1})
@@ -385,9 +400,9 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 		t.Errorf("the other shard has learnt of it by itself (-before +now):\n%s", diff)
 	}
 
-	ns.note(there, "annotations", v1alpha1.AnnotationInvalidToken, fingerprint(old))
+	ns.note(there, "annotations", v1alpha1.AnnotationInvalidToken, record.Fingerprint(old))
 	ns.awaitReason(there, v1alpha1.ReasonTokenRevoked)
-	eventually(t, "it has the token of the first", func() error {
+	testcluster.Eventually(t, "it has the token of the first", func() error {
 		if token(there) != token(here) {
 			return errors.New("another one")
 		}
@@ -401,11 +416,12 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 // A lease lets one work of all that share a namespace, so that an install needs
 // one of its own.
 func TestInstallsOfOneNamespaceWaitForEachOther(t *testing.T) {
+	t.Parallel()
 	ns, another := newNamespace(t), newNamespace(t)
 	a, b := newLabelled(ns, wechattest.Config{})
 	c := newShard(ns, wechattest.Config{}, "--selector="+shardLabel+"=c")
 	for s, lease := range map[*shard]*namespace{a: ns, b: ns, c: another} {
-		s.flags = append(s.flags, "--leader-elect=true", "--leader-election-namespace="+lease.name)
+		s.flags = append(s.flags, "--leader-elect=true", "--leader-election-namespace="+lease.Name)
 	}
 	a.run()
 	ns.lease("")
@@ -421,7 +437,7 @@ func TestInstallsOfOneNamespaceWaitForEachOther(t *testing.T) {
 	if b.calls(apps[1]) > 0 {
 		t.Error("two installs of one namespace work at once")
 	}
-	if code := a.terminate(); code != 0 {
+	if code := a.Terminate(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	ns.awaitReason(apps[1], v1alpha1.ReasonTokenValid)

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -15,22 +17,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // told is a manager whose metrics are scraped.
 type told struct {
-	*manager
+	*testcluster.Manager
 
+	t               testing.TB
 	address, bearer string
 }
 
 // startTold starts one of the replicas that share the lease of the namespace.
 func (n *namespace) startTold(weChat, bearer string, flags ...string) told {
-	n.t.Helper()
-	m := told{address: freeAddress(n.t), bearer: bearer}
-	m.manager = n.start(weChat, append([]string{"--metrics-bind-address=" + m.address, "--leader-elect=true", "--leader-election-namespace=" + n.name}, flags...)...)
-	return m
+	n.T.Helper()
+	address := freeAddress(n.T)
+	flags = append([]string{"--metrics-bind-address=" + address, "--leader-elect=true", "--leader-election-namespace=" + n.Name}, flags...)
+	return told{n.start(weChat, flags...), n.T, address, bearer}
 }
 
 // sample is a line of a scrape.
@@ -59,7 +63,7 @@ var absent = math.Inf(-1)
 // awaitTold waits until what is told is what want says at that time.
 func (m told) awaitTold(when string, want func() map[string]float64) {
 	m.t.Helper()
-	eventually(m.t, when, func() error {
+	testcluster.Eventually(m.t, when, func() error {
 		wanted := want()
 		all, err := m.samples()
 		if err != nil {
@@ -81,20 +85,20 @@ func (m told) awaitTold(when string, want func() map[string]float64) {
 
 // of is the series of a WeChatToken.
 func (n *namespace) of(a app, metric string) string {
-	return fmt.Sprintf("wechattoken_%s{name=%q,namespace=%q}", metric, a.name, n.name)
+	return fmt.Sprintf("wechattoken_%s{name=%q,namespace=%q}", metric, a.name, n.Name)
 }
 
 func (n *namespace) reasonOf(a app, reason string) string {
-	return fmt.Sprintf("wechattoken_ready_reason{name=%q,namespace=%q,reason=%q}", a.name, n.name, reason)
+	return fmt.Sprintf("wechattoken_ready_reason{name=%q,namespace=%q,reason=%q}", a.name, n.Name, reason)
 }
 
 // statusAs is what the series of a WeChatToken must tell by its status.
 func (n *namespace) statusAs(a app, reason string) map[string]float64 {
-	n.t.Helper()
+	n.T.Helper()
 	wt, there := n.weChatTokens()[a.name]
 	s := wt.Status
 	if !there || s.ExpirationTime == nil || s.NextRefreshTime == nil || s.LastRefreshTime == nil {
-		n.t.Fatalf("%s has no token", a.name)
+		n.T.Fatalf("%s has no token", a.name)
 	}
 	return map[string]float64{
 		n.of(a, "ready"):                          1,
@@ -117,9 +121,10 @@ const (
 // The metrics tell what is, on the leader and on a stand-by, through all that a
 // token is there to see; and a new process tells it at once, without a call to WeChat.
 func TestMetricsTellOfTheTokens(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
 	const weChatAhead = 5 * time.Minute
-	fake, url := serve(t, wechattest.Config{OpenAccounts: true, ClockOffset: weChatAhead})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true, ClockOffset: weChatAhead})
 	bearer := ns.bearerForMetrics()
 	leader := ns.startTold(url, bearer)
 	held := ns.lease("")
@@ -190,7 +195,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	// What is deleted is told of no more.
 	ns.kubectl("delete", "wxt", old.name)
 	for _, m := range []told{leader, standby} {
-		eventually(t, "nothing is told of what is gone", func() error {
+		testcluster.Eventually(t, "nothing is told of what is gone", func() error {
 			all, err := m.samples()
 			for series := range all {
 				if strings.Contains(series, fmt.Sprintf("name=%q", old.name)) {
@@ -203,7 +208,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 
 	// The stand-by leads, and a new process stands by.
 	before := calls(fake)
-	leader.terminate()
+	leader.Terminate()
 	ns.lease(*held.HolderIdentity)
 	standby.awaitTold("a new leader", func() map[string]float64 {
 		want := ns.statusAs(shop, v1alpha1.ReasonTokenValid)
@@ -211,9 +216,9 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 		return want
 	})
 	again := ns.startTold(url, bearer)
-	again.awaitReady()
+	again.AwaitReady()
 	var all map[string]float64
-	eventually(t, "a new process answers", func() (err error) {
+	testcluster.Eventually(t, "a new process answers", func() (err error) {
 		all, err = again.samples()
 		return err
 	})
@@ -227,36 +232,14 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 	}
 }
 
-// A refresh in its time moves the times that are told.
-func TestMetricsTellARefresh(t *testing.T) {
-	ns := newNamespace(t)
-	const window = 10 * time.Second
-	_, url := serve(t, wechattest.Config{OpenAccounts: true, Life: 20 * time.Second, Window: window})
-	m := ns.startTold(url, ns.bearerForMetrics(), "--stable-window="+window.String())
-	shop := newApp(v1alpha1.ModeStable, 1)
-	ns.create(shop)
-	ns.awaitReady()
-	first := ns.weChatTokens()[shop.name].Status.LastRefreshTime
-	eventually(t, "the token is refreshed", func() error {
-		if is := ns.weChatTokens()[shop.name].Status.LastRefreshTime; !first.Before(is) {
-			return fmt.Errorf("it is of %v", is)
-		}
-		return nil
-	})
-	m.awaitTold("the refresh", func() map[string]float64 { return ns.statusAs(shop, v1alpha1.ReasonTokenValid) })
-	if all, err := m.samples(); err != nil || all[succeeded] < 2 || all[rotations] < 2 {
-		t.Errorf("%v tokens, %v rotations, %v; want 2 at least", all[succeeded], all[rotations], err)
-	}
-}
-
 // To be scraped costs the two questions who scrapes, and nothing else: no call to
 // WeChat, no read and no write.
 func TestScrapeCostsTwoQuestions(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	fake, url := serve(t, wechattest.Config{OpenAccounts: true})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	q := newRequests(ns)
-	m := told{address: freeAddress(t), bearer: ns.bearerForMetrics()}
-	m.manager = startManager(t, q.kubeconfig, url, "--metrics-bind-address="+m.address)
+	m := ns.startTold(url, ns.bearerForMetrics(), "--kubeconfig="+q.kubeconfig, "--leader-elect=false")
 	apps := fleet(5)
 	q.after(t, len(apps), func() {
 		ns.create(apps...)
@@ -284,16 +267,17 @@ func TestScrapeCostsTwoQuestions(t *testing.T) {
 
 // The version is that of the metrics, too.
 func TestVersionIsTold(t *testing.T) {
-	code, stdout, stderr := runManager(t, "--version")
+	t.Parallel()
+	code, stdout, stderr := runManager(t, nil, "--version")
 	if code != 0 || !strings.HasPrefix(stdout, name+" ") || stderr != "" {
 		t.Fatalf("exit code %d, said %q and %q; want 0 and the version", code, stdout, stderr)
 	}
 	ns := newNamespace(t)
-	_, url := serve(t, wechattest.Config{})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	m := ns.startTold(url, ns.bearerForMetrics())
-	m.awaitReady()
+	m.AwaitReady()
 	info := regexp.MustCompile(`^wechattoken_build_info\{goversion="(.+)",revision="(.*)",version="(.+)"\}$`)
-	eventually(t, "the build is told", func() error {
+	testcluster.Eventually(t, "the build is told", func() error {
 		all, err := m.samples()
 		for series, v := range all {
 			if labels := info.FindStringSubmatch(series); labels != nil && v == 1 {
@@ -311,8 +295,9 @@ func TestVersionIsTold(t *testing.T) {
 
 // What the pages name is there to be scraped.
 func TestDocumentedMetricsAreThere(t *testing.T) {
+	t.Parallel()
 	ns := newNamespace(t)
-	_, url := serve(t, wechattest.Config{OpenAccounts: true})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	m := ns.startTold(url, ns.bearerForMetrics())
 	ns.create(newApp(v1alpha1.ModeStable, 1), newApp(v1alpha1.ModeClassic, 2))
 	ns.awaitReady()
@@ -326,7 +311,7 @@ func TestDocumentedMetricsAreThere(t *testing.T) {
 		if len(names) < 20 {
 			t.Fatalf("%s names only %d metrics", page, len(names))
 		}
-		eventually(t, page, func() error {
+		testcluster.Eventually(t, page, func() error {
 			_, body := scrape(t, "https://"+m.address+"/metrics", m.bearer)
 			for _, metric := range names {
 				if !strings.Contains(body, "\n"+metric+"{") && !strings.Contains(body, "\n"+metric+" ") && !strings.Contains(body, "# TYPE "+metric+" ") {
