@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -5,9 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,9 +21,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/testcluster"
@@ -33,48 +31,24 @@ import (
 type ward struct {
 	*world
 
-	operator *testcluster.Process
+	operator *testcluster.Manager
 }
 
 func newWard(t *testing.T) *ward {
 	t.Helper()
 	w := &ward{world: newWorld(t)}
-	w.reinstall()
-	w.start()
+	w.install()
+	w.operator = w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")
 	return w
-}
-
-// start starts the operator as the manifests do, with the lease in its namespace.
-func (w *ward) start() {
-	w.t.Helper()
-	w.operator = w.operate("--leader-elect=true", "--leader-election-namespace="+operatorName)
-	w.t.Cleanup(w.stop) // so that the next one need not wait for the lease to run out
-	eventually(w.t, "the operator leads", func() error {
-		var lease coordinationv1.Lease
-		err := w.everywhere().Get(w.t.Context(), client.ObjectKey{Namespace: operatorName, Name: operatorName}, &lease)
-		if err != nil {
-			return err
-		}
-		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-			return errNotYet
-		}
-		return nil
-	})
-}
-
-// stop ends the operator as Kubernetes does, and so gives the lease back.
-func (w *ward) stop() {
-	w.operator.Signal(15)
-	<-w.operator.Ended()
 }
 
 // awaitLine waits until the doctor says so.
 func (w *ward) awaitLine(level level, check, text string, args ...string) {
 	w.t.Helper()
 	var got result
-	eventually(w.t, "the doctor says "+text, func() error {
+	testcluster.Eventually(w.t, "the doctor says "+text, func() error {
 		got = w.run(append([]string{"doctor", "shop"}, args...)...)
 		if !hasLine(got.stdout, level, check, text) {
 			return fmt.Errorf("%s", got)
@@ -101,14 +75,14 @@ func hasLine(out string, level level, check, text string) bool {
 func (w *ward) reinstall() {
 	w.t.Helper()
 	d := w.object(&appsv1.Deployment{}, operatorName, operatorName)
-	w.must(client.IgnoreNotFound(w.everywhere().Delete(w.t.Context(), d)))
-	w.install()
+	w.must(client.IgnoreNotFound(w.All.Delete(w.t.Context(), d)))
+	w.apply()
 	w.available(2)
 }
 
 func (w *ward) patch(obj client.Object, patch string) {
 	w.t.Helper()
-	w.must(w.everywhere().Patch(w.t.Context(), obj, client.RawPatch("application/merge-patch+json", []byte(patch))))
+	w.must(w.All.Patch(w.t.Context(), obj, client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
 func (w *ward) object(obj client.Object, namespace, name string) client.Object {
@@ -120,7 +94,7 @@ func (w *ward) object(obj client.Object, namespace, name string) client.Object {
 func (w *ward) awaitHealth() {
 	w.t.Helper()
 	var got result
-	eventually(w.t, "all is well", func() error {
+	testcluster.Eventually(w.t, "all is well", func() error {
 		if got = w.run("doctor", "shop"); got.code != 0 {
 			return fmt.Errorf("%s", got)
 		}
@@ -146,8 +120,10 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	}
 
 	deployment := func() client.Object { return w.object(&appsv1.Deployment{}, operatorName, operatorName) }
-	shop := func() client.Object { return w.object(&v1alpha1.WeChatToken{}, w.name, "shop") }
+	shop := func() client.Object { return w.object(&v1alpha1.WeChatToken{}, w.Name, "shop") }
 	appID := w.get("shop").Spec.AppID
+	renewed := time.Now()
+	leads := func() { w.lead("leader", renewed, time.Hour) }
 	for _, sickness := range []struct {
 		what        string
 		begin, end  func()
@@ -165,31 +141,38 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			level: warn, check: "operator", text: "1 of 2",
 		},
 		{
-			what: "no Deployment", begin: func() { w.must(w.everywhere().Delete(t.Context(), deployment())) },
+			what: "no Deployment", begin: func() { w.must(w.All.Delete(t.Context(), deployment())) },
 			level: fail, check: "operator", text: "there is no Deployment with the label",
 			end: w.reinstall,
 		},
 		{
-			what:  "nobody leads",
-			begin: w.stop, end: w.start,
+			what: "nobody leads", begin: func() { w.lead("", renewed, time.Hour) }, end: leads,
 			level: fail, check: "leader", text: "nobody leads",
 		},
 		{
+			what: "the leader is gone", begin: func() { w.lead("leader", renewed.Add(-time.Minute), 15*time.Second) }, end: leads,
+			level: fail, check: "leader", text: "has not renewed its lease for",
+		},
+		{
+			what: "the leader's clock is wrong", begin: func() { w.lead("far_off", renewed.Add(time.Hour), 15*time.Second) }, end: leads,
+			level: fail, check: "clock", text: "the leader of wechat-token-operator/wechat-token-operator is 59m",
+		},
+		{
 			what: "the operator lost its role", begin: func() {
-				w.must(w.everywhere().Delete(t.Context(), w.object(&rbacv1.ClusterRoleBinding{}, "", operatorName)))
+				w.must(w.All.Delete(t.Context(), w.object(&rbacv1.ClusterRoleBinding{}, "", operatorName)))
 			},
-			level: fail, check: "operator-rights", text: "may not create secrets in all namespaces", end: w.install,
+			level: fail, check: "operator-rights", text: "may not create secrets in all namespaces", end: w.apply,
 		},
 		{
 			what: "two operators", begin: func() {
 				var d appsv1.Deployment
-				w.must(w.everywhere().Get(t.Context(), client.ObjectKeyFromObject(deployment()), &d))
-				other := appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: w.name, Labels: d.Labels}, Spec: d.Spec}
-				w.must(w.everywhere().Create(t.Context(), &other))
+				w.must(w.All.Get(t.Context(), client.ObjectKeyFromObject(deployment()), &d))
+				other := appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: w.Name, Labels: d.Labels}, Spec: d.Spec}
+				w.must(w.All.Create(t.Context(), &other))
 			},
 			level: fail, check: "watched", text: "work on it, and must not",
 			end: func() {
-				w.must(w.everywhere().Delete(t.Context(), w.object(&appsv1.Deployment{}, w.name, operatorName)))
+				w.must(w.All.Delete(t.Context(), w.object(&appsv1.Deployment{}, w.Name, operatorName)))
 			},
 		},
 		{
@@ -216,9 +199,9 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		{
 			what: "WeChat does not answer, and the address is not allowed", begin: func() {
 				w.fake.Allow(appID, netip.MustParsePrefix("192.0.2.0/24"))
-				w.stop() // what it knows of the token it would write again
-				w.must(w.Delete(t.Context(), w.object(&corev1.Secret{}, w.name, "shop-token")))
-				w.start()
+				w.operator.Kill() // what it knows of the token it would write again
+				w.must(w.Delete(t.Context(), w.object(&corev1.Secret{}, w.Name, "shop-token")))
+				w.operator = w.operate()
 			},
 			level: fail, check: "allow-list", text: "WeChat saw the address 127.0.0.1",
 			end: func() {
@@ -227,9 +210,9 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			},
 		},
 		{
-			what: "a consumer with env", begin: func() { w.must(w.Create(t.Context(), deploymentWith(w.name, "worker", "shop-token"))) },
+			what: "a consumer with env", begin: func() { w.must(w.Create(t.Context(), deploymentWith(w.Name, "worker", "shop-token"))) },
 			level: fail, check: "consumers", text: "Deployment/worker never see",
-			end: func() { w.must(w.everywhere().Delete(t.Context(), w.object(&appsv1.Deployment{}, w.name, "worker"))) },
+			end: func() { w.must(w.All.Delete(t.Context(), w.object(&appsv1.Deployment{}, w.Name, "worker"))) },
 		},
 		{
 			what:  "the schema is old",
@@ -245,6 +228,13 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// lead makes the lease of the operator say who leads.
+func (w *ward) lead(holder string, renewed time.Time, lasts time.Duration) {
+	w.t.Helper()
+	w.patch(w.object(&coordinationv1.Lease{}, operatorName, operatorName), fmt.Sprintf(`{"spec":{"holderIdentity":%q,"leaseDurationSeconds":%d,"renewTime":%q}}`,
+		holder, int(lasts.Seconds()), renewed.UTC().Format(metav1.RFC3339Micro)))
+}
+
 // deploymentWith has the Secret as env.
 func deploymentWith(namespace, name, secret string) *appsv1.Deployment {
 	d := deployment(name, secret, true)
@@ -256,46 +246,41 @@ func deploymentWith(namespace, name, secret string) *appsv1.Deployment {
 func (w *ward) crd(what string) {
 	w.t.Helper()
 	if what == "restore" {
-		w.install()
+		w.apply()
 		return
 	}
 	var crd unstructured.Unstructured
 	crd.SetAPIVersion("apiextensions.k8s.io/v1")
 	crd.SetKind("CustomResourceDefinition")
-	w.must(w.everywhere().Get(w.t.Context(), client.ObjectKey{Name: "wechattokens.wechattoken.io"}, &crd))
+	w.must(w.All.Get(w.t.Context(), client.ObjectKey{Name: "wechattokens.wechattoken.io"}, &crd))
 	versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
 	w.must(err)
 	unstructured.RemoveNestedField(versions[0].(map[string]any), "schema", "openAPIV3Schema", "properties", "spec", "properties", "tickets")
 	w.must(unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions"))
-	w.must(w.everywhere().Update(w.t.Context(), &crd))
+	w.must(w.All.Update(w.t.Context(), &crd))
 }
 
 func TestDoctorLooksAtTheTimes(t *testing.T) {
+	t.Parallel()
 	w := newWard(t)
-	w.stop()
+	w.operator.Kill()
 	w.exhaust("shop")
 	w.awaitLine(fail, "budget", "0 of 20 forced refreshes of 24 hours are left; the next one is possible at")
-
-	// A lease as one that a machine with a wrong clock has written.
-	later := metav1.NewMicroTime(time.Now().Add(time.Hour))
-	w.patch(w.object(&coordinationv1.Lease{}, operatorName, operatorName), fmt.Sprintf(`{"spec":{"holderIdentity":"far_off","leaseDurationSeconds":15,"renewTime":%q}}`, later.UTC().Format(metav1.RFC3339Micro)))
-	w.awaitLine(fail, "clock", "the leader of wechat-token-operator/wechat-token-operator is 59m")
-	w.awaitLine(fail, "leader", "has not renewed its lease for")
 
 	// An operator that is gone does not replace the token.
 	status := fmt.Sprintf(`{"status":{"expirationTime":%q,"nextRefreshTime":%q}}`, stamp(time.Now().Add(3*time.Minute)), stamp(time.Now().Add(-2*time.Minute)))
 	wt := w.get("shop")
 	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
 	w.awaitLine(fail, "life", "its refresh is overdue")
-	status = fmt.Sprintf(`{"status":{"expirationTime":%q}}`, stamp(time.Now().Add(-time.Minute)))
-	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
+	w.expire("shop", time.Now().Add(-time.Minute))
 	w.awaitLine(fail, "life", "the token is invalid since")
 	w.awaitLine(fail, "ready", "the operator has not told")
 }
 
 func TestDoctorLooksAtTheAppSecretsForm(t *testing.T) {
+	t.Parallel()
 	w := newWard(t)
-	w.stop()
+	w.operator.Kill()
 	for value, want := range map[string]struct {
 		level level
 		text  string
@@ -315,6 +300,7 @@ func TestDoctorLooksAtTheAppSecretsForm(t *testing.T) {
 }
 
 func TestDoctorSaysWhatItMayNotSee(t *testing.T) {
+	t.Parallel()
 	w := newWard(t)
 	got := w.runAs(w.person("wechattoken-refresher"), "doctor", "shop")
 	got.wants(t, 0, "!FAIL")
@@ -333,26 +319,24 @@ func TestDoctorSaysWhatItMayNotSee(t *testing.T) {
 		t.Errorf("who may refresh is told something else: %s", got)
 	}
 	viewer := w.runAs(w.person("wechat-token-operator-view"), "doctor", "shop")
-	if !hasLine(viewer.stdout, warn, "your-rights", "you may not patch wechattokens.wechattoken.io in namespace "+w.name) {
+	if !hasLine(viewer.stdout, warn, "your-rights", "you may not patch wechattokens.wechattoken.io in namespace "+w.Name) {
 		t.Errorf("who may not refresh is not told: %s", viewer)
 	}
 }
 
 func TestDoctorFindsAForeignSecret(t *testing.T) {
+	t.Parallel()
 	w := newWard(t)
 	w.must(w.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "foreign"}}))
-	w.patch(w.object(&v1alpha1.WeChatToken{}, w.name, "shop"), `{"spec":{"secret":{"name":"foreign"}}}`)
+	w.patch(w.object(&v1alpha1.WeChatToken{}, w.Name, "shop"), `{"spec":{"secret":{"name":"foreign"}}}`)
 	w.awaitLine(fail, "secret", "Secret foreign is not this WeChatToken's")
 	w.awaitLine(fail, "ready", "SecretConflict")
 }
 
 // Another clock is one behind a proxy that shifts the API server's.
 func TestDoctorComparesTheClocks(t *testing.T) {
+	t.Parallel()
 	w := newWard(t)
-	target, err := url.Parse(w.Config.Host)
-	w.must(err)
-	transport, err := rest.TransportFor(w.Config)
-	w.must(err)
 	for apart, want := range map[time.Duration]struct {
 		level level
 		text  string
@@ -361,18 +345,18 @@ func TestDoctorComparesTheClocks(t *testing.T) {
 		-20 * time.Second: {warn, "ahead of the API server's"},
 		-time.Hour:        {fail, "ahead of the API server's"},
 	} {
-		proxy := &httputil.ReverseProxy{
-			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
-			Transport: transport,
-			ModifyResponse: func(r *http.Response) error {
-				date, err := http.ParseTime(r.Header.Get("Date"))
-				r.Header.Set("Date", date.Add(apart).Format(http.TimeFormat))
-				return err
-			},
-		}
-		server := httptest.NewServer(proxy)
-		got := w.runAs(kubeconfig(t, &rest.Config{Host: server.URL}), "doctor", "shop")
-		server.Close()
+		kubeconfig := w.Proxy(t, func(api http.RoundTripper) testcluster.RoundTrip {
+			return func(r *http.Request) (*http.Response, error) {
+				resp, err := api.RoundTrip(r)
+				if err != nil {
+					return nil, err
+				}
+				date, err := http.ParseTime(resp.Header.Get("Date"))
+				resp.Header.Set("Date", date.Add(apart).Format(http.TimeFormat))
+				return resp, err
+			}
+		})
+		got := w.runAs(kubeconfig, "doctor", "shop")
 		if !hasLine(got.stdout, want.level, "clock", want.text) {
 			t.Errorf("%s apart: no line %s %s in %s", apart, want.level, want.text, got)
 		}
@@ -398,7 +382,7 @@ func TestDoctorDialsWeChat(t *testing.T) {
 	w.patch(w.object(&appsv1.Deployment{}, operatorName, operatorName), fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"manager","image":"x","args":["--wechat-url=%s"]}]}}}}`, weChat.URL))
 	defer w.reinstall()
 	dial := func() result {
-		cmd := exec.Command(filepath.Join(binaries, "kubectl-wechattoken"), "-n", w.name, "doctor", "shop", "--dial")
+		cmd := exec.Command(filepath.Join(binaries, "kubectl-wechattoken"), "-n", w.Name, "doctor", "shop", "--dial")
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig, "SSL_CERT_FILE="+certificate)
 		return w.finish(cmd)
 	}
@@ -417,49 +401,11 @@ func TestDoctorDialsWeChat(t *testing.T) {
 
 // Without a name all of the namespace are looked at.
 func TestDoctorLooksAtAll(t *testing.T) {
+	t.Parallel()
 	w := newWard(t)
 	w.create("other", v1alpha1.ModeClassic)
 	w.awaitReady("other")
-	w.run("doctor").wants(t, 0, "WeChatToken "+w.name+"/shop", "WeChatToken "+w.name+"/other", "of 2000 calls of the day are left")
+	w.run("doctor").wants(t, 0, "WeChatToken "+w.Name+"/shop", "WeChatToken "+w.Name+"/other", "of 2000 calls of the day are left")
 	w.run("doctor", "shop", "-A").wants(t, exitUsage, "not both")
 	w.run("doctor", "none").wants(t, exitCluster, "There is no WeChatToken")
-}
-
-// What the doctor thinks that the operator needs is what the roles give.
-func TestOperatorNeedsWhatItsRolesGive(t *testing.T) {
-	given := map[string]bool{}
-	for _, file := range []string{"rbac/role.yaml", "consumers/watch/role.yaml"} {
-		text, err := os.ReadFile("../../config/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var role rbacv1.ClusterRole
-		first, _, _ := strings.Cut(strings.TrimPrefix(string(text), "---\n"), "\n---\n")
-		if err := yaml.Unmarshal([]byte(first), &role); err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range role.Rules {
-			for _, resource := range r.Resources {
-				for _, verb := range r.Verbs {
-					given[r.APIGroups[0]+" "+resource+" "+verb] = true
-				}
-			}
-		}
-	}
-	in := &install{flags: flags{consumers: true, alone: true}}
-	for _, r := range in.needs() {
-		a := r.attributes
-		resource := strings.TrimSuffix(a.Resource+"/"+a.Subresource, "/")
-		key := a.Group + " " + resource + " " + a.Verb
-		if !given[key] {
-			t.Errorf("no role gives %s", key)
-		}
-		delete(given, key)
-	}
-	for key := range given {
-		t.Errorf("the doctor does not look at %s", key)
-	}
-	if len(in.needs()) == 0 {
-		t.Error("the doctor looks at nothing")
-	}
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -7,6 +9,7 @@ import (
 )
 
 func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.install()
 	w.operate()
@@ -39,6 +42,7 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 
 // One refresh is not enough: that is why there are two.
 func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
@@ -51,6 +55,7 @@ func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
 }
 
 func TestLeakInClassicModeIsOneRefresh(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeClassic)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
@@ -123,6 +128,27 @@ func TestALeakTakesItsRefreshes(t *testing.T) {
 	}
 }
 
+// deployment has the Secret as env, or as a file.
+func deployment(name, secret string, env bool) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	c := corev1.Container{Name: "main", Image: "example.com/main"}
+	pod := corev1.PodSpec{}
+	if env {
+		c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}}
+	} else {
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/token"}}
+		pod.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}}}
+	}
+	pod.Containers = []corev1.Container{c}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
+		},
+	}
+}
+
 // The operator asks the same function. The plugin had rules of its own, which
 // took every annotation of Reloader for a restart.
 func TestReloaderRestartsWhatTheOperatorSays(t *testing.T) {
@@ -176,6 +202,7 @@ func TestReloaderRestartsWhatTheOperatorSays(t *testing.T) {
 }
 
 func TestTheClockAllowsForWholeSeconds(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason           string
 		start, end, date time.Duration
@@ -188,6 +215,7 @@ func TestTheClockAllowsForWholeSeconds(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var c clock
 			c.set(noon.Add(tc.start), noon.Add(tc.end), noon.Add(tc.date))
 			if got, known := c.get(); got != tc.want || !known {
@@ -198,6 +226,7 @@ func TestTheClockAllowsForWholeSeconds(t *testing.T) {
 }
 
 func TestFlagsSayWhoseOperatorItIs(t *testing.T) {
+	t.Parallel()
 	of := func(args ...string) flags {
 		d := &appsv1.Deployment{}
 		d.Spec.Template.Spec.Containers = []corev1.Container{{Args: args}}
@@ -218,6 +247,7 @@ func TestFlagsSayWhoseOperatorItIs(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if got := of(tc.args...).worksOn(web); got != tc.want {
 				t.Errorf("got %t, want %t", got, tc.want)
 			}
@@ -230,6 +260,7 @@ func TestFlagsSayWhoseOperatorItIs(t *testing.T) {
 }
 
 func TestEachFieldOfTheKindIsLookedFor(t *testing.T) {
+	t.Parallel()
 	all := missingFields(&schema{})
 	if diff := cmp.Diff([]string{"spec", "status"}, all); diff != "" {
 		t.Errorf("of nothing (-want +got):\n%s", diff)
@@ -247,6 +278,7 @@ func TestEachFieldOfTheKindIsLookedFor(t *testing.T) {
 
 // When a wait ends, and with what.
 func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
+	t.Parallel()
 	deferred := v1alpha1.ReasonRefreshDeferred
 	cases := map[string]struct {
 		reason  string
@@ -271,6 +303,7 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := &asked{request: "monday", ready: metav1.Condition{Reason: tc.before}, at: noon}
 			wt := &v1alpha1.WeChatToken{}
 			wt.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: "monday"}
@@ -295,6 +328,7 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 
 // Somebody who asks after us is answered by a token that answers us, too.
 func TestALaterRequestOfSomebodyElseAnswersOurs(t *testing.T) {
+	t.Parallel()
 	a := &asked{request: "monday", at: noon}
 	wt := &v1alpha1.WeChatToken{}
 	wt.Annotations = map[string]string{v1alpha1.AnnotationRefreshRequestedAt: "tuesday"}
@@ -304,5 +338,56 @@ func TestALaterRequestOfSomebodyElseAnswersOurs(t *testing.T) {
 	wt.Status.LastHandledRefreshAt = "tuesday"
 	if !a.look(wt, noon).done {
 		t.Error("it is not done")
+	}
+}
+
+// What the doctor thinks that the operator needs is what the roles give.
+func TestOperatorNeedsWhatItsRolesGive(t *testing.T) {
+	t.Parallel()
+	given := map[string]bool{}
+	for _, file := range []string{"rbac/role.yaml", "consumers/watch/role.yaml"} {
+		text, err := os.ReadFile("../../config/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var role rbacv1.ClusterRole
+		first, _, _ := strings.Cut(strings.TrimPrefix(string(text), "---\n"), "\n---\n")
+		if err := yaml.Unmarshal([]byte(first), &role); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range role.Rules {
+			for _, resource := range r.Resources {
+				for _, verb := range r.Verbs {
+					given[r.APIGroups[0]+" "+resource+" "+verb] = true
+				}
+			}
+		}
+	}
+	in := &install{flags: flags{consumers: true, alone: true}}
+	for _, r := range in.needs() {
+		a := r.attributes
+		resource := strings.TrimSuffix(a.Resource+"/"+a.Subresource, "/")
+		key := a.Group + " " + resource + " " + a.Verb
+		if !given[key] {
+			t.Errorf("no role gives %s", key)
+		}
+		delete(given, key)
+	}
+	for key := range given {
+		t.Errorf("the doctor does not look at %s", key)
+	}
+	if len(in.needs()) == 0 {
+		t.Error("the doctor looks at nothing")
+	}
+}
+
+func TestHelpHasExamples(t *testing.T) {
+	t.Parallel()
+	for _, sub := range []string{"", "status", "refresh", "doctor", "leak"} {
+		var out bytes.Buffer
+		code := run(t.Context(), append(strings.Fields(sub), "--help"), genericiooptions.IOStreams{In: &out, Out: &out, ErrOut: &out})
+		if code != 0 || !strings.Contains(out.String(), "Examples:\n  kubectl wechattoken ") || !strings.Contains(out.String(), "Exit codes:") {
+			t.Errorf("%q: exit code %d\n%s", sub, code, out.String())
+		}
 	}
 }

@@ -1,23 +1,25 @@
+//go:build integration
+
 package main
 
 import (
+	"context"
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 var errNotYet = errors.New("not yet")
 
 func TestRefreshBringsANewToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.install()
 	w.operate()
@@ -40,6 +42,7 @@ func TestRefreshBringsANewToken(t *testing.T) {
 }
 
 func TestRefreshIfInvalidAsksWeChatFirst(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operate()
 	for _, mode := range []v1alpha1.Mode{v1alpha1.ModeStable, v1alpha1.ModeClassic} {
@@ -65,6 +68,7 @@ func TestRefreshIfInvalidAsksWeChatFirst(t *testing.T) {
 }
 
 func TestRefreshTellsWhenTheBudgetIsUsedUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	operator := w.operate()
 	w.create("shop", v1alpha1.ModeStable)
@@ -96,6 +100,7 @@ func (w *world) exhaust(name string) time.Time {
 }
 
 func TestRefreshGivesUpWhereNothingIsToBeExpected(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operate()
 	w.create("suspended", v1alpha1.ModeStable)
@@ -113,6 +118,7 @@ func TestRefreshGivesUpWhereNothingIsToBeExpected(t *testing.T) {
 }
 
 func TestRefreshSaysThatNoOperatorAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create("shop", v1alpha1.ModeStable)
 	w.run("refresh", "shop", "--wait", "--timeout=2s").wants(t, exitTimeout, "no operator has seen", "kubectl wechattoken doctor shop")
@@ -120,20 +126,17 @@ func TestRefreshSaysThatNoOperatorAnswers(t *testing.T) {
 }
 
 func TestCtrlCEndsTheWait(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create("shop", v1alpha1.ModeStable)
-	cmd := exec.Command(filepath.Join(binaries, "kubectl-wechattoken"), "-n", w.name, "refresh", "shop", "--wait", "--timeout=100s")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig)
-	var out output
-	cmd.Stdout, cmd.Stderr = &out, &out
-	w.must(cmd.Start())
-	eventually(t, "it waits", func() error {
-		if !strings.Contains(out.String(), "no operator has seen") {
-			return errNotYet
+	ctx, interrupt := context.WithCancel(t.Context())
+	kubeconfig := w.Proxy(t, func(api http.RoundTripper) testcluster.RoundTrip {
+		return func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(testcluster.RequestOf(r), "wechattokens") && w.get("shop").Annotations[v1alpha1.AnnotationRefreshRequestedAt] != "" {
+				interrupt() // it waits
+			}
+			return api.RoundTrip(r)
 		}
-		return nil
 	})
-	w.must(cmd.Process.Signal(syscall.SIGINT))
-	_ = cmd.Wait() // the exit code tells
-	result{out.String(), "", cmd.ProcessState.ExitCode()}.wants(t, exitInterrupted, "Interrupted. What was asked of the operator stays asked")
+	w.runWithin(ctx, kubeconfig, "refresh", "shop", "--wait", "--timeout=100s").wants(t, exitInterrupted, "Interrupted. What was asked of the operator stays asked")
 }

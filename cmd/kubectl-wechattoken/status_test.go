@@ -1,3 +1,5 @@
+//go:build integration
+
 package main
 
 import (
@@ -5,42 +7,22 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/wechat/wechattest"
+	"wechattoken.io/operator/internal/testcluster"
 )
-
-// deployment has the Secret as env, or as a file.
-func deployment(name, secret string, env bool) *appsv1.Deployment {
-	labels := map[string]string{"app": name}
-	c := corev1.Container{Name: "main", Image: "example.com/main"}
-	pod := corev1.PodSpec{}
-	if env {
-		c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: secret}}}}
-	} else {
-		c.VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/token"}}
-		pod.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}}}
-	}
-	pod.Containers = []corev1.Container{c}
-	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
-		},
-	}
-}
 
 // timely are the parts of the output that depend on the time.
 var timely = regexp.MustCompile(`\b(in )?\d+[hms](\d+[ms])?\b +`)
 
 func TestStatusTellsHowTheTokensStand(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operate()
 	w.create("live", v1alpha1.ModeStable)
@@ -67,7 +49,7 @@ wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
 	w.run("status", "live", "-A").wants(t, exitUsage, "not both")
 	w.run("status", "-o", "xml").wants(t, exitUsage, "wide, json or yaml")
 	w.run("status", "none").wants(t, exitCluster, `There is no WeChatToken "none"`)
-	w.run("status", "-A").wants(t, exitNo, "NAMESPACE", w.name)
+	w.run("status", "-A").wants(t, exitNo, "NAMESPACE", w.Name)
 
 	type items struct {
 		Items []row `json:"items"`
@@ -88,39 +70,30 @@ wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
 
 // An operator that is down does not say that a token is invalid. The plugin does.
 func TestStatusDoesNotBelieveADeadOperator(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	operator := w.operate()
 	w.create("shop", v1alpha1.ModeStable)
-	w.fake.SetFault(wechattest.Fault{Kind: wechattest.FaultBadTTL, ExpiresIn: 4})
-	eventually(t, "it is Ready once", func() error {
-		for _, c := range w.get("shop").Status.Conditions {
-			if c.Type == v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue {
-				operator.Kill()
-				return nil
-			}
-		}
-		return errNotYet
-	})
-	eventually(t, "the plugin says that it is invalid", func() error {
-		if got := w.run("status"); got.code != exitNo || !strings.Contains(got.stdout, "TokenExpired") || !strings.Contains(got.stdout, "expired") {
-			return errNotYet
-		}
-		return nil
-	})
+	w.awaitReady("shop")
+	operator.Kill()
+	w.expire("shop", time.Now().Add(-time.Minute))
+	w.run("status").wants(t, exitNo, "TokenExpired", "expired")
 }
 
 // Who only refreshes sees no workloads, and is told so.
 func TestStatusSaysWhatItMayNotSee(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.install()
 	w.operate()
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")
-	w.runAs(w.person("wechattoken-refresher"), "status").wants(t, 0, "unknown", "you may not list the workloads and pods of namespace "+w.name)
+	w.runAs(w.person("wechattoken-refresher"), "status").wants(t, 0, "unknown", "you may not list the workloads and pods of namespace "+w.Name)
 	w.runAs(w.person(), "status").wants(t, exitCluster, "wechattoken-refresher give")
 }
 
 func TestStatusTakesConsumersFromTheOperator(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.install()
 	w.operate("--consumers")
@@ -128,7 +101,7 @@ func TestStatusTakesConsumersFromTheOperator(t *testing.T) {
 	w.must(w.Create(t.Context(), deployment("web", "shop-token", false)))
 	w.awaitReady("shop")
 	who := w.person("wechattoken-refresher")
-	eventually(t, "the status names the Deployment", func() error {
+	testcluster.Eventually(t, "the status names the Deployment", func() error {
 		if got := w.runAs(who, "status"); !strings.Contains(got.stdout, "Deployment/web") || got.stderr != "" {
 			return errNotYet
 		}
@@ -138,6 +111,7 @@ func TestStatusTakesConsumersFromTheOperator(t *testing.T) {
 
 // Anybody who may not read the Secret does not learn what Reloader finds on it.
 func TestStatusKnowsWhatReloaderRestarts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.install()
 	w.create("shop", v1alpha1.ModeStable)
