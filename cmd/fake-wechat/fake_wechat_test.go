@@ -40,6 +40,7 @@ func secretFile(t *testing.T, content string) string {
 }
 
 func TestParse(t *testing.T) {
+	t.Parallel()
 	file, empty := secretFile(t, secret+"\n"), secretFile(t, "\n")
 	cases := map[string]struct {
 		reason string
@@ -117,6 +118,7 @@ func TestParse(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			got, err := parse(tc.args)
 			if tc.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.err) {
@@ -232,6 +234,7 @@ func get(t *testing.T, url string) string {
 }
 
 func TestProgramServesItsAccounts(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--account", appID+"="+secretFile(t, secret), "--life", "40s", "--window", "10s")
 	body := get(t, p.url+"/cgi-bin/token?grant_type=client_credential&appid="+appID+"&secret="+secret)
 	if !strings.HasSuffix(body, `"expires_in":40}`) {
@@ -246,6 +249,7 @@ func TestProgramServesItsAccounts(t *testing.T) {
 }
 
 func TestLogHasALineForEveryCallAndNoSecret(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--open-accounts")
 	body := get(t, p.url+"/cgi-bin/token?grant_type=client_credential&appid="+appID+"&secret="+secret)
 	token := strings.Split(body, `"`)[3]
@@ -278,6 +282,7 @@ func TestLogHasALineForEveryCallAndNoSecret(t *testing.T) {
 }
 
 func TestQuietLogsNoCalls(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--quiet")
 	get(t, p.url+"/cgi-bin/token")
 	if err := p.stop(); err != nil || p.log.String() != "" {
@@ -286,6 +291,7 @@ func TestQuietLogsNoCalls(t *testing.T) {
 }
 
 func TestStopDoesNotWaitForWhatHangs(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--quiet")
 	resp, err := http.Post(p.url+"/fake/faults", "application/json", strings.NewReader(`{"kind":"hang"}`))
 	if err != nil {
@@ -329,6 +335,7 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 }
 
 func TestCertificateMeansTLS(t *testing.T) {
+	t.Parallel()
 	certFile, keyFile := certificate(t)
 	p := start(t, "--quiet", "--tls-cert-file", certFile, "--tls-key-file", keyFile)
 	if !strings.HasPrefix(p.url, "https://") {
@@ -356,6 +363,7 @@ func TestCertificateMeansTLS(t *testing.T) {
 }
 
 func TestPortInUseIsAnError(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--quiet")
 	o, err := parse([]string{"--listen", strings.TrimPrefix(p.url, "http://")})
 	if err != nil {
