@@ -104,26 +104,26 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 // A renamed target takes the token along, and the old Secret goes once the new
 // one is there.
 func TestTargetMovesWithItsToken(t *testing.T) {
-	for _, restarted := range []bool{false, true} {
-		inWorld(t, wechattest.Config{}, func(w *world) {
-			w.create(appSecret(testAppSecret), weChatToken(classic))
-			w.run(time.Hour)
-			token := w.token()
-			if restarted {
-				w.restart()
-			}
-			w.change(writing("moved"))
-			w.run(time.Second)
-			s := w.secret("moved")
-			if s == nil || string(s.Data["access_token"]) != token || w.calls() != 1 {
-				t.Fatalf("restarted %t: moved Secret %v with %d calls, want the same token and 1 call", restarted, s != nil, w.calls())
-			}
-			if w.secret("shop") != nil {
-				t.Errorf("restarted %t: the old Secret is still there", restarted)
-			}
-			if got := w.get("shop").Status.SecretName; got != "moved" {
-				t.Errorf("status.secretName %q", got)
-			}
+	for name, meanwhile := range map[string]func(*world){"Running": func(*world) {}, "Restarted": (*world).restart} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(classic))
+				w.run(time.Hour)
+				token := w.token()
+				meanwhile(w)
+				w.change(writing("moved"))
+				w.run(time.Second)
+				s := w.secret("moved")
+				if s == nil || string(s.Data["access_token"]) != token || w.calls() != 1 {
+					t.Fatalf("moved Secret %v with %d calls, want the same token and 1 call", s != nil, w.calls())
+				}
+				if w.secret("shop") != nil {
+					t.Error("the old Secret is still there")
+				}
+				if got := w.get("shop").Status.SecretName; got != "moved" {
+					t.Errorf("status.secretName %q", got)
+				}
+			})
 		})
 	}
 }

@@ -17,13 +17,7 @@ import (
 )
 
 // ticket is what stands under a key of a Secret; empty if there is none.
-func (w *world) ticket(secret, key string) string {
-	w.t.Helper()
-	if s := w.secret(secret); s != nil {
-		return string(s.Data[key])
-	}
-	return ""
-}
+func (w *world) ticket(secret, key string) string { return string(w.pods[secret][key]) }
 
 // ticketsReady is that condition of a WeChatToken; zero if there is none.
 func (w *world) ticketsReady(name string) metav1.Condition {

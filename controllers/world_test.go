@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -54,6 +56,7 @@ type world struct {
 	secrets *secretcache.Cache
 	weChat  *wechattest.Server
 	window  time.Duration
+	pods    map[string]map[string][]byte // what pods read in the Secrets: their data, by name
 
 	mu    sync.Mutex
 	queue map[types.NamespacedName]time.Time // when to reconcile
@@ -77,18 +80,36 @@ type world struct {
 	crashed bool
 }
 
+// worldScheme knows as few types as there are in a world: the client in memory goes
+// through all of them at each write.
+var worldScheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	return s
+}()
+
+// bubbles are as many as there are processors: one keeps a processor busy, and tests
+// with an API server, which wait, may run beside them.
+var bubbles = make(chan struct{}, goruntime.GOMAXPROCS(0))
+
 // inWorld runs a test in a world with the given WeChat, where testAppID has
-// testAppSecret.
+// testAppSecret. Other tests run beside it.
 func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 	t.Helper()
+	t.Parallel()
+	bubbles <- struct{}{}
+	defer func() { <-bubbles }()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, weChat: wechattest.New(cfg), window: testWindow, queue: map[types.NamespacedName]time.Time{}, woken: make(chan struct{}, 1)}
+		w := &world{
+			t: t, weChat: wechattest.New(cfg), window: testWindow, pods: map[string]map[string][]byte{},
+			queue: map[types.NamespacedName]time.Time{}, woken: make(chan struct{}, 1),
+		}
 		if cfg.Window != 0 {
 			w.window = cfg.Window
 		}
 		w.weChat.AddAccount(testAppID, testAppSecret)
-		s := newScheme(t)
-		w.client = fake.NewClientBuilder().WithScheme(s).
+		w.client = fake.NewClientBuilder().WithScheme(worldScheme).
 			WithGlobalResourceVersionCounter(). // as of etcd
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithInterceptorFuncs(interceptor.Funcs{
@@ -374,9 +395,10 @@ func (w *world) create(objects ...client.Object) {
 func (w *world) watched(name string) {
 	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "web", Name: name}}
 	if s := w.secret(name); s != nil {
-		m.ObjectMeta = s.ObjectMeta
+		m.ObjectMeta, w.pods[name] = s.ObjectMeta, s.Data
 		w.secrets.Observe(m)
 	} else {
+		delete(w.pods, name)
 		m.ResourceVersion = "later"
 		w.secrets.Gone("", m)
 	}
@@ -468,13 +490,7 @@ func (w *world) secret(name string) *corev1.Secret {
 }
 
 // token is the token in the Secret "shop"; empty if there is none.
-func (w *world) token() string {
-	w.t.Helper()
-	if s := w.secret("shop"); s != nil {
-		return string(s.Data["access_token"])
-	}
-	return ""
-}
+func (w *world) token() string { return string(w.pods["shop"]["access_token"]) }
 
 // consume reads the Secret "shop" every pause for d, as a pod does, while the
 // operator works. It returns how many reads found no live token.
