@@ -167,20 +167,11 @@ func TestRefusedForceIsNotEchoed(t *testing.T) {
 // P5 in Classic mode: 2,000 calls a day, over restarts, and a reserve for the
 // refreshes that are due.
 func TestClassicCallsAreBudgeted(t *testing.T) {
-	// spent makes the Secret say that n calls were made today.
-	spent := func(w *world, n int) {
-		r := *w.recordOf("shop")
-		r.Spent.Classic = budget.Spent{}.CallClassic(time.Now()).Classic
-		r.Spent.Classic.Calls = n
-		w.store(r)
-		w.restart()
-		w.run(time.Second)
-	}
 	t.Run("Due", func(t *testing.T) {
 		inWorld(t, wechattest.Config{Life: 60 * time.Second, Window: 10 * time.Second}, func(w *world) {
 			w.create(appSecret(testAppSecret), weChatToken(classic))
 			w.run(time.Minute)
-			spent(w, budget.ClassicPerDay-10)
+			w.spendClassic(budget.ClassicPerDay - 10)
 			start := w.calls()
 			for range 12 {
 				w.run(time.Minute)
@@ -200,7 +191,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			w.create(appSecret(testAppSecret), weChatToken(classic))
 			untilMidnight(w)
 			w.run(time.Minute)
-			spent(w, budget.ClassicPerDay-budget.ClassicReserve-10)
+			w.spendClassic(budget.ClassicPerDay - budget.ClassicReserve - 10)
 			start := w.calls()
 			for i := range 30 {
 				w.change(requesting(fmt.Sprint(i)))
@@ -217,6 +208,17 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 		})
 	})
+}
+
+// spendClassic makes the Secret say that so many calls were made today.
+func (w *world) spendClassic(calls int) {
+	w.t.Helper()
+	r := *w.recordOf("shop")
+	r.Spent.Classic = budget.Spent{}.CallClassic(time.Now()).Classic
+	r.Spent.Classic.Calls = calls
+	w.store(r)
+	w.restart()
+	w.run(time.Second)
 }
 
 // untilMidnight lets the time pass until WeChat's next day begins.

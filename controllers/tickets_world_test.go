@@ -206,7 +206,7 @@ func TestTicketsReadyFollowsTheTrust(t *testing.T) {
 				}
 				w.run(time.Second + tc.late)
 				w.wantTicketsReady(metav1.ConditionFalse, v1alpha1.ReasonTicketExpired)
-				w.run(3 * time.Hour)
+				w.run(10 * time.Minute)
 				if w.ticket("shop", "jsapi_ticket") != value {
 					t.Error("the old ticket is gone")
 				}
