@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -21,6 +23,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers/secretcache"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -29,48 +32,48 @@ import (
 // loopback: what only a server can tell is told here.
 
 func (n *namespace) create(objects ...client.Object) {
-	n.t.Helper()
+	n.T.Helper()
 	for _, obj := range objects {
-		if err := n.Create(n.t.Context(), obj); err != nil {
-			n.t.Fatal(err)
+		if err := n.Create(n.T.Context(), obj); err != nil {
+			n.T.Fatal(err)
 		}
 	}
 }
 
 func (n *namespace) token(name string) *v1alpha1.WeChatToken {
-	n.t.Helper()
+	n.T.Helper()
 	var wt v1alpha1.WeChatToken
-	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &wt); err != nil {
-		n.t.Fatal(err)
+	if err := n.Get(n.T.Context(), client.ObjectKey{Name: name}, &wt); err != nil {
+		n.T.Fatal(err)
 	}
 	return &wt
 }
 
 func (n *namespace) secret(name string) *corev1.Secret {
-	n.t.Helper()
+	n.T.Helper()
 	var s corev1.Secret
-	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &s); err != nil {
-		n.t.Fatal(err)
+	if err := n.Get(n.T.Context(), client.ObjectKey{Name: name}, &s); err != nil {
+		n.T.Fatal(err)
 	}
 	return &s
 }
 
 // update changes an object, over conflicts.
 func update[T client.Object](n *namespace, obj T, change func(T)) {
-	n.t.Helper()
-	eventually(n.t, "update "+obj.GetName(), func() error {
-		if err := n.Get(n.t.Context(), client.ObjectKey{Name: obj.GetName()}, obj); err != nil {
+	n.T.Helper()
+	testcluster.Eventually(n.T, "update "+obj.GetName(), func() error {
+		if err := n.Get(n.T.Context(), client.ObjectKey{Name: obj.GetName()}, obj); err != nil {
 			return err
 		}
 		change(obj)
-		return n.Update(n.t.Context(), obj)
+		return n.Update(n.T.Context(), obj)
 	})
 }
 
 // isReady waits until Ready has the status and the reason.
 func (n *namespace) isReady(name string, status metav1.ConditionStatus, reason string) {
-	n.t.Helper()
-	eventually(n.t, fmt.Sprintf("Ready=%s %s", status, reason), func() error {
+	n.T.Helper()
+	testcluster.Eventually(n.T, fmt.Sprintf("Ready=%s %s", status, reason), func() error {
 		wt := n.token(name)
 		c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
 		if c == nil || c.Status != status || c.Reason != reason || c.ObservedGeneration != wt.Generation {
@@ -82,58 +85,57 @@ func (n *namespace) isReady(name string, status metav1.ConditionStatus, reason s
 
 // kubectl runs kubectl in the namespace.
 func (n *namespace) kubectl(args ...string) string {
-	n.t.Helper()
-	out, err := n.Kubectl(append([]string{"-n", n.name}, args...)...).CombinedOutput()
+	n.T.Helper()
+	out, err := n.Kubectl(append([]string{"-n", n.Name}, args...)...).CombinedOutput()
 	if err != nil {
-		n.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+		n.T.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
 }
 
 // The whole way once: the object goes in, and the Secret comes out as promised.
 func TestTheWholeWay(t *testing.T) {
-	for _, length := range []int{136, 512, 4096} {
-		t.Run(fmt.Sprint(length), func(t *testing.T) {
-			n := newNamespace(t)
-			fake, url := fakeWeChat(t, wechattest.Config{TokenLength: length})
-			fake.AddAccount(testAppID, testAppSecret)
-			n.operate(url)
-			n.create(appSecret(testAppSecret), weChatToken())
-			n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+	t.Parallel()
+	const length = 4096 // longer than any so far
+	n := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{TokenLength: length})
+	fake.AddAccount(testAppID, testAppSecret)
+	n.operate(url)
+	n.create(appSecret(testAppSecret), weChatToken())
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 
-			s, wt := n.secret("shop"), n.token("shop")
-			value := string(s.Data["access_token"])
-			if len(value) != length || !fake.Valid(value) {
-				t.Errorf("token of %d bytes, valid %t", len(value), fake.Valid(value))
-			}
-			if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
-				t.Errorf("keys (-want +got):\n%s", diff)
-			}
-			if s.Type != corev1.SecretTypeOpaque || !metav1.IsControlledBy(s, wt) || len(wt.Finalizers) != 0 {
-				t.Errorf("type %s, controlled %t, finalizers %v", s.Type, metav1.IsControlledBy(s, wt), wt.Finalizers)
-			}
-			expires, err := time.Parse(time.RFC3339, string(s.Data["expires_at"]))
-			if err != nil || !expires.Equal(wt.Status.ExpirationTime.Time) || !strings.HasSuffix(string(s.Data["expires_at"]), "Z") {
-				t.Errorf("expires_at %s (%v), status %s", s.Data["expires_at"], err, wt.Status.ExpirationTime)
-			}
-			if wt.Status.TokenFingerprint != record.Fingerprint(value) || wt.Status.SecretName != "shop" || wt.Status.ObservedGeneration != wt.Generation {
-				t.Errorf("status %+v", wt.Status)
-			}
+	s, wt := n.secret("shop"), n.token("shop")
+	value := string(s.Data["access_token"])
+	if len(value) != length || !fake.Valid(value) {
+		t.Errorf("token of %d bytes, valid %t", len(value), fake.Valid(value))
+	}
+	if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	if s.Type != corev1.SecretTypeOpaque || !metav1.IsControlledBy(s, wt) || len(wt.Finalizers) != 0 {
+		t.Errorf("type %s, controlled %t, finalizers %v", s.Type, metav1.IsControlledBy(s, wt), wt.Finalizers)
+	}
+	expires, err := time.Parse(time.RFC3339, string(s.Data["expires_at"]))
+	if err != nil || !expires.Equal(wt.Status.ExpirationTime.Time) || !strings.HasSuffix(string(s.Data["expires_at"]), "Z") {
+		t.Errorf("expires_at %s (%v), status %s", s.Data["expires_at"], err, wt.Status.ExpirationTime)
+	}
+	if wt.Status.TokenFingerprint != record.Fingerprint(value) || wt.Status.SecretName != "shop" || wt.Status.ObservedGeneration != wt.Generation {
+		t.Errorf("status %+v", wt.Status)
+	}
 
-			columns := strings.Fields(strings.Split(n.kubectl("get", "wxt", "shop", "-o", "wide"), "\n")[1])
-			want := []string{"shop", "True", "TokenValid", string(s.Data["expires_at"]), wt.Status.NextRefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop", "The", "Secret", "holds", "a", "valid", "token"}
-			if diff := cmp.Diff(want, columns); diff != "" {
-				t.Errorf("kubectl get wxt -o wide (-want +got):\n%s", diff)
-			}
-		})
+	columns := strings.Fields(strings.Split(n.kubectl("get", "wxt", "shop", "-o", "wide"), "\n")[1])
+	want := []string{"shop", "True", "TokenValid", string(s.Data["expires_at"]), wt.Status.NextRefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop", "The", "Secret", "holds", "a", "valid", "token"}
+	if diff := cmp.Diff(want, columns); diff != "" {
+		t.Errorf("kubectl get wxt -o wide (-want +got):\n%s", diff)
 	}
 }
 
 // The user's shell: kubectl wait is right directly after apply, and after a
 // refresh request; it never returns early.
 func TestKubectlWaitIsRight(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{Latency: 300 * time.Millisecond})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{Latency: 300 * time.Millisecond})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.create(appSecret(testAppSecret))
 	stop := n.operate(url)
@@ -169,7 +171,7 @@ func TestKubectlWaitIsRight(t *testing.T) {
 		{"wait", "--for=condition=Ready", "wxt/shop"},
 		{"wait", "--for=condition=Ready", "wxt/new"},
 	} {
-		if out, err := n.Kubectl(append([]string{"-n", n.name, "--timeout=2s"}, args...)...).CombinedOutput(); err == nil {
+		if out, err := n.Kubectl(append([]string{"-n", n.Name, "--timeout=2s"}, args...)...).CombinedOutput(); err == nil {
 			t.Errorf("kubectl %s returned though nothing was done: %s", strings.Join(args, " "), out)
 		}
 	}
@@ -177,8 +179,9 @@ func TestKubectlWaitIsRight(t *testing.T) {
 
 // Whatever happens to the Secrets is seen by the watches, at once.
 func TestWatchesSeeEverything(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.operate(url)
 	n.create(weChatToken())
@@ -191,7 +194,7 @@ func TestWatchesSeeEverything(t *testing.T) {
 
 	same := func(what string) {
 		t.Helper()
-		eventually(t, what, func() error {
+		testcluster.Eventually(t, what, func() error {
 			var s corev1.Secret
 			if err := n.Get(t.Context(), client.ObjectKey{Name: "shop"}, &s); err != nil {
 				return err
@@ -225,8 +228,9 @@ func TestWatchesSeeEverything(t *testing.T) {
 // Server-side apply: what others own stays theirs, what the spec drops goes,
 // and the Secret that moves takes its token along.
 func TestFieldsAreSharedFairly(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) {
@@ -247,7 +251,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 
 	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = nil })
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	eventually(t, "the Secret follows the spec", func() error {
+	testcluster.Eventually(t, "the Secret follows the spec", func() error {
 		s := n.secret("shop")
 		want := []string{"access_token", "appid", "expires_at", "note", "obtained_at"}
 		if diff := cmp.Diff(want, sortedKeys(s.Data)); diff != "" {
@@ -264,7 +268,7 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 
 	update(n, n.token("shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Secret = &v1alpha1.TokenSecret{Name: "moved"} })
 	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	eventually(t, "the Secret moves", func() error {
+	testcluster.Eventually(t, "the Secret moves", func() error {
 		if err := n.Get(t.Context(), client.ObjectKey{Name: "shop"}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 			return fmt.Errorf("the old Secret: %w", err)
 		}
@@ -280,8 +284,9 @@ func TestFieldsAreSharedFairly(t *testing.T) {
 
 // P8, with the real API server's rules for owners.
 func TestOneTargetHasOneOwner(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	_, url := fakeWeChat(t, wechattest.Config{OpenAccounts: true})
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(named("a"), writing("one")))
 	n.isReady("a", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
@@ -312,8 +317,9 @@ func TestOneTargetHasOneOwner(t *testing.T) {
 
 // What admission refuses is told: here a Secret that somebody made immutable.
 func TestImmutableSecretIsTold(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken())
@@ -330,8 +336,9 @@ func TestImmutableSecretIsTold(t *testing.T) {
 
 // Events tell changes, each once, and never more than there is to tell.
 func TestEventsTellChanges(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.operate(url)
 	n.create(appSecret(wrongSecret), weChatToken())
@@ -342,7 +349,7 @@ func TestEventsTellChanges(t *testing.T) {
 	n.kubectl("wait", "--for=jsonpath={.status.lastHandledRefreshAt}=now", "wxt/shop", "--timeout=60s")
 
 	want := map[string]int{"Warning AppSecretInvalid": 1, "Normal TokenValid": 1, "Normal Refreshed": 1}
-	eventually(t, "three events", func() error {
+	testcluster.Eventually(t, "three events", func() error {
 		var list eventsv1.EventList
 		if err := n.List(context.Background(), &list); err != nil {
 			return err
@@ -358,9 +365,29 @@ func TestEventsTellChanges(t *testing.T) {
 	})
 }
 
+// Foreign conditions fill the list.
+func TestForeignConditionsDoNotBlockTheStatus(t *testing.T) {
+	t.Parallel()
+	n := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	fake.AddAccount(testAppID, testAppSecret)
+	wt := weChatToken()
+	n.create(wt)
+	for i := range 8 {
+		meta.SetStatusCondition(&wt.Status.Conditions, metav1.Condition{Type: fmt.Sprint("X", i), Status: "True", Reason: "X"})
+	}
+	if err := n.Status().Update(t.Context(), wt); err != nil {
+		t.Fatal(err)
+	}
+	n.operate(url)
+	n.create(appSecret(testAppSecret))
+	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+}
+
 // P8: a Secret that somebody else made between our look and our write is left as
 // it is, whatever it holds.
 func TestNewSecretIsMergedWithNone(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		theirs *corev1.Secret

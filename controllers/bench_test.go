@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -18,6 +20,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers/secretcache"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -97,7 +100,7 @@ func newSettled(b *testing.B) *settled {
 	// one of a namespace, each read asks first whether its kind is namespaced. So
 	// this appid must be that of nobody else there.
 	appID := fmt.Sprintf("wxbe9c%012x", appIDs.Add(1))
-	fake, url := fakeWeChat(b, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(b, wechattest.Config{})
 	fake.AddAccount(appID, testAppSecret)
 	of := func(appID string) func(*v1alpha1.WeChatToken) {
 		return func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = appID }
@@ -127,7 +130,7 @@ func newSettled(b *testing.B) *settled {
 		b.Fatal(err)
 	}
 
-	s := &settled{shop: types.NamespacedName{Namespace: n.name, Name: "shop"}}
+	s := &settled{shop: types.NamespacedName{Namespace: n.Name, Name: "shop"}}
 	read := inMemory{}
 	var listed []*metav1.PartialObjectMetadata
 	for _, name := range []string{"shop", "shop-app"} {
@@ -137,7 +140,7 @@ func newSettled(b *testing.B) *settled {
 		listed = append(listed, &metav1.PartialObjectMetadata{ObjectMeta: secret.ObjectMeta})
 	}
 	secrets := secretcache.New(read, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind).GroupKind())
-	secrets.Replace(n.name, listed, listed[len(listed)-1].ResourceVersion)
+	secrets.Replace(n.Name, listed, listed[len(listed)-1].ResourceVersion)
 	s.WeChatTokenReconciler = New(client.WithFieldOwner(cached, record.ManagedBy), secrets, nil, Options{
 		WeChat: wechat.NewClient(url, 2*time.Second), StableWindow: testWindow,
 	})

@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -16,15 +18,9 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
-
-// restarting makes a WeChatToken restart workloads.
-func restarting(targets ...v1alpha1.RestartTarget) func(*v1alpha1.WeChatToken) {
-	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Restart.Workloads = targets }
-}
-
-func touchingPods(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.PropagationTouch }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
@@ -36,7 +32,7 @@ func (r roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 func TestTwoControllersShareAStatus(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	labels := map[string]string{"app": "shop"}
 	shop := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "shop"}, Spec: appsv1.DeploymentSpec{
@@ -79,7 +75,7 @@ func TestTwoControllersShareAStatus(t *testing.T) {
 	says := func(reason string) {
 		t.Helper()
 		n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-		eventually(t, reason, func() error {
+		testcluster.Eventually(t, reason, func() error {
 			if c := meta.FindStatusCondition(n.token("shop").Status.Conditions, v1alpha1.ConditionConsumersCurrent); c == nil || c.Reason != reason {
 				return fmt.Errorf("condition %+v", c)
 			}
@@ -90,7 +86,7 @@ func TestTwoControllersShareAStatus(t *testing.T) {
 	before := writes.Load()
 	update(n, n.token("shop"), requesting("1"))
 	says(v1alpha1.ReasonRestarting)
-	eventually(t, "the token is told, and the workload restarted for it", func() error {
+	testcluster.Eventually(t, "the token is told, and the workload restarted for it", func() error {
 		if err := n.Get(t.Context(), client.ObjectKeyFromObject(shop), shop); err != nil {
 			return err
 		}

@@ -69,3 +69,10 @@ func wanting(types ...v1alpha1.TicketType) func(*v1alpha1.WeChatToken) {
 func bothTickets(wt *v1alpha1.WeChatToken) {
 	wanting(v1alpha1.TicketJSAPI, v1alpha1.TicketWxCard)(wt)
 }
+
+// restarting makes a WeChatToken restart workloads.
+func restarting(targets ...v1alpha1.RestartTarget) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Spec.Restart.Workloads = targets }
+}
+
+func touchingPods(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.PropagationTouch }

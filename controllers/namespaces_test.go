@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -14,6 +16,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -21,7 +24,7 @@ import (
 func alsoIn(others ...*namespace) func(*operation) {
 	return func(o *operation) {
 		for _, n := range others {
-			o.options.Cache.DefaultNamespaces[n.name] = cache.Config{}
+			o.options.Cache.DefaultNamespaces[n.Name] = cache.Config{}
 		}
 	}
 }
@@ -77,7 +80,7 @@ func TestNamespacesShareAToken(t *testing.T) {
 					window = tc.life / 4
 					cfg.Window, cfg.Overlap = window, window
 				}
-				fake, url := fakeWeChat(t, cfg)
+				fake, url := testcluster.FakeWeChat(t, cfg)
 				fake.AddAccount(testAppID, testAppSecret)
 				in[0].operate(url, alsoIn(in[1], in[2], stranger), func(o *operation) { o.window = window })
 				for _, n := range in {
@@ -87,7 +90,7 @@ func TestNamespacesShareAToken(t *testing.T) {
 				// shared is the token that all have, once it is another than old.
 				shared := func(old string) (token string) {
 					t.Helper()
-					eventually(t, "all share one live token", func() error {
+					testcluster.Eventually(t, "all share one live token", func() error {
 						token = string(in[0].secretOrNone("shop").Data["access_token"])
 						if token == "" || token == old || !fake.Valid(token) {
 							return errors.New("the first has no new live token")
@@ -122,10 +125,10 @@ func TestNamespacesShareAToken(t *testing.T) {
 
 // secretOrNone is the Secret of the given name, or an empty one.
 func (n *namespace) secretOrNone(name string) *corev1.Secret {
-	n.t.Helper()
+	n.T.Helper()
 	var s corev1.Secret
-	if err := n.Get(n.t.Context(), client.ObjectKey{Name: name}, &s); client.IgnoreNotFound(err) != nil {
-		n.t.Fatal(err)
+	if err := n.Get(n.T.Context(), client.ObjectKey{Name: name}, &s); client.IgnoreNotFound(err) != nil {
+		n.T.Fatal(err)
 	}
 	return &s
 }
@@ -159,7 +162,7 @@ func TestForgedRecordCountsNowhereElse(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			fake, url := fakeWeChat(t, wechattest.Config{})
+			fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 			fake.AddAccount(testAppID, testAppSecret)
 			shop.create(appSecret(testAppSecret), weChatToken(of))
 			shop.operate(url, alsoIn(evil))
@@ -169,7 +172,7 @@ func TestForgedRecordCountsNowhereElse(t *testing.T) {
 				t.Errorf("the Secret holds %q, which WeChat has not given", first)
 			}
 			update(shop, shop.token("shop"), requesting("1"))
-			eventually(t, "a forced refresh", func() error {
+			testcluster.Eventually(t, "a forced refresh", func() error {
 				if shop.token("shop").Status.LastHandledRefreshAt != "1" {
 					return errors.New("it is not handled")
 				}

@@ -3,13 +3,11 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,24 +42,6 @@ func TestReadyFollowsTheTokenWhileTheClusterFails(t *testing.T) {
 			}
 		})
 	})
-}
-
-// Foreign conditions fill the list.
-func TestForeignConditionsDoNotBlockTheStatus(t *testing.T) {
-	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
-	fake.AddAccount(testAppID, testAppSecret)
-	wt := weChatToken()
-	n.create(wt)
-	for i := range 8 {
-		meta.SetStatusCondition(&wt.Status.Conditions, metav1.Condition{Type: fmt.Sprint("X", i), Status: "True", Reason: "X"})
-	}
-	if err := n.Status().Update(t.Context(), wt); err != nil {
-		t.Fatal(err)
-	}
-	n.operate(url)
-	n.create(appSecret(testAppSecret))
-	n.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
 }
 
 // The status that was written between two versions of the object.

@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -27,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -41,7 +44,7 @@ func TestStory06StorageOutage(t *testing.T) {
 		t.Helper()
 		gate.breakWrites()
 		before, _ := gate.counts()
-		eventually(t, "writes fail", func() error {
+		testcluster.Eventually(t, "writes fail", func() error {
 			if now, _ := gate.counts(); now-before < 5 {
 				return fmt.Errorf("%d did", now-before)
 			}
@@ -116,7 +119,7 @@ func TestStory08SecretsLeak(t *testing.T) {
 	}
 	for name := range faults {
 		for _, mode := range []string{"stable", "classic"} {
-			eventually(t, name+" was tried", func() error {
+			testcluster.Eventually(t, name+" was tried", func() error {
 				if c := s.ready(name + "-" + mode); c.Reason == "" {
 					return errors.New("it was not")
 				}
@@ -127,7 +130,7 @@ func TestStory08SecretsLeak(t *testing.T) {
 
 	told := map[string]string{"log": log.String()}
 	var objects v1alpha1.WeChatTokenList
-	eventually(t, "events are told", func() error {
+	testcluster.Eventually(t, "events are told", func() error {
 		var events eventsv1.EventList
 		if err := errors.Join(s.List(t.Context(), &objects), s.List(t.Context(), &events)); err != nil {
 			return err
@@ -167,13 +170,13 @@ func TestStory08SecretsLeak(t *testing.T) {
 // quoteWhatIsRefused makes the API server refuse the Secret refused-by-policy,
 // with a message that quotes the token.
 func (s *story) quoteWhatIsRefused() {
-	s.t.Helper()
+	s.T.Helper()
 	cluster, err := client.New(s.Config, client.Options{Scheme: s.Scheme()})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: s.name},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
 				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
@@ -188,21 +191,21 @@ func (s *story) quoteWhatIsRefused() {
 		},
 	}
 	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: s.name},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName:        s.name,
+			PolicyName:        s.Name,
 			ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
-			MatchResources:    &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.name}}},
+			MatchResources:    &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: s.Name}}},
 		},
 	}
 	for _, obj := range []client.Object{policy, binding} {
-		if err := cluster.Create(s.t.Context(), obj); err != nil {
-			s.t.Fatal(err)
+		if err := cluster.Create(s.T.Context(), obj); err != nil {
+			s.T.Fatal(err)
 		}
 	}
-	eventually(s.t, "the policy is in force", func() error {
+	testcluster.Eventually(s.T, "the policy is in force", func() error {
 		check := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "refused-by-policy"}, Data: map[string][]byte{"access_token": []byte("x")}}
-		if err := s.Create(s.t.Context(), check, client.DryRunAll); !apierrors.IsInvalid(err) {
+		if err := s.Create(s.T.Context(), check, client.DryRunAll); !apierrors.IsInvalid(err) {
 			return fmt.Errorf("it is not: %w", err)
 		}
 		return nil
@@ -274,7 +277,7 @@ func TestStory09FailureDiscardsToken(t *testing.T) {
 	same := func() {
 		t.Helper()
 		for name := range faults {
-			eventually(t, name+" has failed, or changed the Secret", func() error {
+			testcluster.Eventually(t, name+" has failed, or changed the Secret", func() error {
 				if c := s.ready(name); c.Reason == v1alpha1.ReasonTokenValid && cmp.Equal(before[name], s.secret(name).Data) {
 					return errors.New(c.Message)
 				}
@@ -342,7 +345,7 @@ func TestStory16ChunkedOrFormBody(t *testing.T) {
 // More accounts hang than there are workers. An account that is well does not
 // notice, and those that hang are well as soon as WeChat answers.
 func TestStory17HangBlocksEverybody(t *testing.T) {
-	const hanging = 40
+	const hanging = 20
 	cfg := shortLives()
 	cfg.OpenAccounts = true
 	s := tell(t, cfg)

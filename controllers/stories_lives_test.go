@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -16,6 +18,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -37,7 +40,7 @@ func TestStory01AnotherProcessFetches(t *testing.T) {
 		c.uses(1)
 		other, creds := s.outsider()
 		fetched := 0
-		eventually(t, "four tokens were used", func() error {
+		testcluster.Eventually(t, "four tokens were used", func() error {
 			time.Sleep(200 * time.Millisecond)
 			for _, fetch := range []func() (wechat.Token, error){
 				func() (wechat.Token, error) { return other.ClassicToken(t.Context(), creds) },
@@ -98,7 +101,7 @@ func TestStory02ManyWorkersAtOnce(t *testing.T) {
 	stop()
 	tokens := map[string]bool{}
 	for i, c := range consumers {
-		eventually(t, "the consumer is up to date", func() error {
+		testcluster.Eventually(t, "the consumer is up to date", func() error {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			if last := c.tokens[len(c.tokens)-1]; last != s.inSecret(fmt.Sprint("shop-", i)) {
@@ -131,7 +134,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	nextSecond()
 	gate.hold()
 	s.requestRefresh("shop")
-	eventually(t, "a write hangs", func() error {
+	testcluster.Eventually(t, "a write hangs", func() error {
 		if halted, _ := gate.counts(); halted == 0 {
 			return errors.New("none does")
 		}
@@ -139,7 +142,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	})
 	nextSecond()
 	s.operate(s.url)
-	eventually(t, "the other operator has written a token", func() error {
+	testcluster.Eventually(t, "the other operator has written a token", func() error {
 		if s.inSecret("shop") == first {
 			return errors.New("it has not")
 		}
@@ -149,7 +152,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	c := s.consume("shop", false)
 	c.uses(1)
 	gate.open()
-	eventually(t, "the write that hung is answered", func() error {
+	testcluster.Eventually(t, "the write that hung is answered", func() error {
 		if _, passed := gate.counts(); passed == 0 {
 			return errors.New("it is not")
 		}
@@ -236,7 +239,7 @@ func TestStory19RestartRefetches(t *testing.T) {
 		stable, classic := s.consume("shop", false), s.consume("classic", false)
 		stable.uses(1)
 		classic.uses(1)
-		eventually(t, "four tokens of each were used", func() error {
+		testcluster.Eventually(t, "four tokens of each were used", func() error {
 			time.Sleep(1500 * time.Millisecond)
 			stop()
 			stop = s.operate(s.url, inShortLives)
@@ -280,7 +283,7 @@ func TestStory25LockBreaks(t *testing.T) {
 	t.Run("Lease", func(t *testing.T) {
 		s := tell(t, shortLives())
 		leased := func(o *operation) {
-			o.options.LeaderElection, o.options.LeaderElectionID, o.options.LeaderElectionNamespace = true, record.ManagedBy, s.name
+			o.options.LeaderElection, o.options.LeaderElectionID, o.options.LeaderElectionNamespace = true, record.ManagedBy, s.Name
 			o.options.LeaderElectionReleaseOnCancel = true
 		}
 		firstURL, first := s.entrance()
@@ -345,7 +348,7 @@ func TestStory25LockBreaks(t *testing.T) {
 // meetingPoint is an address of WeChat at which calls for a token wait until so
 // many are there. After that it is open.
 func (s *story) meetingPoint(calls int64) (url string) {
-	s.t.Helper()
+	s.T.Helper()
 	var waiting atomic.Int64
 	met := make(chan struct{})
 	open := sync.OnceFunc(func() { close(met) })
@@ -360,25 +363,25 @@ func (s *story) meetingPoint(calls int64) (url string) {
 		case <-r.Context().Done():
 		}
 	}))
-	s.t.Cleanup(server.Close)
+	s.T.Cleanup(server.Close)
 	return server.URL
 }
 
 // entrance is another address of WeChat, which counts who comes in.
 func (s *story) entrance() (url string, calls *atomic.Int64) {
-	s.t.Helper()
+	s.T.Helper()
 	calls = &atomic.Int64{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		s.weChat.ServeHTTP(w, r)
 	}))
-	s.t.Cleanup(server.Close)
+	s.T.Cleanup(server.Close)
 	return server.URL, calls
 }
 
 // ready is the condition Ready.
 func (n *namespace) ready(name string) metav1.Condition {
-	n.t.Helper()
+	n.T.Helper()
 	for _, c := range n.token(name).Status.Conditions {
 		if c.Type == v1alpha1.ConditionReady {
 			return c

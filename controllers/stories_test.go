@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -22,6 +24,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -42,7 +45,7 @@ func tell(t *testing.T, cfg wechattest.Config) *story {
 	t.Helper()
 	t.Parallel()
 	n := newNamespace(t)
-	weChat, url := fakeWeChat(t, cfg)
+	weChat, url := testcluster.FakeWeChat(t, cfg)
 	if !cfg.OpenAccounts {
 		weChat.AddAccount(testAppID, testAppSecret)
 	}
@@ -84,10 +87,10 @@ func (s *story) rotations() int {
 
 // inSecret is the token in a Secret; empty if there is none.
 func (s *story) inSecret(name string) string {
-	s.t.Helper()
+	s.T.Helper()
 	var secret corev1.Secret
-	if err := s.Get(s.t.Context(), client.ObjectKey{Name: name}, &secret); client.IgnoreNotFound(err) != nil {
-		s.t.Fatal(err)
+	if err := s.Get(s.T.Context(), client.ObjectKey{Name: name}, &secret); client.IgnoreNotFound(err) != nil {
+		s.T.Fatal(err)
 	}
 	return string(secret.Data["access_token"])
 }
@@ -101,14 +104,14 @@ func ofAppID(appID string) func(*v1alpha1.WeChatToken) {
 
 // requestRefresh makes a refresh request for a WeChatToken.
 func (s *story) requestRefresh(name string) {
-	s.t.Helper()
+	s.T.Helper()
 	update(s.namespace, s.token(name), requesting("now"))
 }
 
 // poke makes the operator look at every WeChatToken of the Secret shop-app many
 // times, and gives it the time for it.
 func (s *story) poke() {
-	s.t.Helper()
+	s.T.Helper()
 	for i := range 20 {
 		update(s.namespace, appSecret(""), func(secret *corev1.Secret) {
 			metav1.SetMetaDataAnnotation(&secret.ObjectMeta, "poke", fmt.Sprint(i))
@@ -134,12 +137,12 @@ type consumer struct {
 // consume starts a consumer. One that reports tells the operator of an invalid token,
 // as the README asks for.
 func (s *story) consume(secret string, reports bool) *consumer {
-	s.t.Helper()
-	ctx, cancel := context.WithCancel(s.t.Context())
+	s.T.Helper()
+	ctx, cancel := context.WithCancel(s.T.Context())
 	done := make(chan struct{})
-	c := &consumer{t: s.t, secret: secret}
+	c := &consumer{t: s.T, secret: secret}
 	c.end = sync.OnceFunc(func() { cancel(); <-done })
-	s.t.Cleanup(c.end)
+	s.T.Cleanup(c.end)
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
@@ -153,7 +156,7 @@ func (s *story) consume(secret string, reports bool) *consumer {
 			if _, refused := errors.AsType[*wechat.Error](err); refused && reports {
 				patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationInvalidToken, record.Fingerprint(token))
 				if err := s.Patch(ctx, weChatToken(named(secret)), client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil && ctx.Err() == nil {
-					s.t.Error(err)
+					s.T.Error(err)
 				}
 			}
 			time.Sleep(200 * time.Millisecond)
@@ -217,7 +220,7 @@ func (c *consumer) note(token string, err error) {
 // uses waits until the consumer has used so many tokens.
 func (c *consumer) uses(tokens int) {
 	c.t.Helper()
-	eventually(c.t, fmt.Sprintf("the consumer of %s uses token %d", c.secret, tokens), func() error { return c.usedSoFar(tokens) })
+	testcluster.Eventually(c.t, fmt.Sprintf("the consumer of %s uses token %d", c.secret, tokens), func() error { return c.usedSoFar(tokens) })
 }
 
 func (c *consumer) usedSoFar(tokens int) error {
@@ -232,7 +235,7 @@ func (c *consumer) usedSoFar(tokens int) error {
 // isFine waits until a call of the consumer was good.
 func (c *consumer) isFine() {
 	c.t.Helper()
-	eventually(c.t, "the consumer has a valid token", func() error {
+	testcluster.Eventually(c.t, "the consumer has a valid token", func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !c.fine {
@@ -256,16 +259,16 @@ func (c *consumer) sawNoInvalid() {
 // versions notes every version of the Secrets that the operator writes. What it
 // returns waits for the present ones, and returns all.
 func (s *story) versions() func(secret string) []*corev1.Secret {
-	s.t.Helper()
+	s.T.Helper()
 	c, err := client.NewWithWatch(s.Config, client.Options{Scheme: s.Scheme()})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	w, err := c.Watch(s.t.Context(), &corev1.SecretList{}, client.InNamespace(s.name), client.MatchingLabels{record.LabelManagedBy: record.ManagedBy})
+	w, err := c.Watch(s.T.Context(), &corev1.SecretList{}, client.InNamespace(s.Name), client.MatchingLabels{record.LabelManagedBy: record.ManagedBy})
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.t.Cleanup(w.Stop)
+	s.T.Cleanup(w.Stop)
 	var mu sync.Mutex
 	seen := map[string][]*corev1.Secret{}
 	go func() {
@@ -278,9 +281,9 @@ func (s *story) versions() func(secret string) []*corev1.Secret {
 		}
 	}()
 	return func(secret string) []*corev1.Secret {
-		s.t.Helper()
+		s.T.Helper()
 		var all []*corev1.Secret
-		eventually(s.t, "the watch has seen the present "+secret, func() error {
+		testcluster.Eventually(s.T, "the watch has seen the present "+secret, func() error {
 			now := s.secret(secret).ResourceVersion
 			mu.Lock()
 			defer mu.Unlock()
@@ -306,15 +309,15 @@ type gate struct {
 
 // gate makes a gate; through puts the operator behind it.
 func (s *story) gate() (g *gate, through func(*operation)) {
-	s.t.Helper()
+	s.T.Helper()
 	g = &gate{}
 	target, err := neturl.Parse(s.Config.Host)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	transport, err := rest.TransportFor(s.Config)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.Transport, proxy.FlushInterval = transport, -1
@@ -342,8 +345,8 @@ func (s *story) gate() (g *gate, through func(*operation)) {
 			g.mu.Unlock()
 		}
 	}))
-	s.t.Cleanup(server.Close)
-	s.t.Cleanup(g.open)
+	s.T.Cleanup(server.Close)
+	s.T.Cleanup(g.open)
 	return g, func(o *operation) { o.cluster = &rest.Config{Host: server.URL, QPS: -1} }
 }
 

@@ -1,3 +1,5 @@
+//go:build integration
+
 package controllers
 
 import (
@@ -14,14 +16,16 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // The whole way of the tickets on a real API server: they come with the spec,
 // under the keys it names, and go with it.
 func TestTicketsComeAndGoWithTheSpec(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	n.operate(url)
 	n.create(appSecret(testAppSecret), weChatToken(bothTickets))
@@ -46,7 +50,7 @@ func TestTicketsComeAndGoWithTheSpec(t *testing.T) {
 	}
 	update(n, n.token("shop"), rename)
 	want := []string{"access_token", "appid", "card", "card-until", "expires_at", "obtained_at"}
-	eventually(t, "the keys follow", func() error {
+	testcluster.Eventually(t, "the keys follow", func() error {
 		if diff := cmp.Diff(want, keys()); diff != "" {
 			return fmt.Errorf("keys (-want +got):\n%s", diff)
 		}
@@ -57,7 +61,7 @@ func TestTicketsComeAndGoWithTheSpec(t *testing.T) {
 	}
 
 	update(n, n.token("shop"), wanting())
-	eventually(t, "nothing is left of the tickets", func() error {
+	testcluster.Eventually(t, "nothing is left of the tickets", func() error {
 		s, wt := n.secret("shop"), n.token("shop")
 		if len(s.Data) != 4 || strings.Contains(s.Annotations[record.Annotation], "ticket") || wt.Status.Tickets != nil || len(wt.Status.Conditions) != 1 {
 			return fmt.Errorf("keys %s, record %s, status %+v", keys(), s.Annotations[record.Annotation], wt.Status)
@@ -72,8 +76,9 @@ func TestTicketsComeAndGoWithTheSpec(t *testing.T) {
 // Events and the status tell of an account without the JS-SDK, and the token
 // does not mind. A change of the spec asks again.
 func TestUnauthorizedTicketIsTold(t *testing.T) {
+	t.Parallel()
 	n := newNamespace(t)
-	fake, url := fakeWeChat(t, wechattest.Config{})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	fake.AddAccount(testAppID, testAppSecret)
 	fake.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Endpoint: wechattest.Ticket, Code: 48001})
 	n.operate(url)
@@ -83,7 +88,7 @@ func TestUnauthorizedTicketIsTold(t *testing.T) {
 	if out := n.kubectl("describe", "wxt", "shop"); !strings.Contains(out, "48001 (api unauthorized)") || !strings.Contains(out, "take the type out of spec.tickets") {
 		t.Errorf("kubectl describe:\n%s", out)
 	}
-	eventually(t, "an event tells it", func() error {
+	testcluster.Eventually(t, "an event tells it", func() error {
 		var events eventsv1.EventList
 		if err := n.List(t.Context(), &events); err != nil {
 			return err
