@@ -1,11 +1,14 @@
+//go:build integration
+
 package v1alpha1_test
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,25 +21,12 @@ import (
 	"wechattoken.io/operator/internal/testcluster"
 )
 
-// plane is the API server of these tests.
-var plane *testcluster.Cluster
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		var err error
-		if plane, err = testcluster.Start(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer plane.Stop() //nolint:errcheck // the tests have their result by now
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(testcluster.Main(m, 8)) }
 
 // admit shows a WeChatToken to the API server, which does not keep it.
 func admit(t *testing.T, manifest string) (*unstructured.Unstructured, error) {
 	t.Helper()
-	c, err := dynamic.NewForConfig(plane.Config)
+	c, err := dynamic.NewForConfig(testcluster.Shared(t).Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +35,7 @@ func admit(t *testing.T, manifest string) (*unstructured.Unstructured, error) {
 		t.Fatal(err)
 	}
 	return c.Resource(v1alpha1.GroupVersion.WithResource("wechattokens")).Namespace("default").
-		Create(context.Background(), &obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
+		Create(t.Context(), &obj, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict})
 }
 
 // shop is a WeChatToken with the given spec, each line of it.
@@ -60,6 +50,7 @@ const (
 
 // P9: bad input is refused with a sentence that says what is wrong.
 func TestBadInputIsRefused(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("a", 300)
 	cases := map[string]struct {
 		manifest string
@@ -127,6 +118,7 @@ func TestBadInputIsRefused(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			_, err := admit(t, tc.manifest)
 			if !apierrors.IsInvalid(err) && !apierrors.IsBadRequest(err) {
 				t.Fatalf("got %v, want a refusal", err)
@@ -139,6 +131,7 @@ func TestBadInputIsRefused(t *testing.T) {
 }
 
 func TestGoodInputIsAccepted(t *testing.T) {
+	t.Parallel()
 	// The keys that cost most to compare.
 	var longest []string
 	for i, key := range []string{"accessToken", "expiresAt", "obtainedAt", "appID", "jsapiTicket", "jsapiTicketExpiresAt", "wxCardTicket", "wxCardTicketExpiresAt"} {
@@ -165,6 +158,7 @@ func TestGoodInputIsAccepted(t *testing.T) {
 	}
 	for name, manifest := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := admit(t, manifest); err != nil {
 				t.Error(err)
 			}
@@ -175,6 +169,7 @@ func TestGoodInputIsAccepted(t *testing.T) {
 // What a GitOps tool applied is what it finds: only the mode is filled in. And
 // a new object does not look finished to kstatus.
 func TestOnlyTheModeIsDefaulted(t *testing.T) {
+	t.Parallel()
 	got, err := admit(t, shop(goodID, goodRef, "secret: {keys: {accessToken: token}}"))
 	if err != nil {
 		t.Fatal(err)
@@ -193,30 +188,101 @@ func TestOnlyTheModeIsDefaulted(t *testing.T) {
 	}
 }
 
-// kubectl explain is the manual: each field says what it is.
-func TestEveryFieldIsExplained(t *testing.T) {
-	out, err := plane.Kubectl("explain", "wechattoken", "--recursive").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+// Who may write a WeChatToken and no Secret gets no other controller to act on one.
+func TestLabelsAndAnnotationsOfOtherControllersAreRefused(t *testing.T) {
+	t.Parallel()
+	keys := []string{
+		"reflector.v1.k8s.emberstack.com/reflection-auto-enabled", "replicator.v1.mittwald.de/replicate-to", "secret-generator.v1.mittwald.de/autogenerate",
+		"kubed.appscode.com/sync", "synator/sync", "replizieren.dev/replicate", "secret-copier.deckhouse.io/enabled", "clustersecret.io/version",
+		"argocd.argoproj.io/secret-type", "kargo.akuity.io/cred-type", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name",
+		"fluxcd.io/ignore", "kapp.k14s.io/app", "secretgen.carvel.dev/image-pull-secret", "tekton.dev/git-0", "jenkins.io/credentials-type",
+		"meta.helm.sh/release-name", "helm.sh/resource-policy", "sealedsecrets.bitnami.com/sealed-secrets-key", "cert-manager.io/allow-direct-injection",
+		"kubernetes.io/service-account.name", "app.kubernetes.io.kubernetes.io/x", "node.kubernetes.io/x", "k8s.io/x", "secrets-store.csi.k8s.io/managed",
+		"x-k8s.io/x", "cluster.x-k8s.io/cluster-name", "propagate.hnc.x-k8s.io/all", "istio/multiCluster", "topology.istio.io/network",
+		"external-secrets.io/x", "reconcile.external-secrets.io/managed", "secrets.hashicorp.com/x", "vault.security.banzaicloud.io/vault-role",
+		"operator.1password.io/item-path", "secrets.doppler.com/reload", "secrets.infisical.com/auto-reload", "velero.io/exclude-from-backup",
+		"cattle.io/x", "field.cattle.io/projectId", "generate.kyverno.io/clone-source", "konfigure.giantswarm.io/x",
+		"open-cluster-management.io/x", "resourcetemplate.karmada.io/name", "config.kubesphere.io/type", "cluster.core.oam.dev/cluster-credential-type",
+		"controller.devfile.io/mount-to-devworkspace", "common.k8s.elastic.co/type", "strimzi.io/cluster", "liqo.io/identity-type",
 	}
-	for _, path := range []string{
-		"spec", "spec.appID", "spec.appSecretRef", "spec.appSecretRef.name", "spec.appSecretRef.key", "spec.mode", "spec.secret",
-		"spec.secret.name", "spec.secret.keys", "spec.secret.keys.accessToken", "spec.secret.keys.expiresAt", "spec.secret.keys.obtainedAt",
-		"spec.secret.keys.appID", "spec.secret.keys.jsapiTicket", "spec.secret.keys.jsapiTicketExpiresAt", "spec.secret.keys.wxCardTicket",
-		"spec.secret.keys.wxCardTicketExpiresAt", "spec.tickets", "status.tickets", "status.tickets.type", "status.tickets.expirationTime",
-		"status.tickets.lastRefreshTime", "status.tickets.fingerprint", "status.tickets.lastError",
-		"spec.secret.labels", "spec.secret.annotations", "spec.refreshBefore", "spec.suspend",
-		"status", "status.observedGeneration", "status.conditions", "status.secretName", "status.expirationTime", "status.nextRefreshTime",
-		"status.lastRefreshTime", "status.tokenFingerprint", "status.lastHandledRefreshAt", "status.lastError", "status.lastError.code",
-		"spec.propagation", "spec.restart", "spec.restart.workloads", "spec.restart.workloads.kind", "spec.restart.workloads.name",
-		"spec.restart.workloads.selector", "spec.restart.workloads.selector.matchLabels",
-		"status.consumers", "status.consumers.kind", "status.consumers.name", "status.consumers.uses", "status.consumers.restartedBy",
-		"status.lastError.message", "status.lastError.callerIP",
-	} {
-		out, err := plane.Kubectl("explain", "wechattoken."+path).CombinedOutput()
-		_, text, found := strings.Cut(string(out), "DESCRIPTION:")
-		if err != nil || !found || len(strings.Fields(text)) < 3 || strings.Contains(text, "<empty>") {
-			t.Errorf("kubectl explain wechattoken.%s: %v\n%s", path, err, out)
+	free := []string{
+		"team", "kubernetes.io", "example.com/team", "app.kubernetes.io/name", "app.kubernetes.io/part-of", "reloader.stakater.com/match",
+		"mykubernetes.io/x", "kubernetes.io.example.com/x", "example.com/kubernetes.io", "k8s-io/x", "mysynator/x",
+	}
+	try := func(field, key string) error {
+		_, err := admit(t, shop(goodID, goodRef, fmt.Sprintf(`secret: {%s: {"%s": "x"}}`, field, key)))
+		return err
+	}
+	for _, field := range []string{"labels", "annotations"} {
+		for _, key := range keys {
+			if err := try(field, key); err == nil || !strings.Contains(err.Error(), "labels and annotations that other controllers act on are refused") {
+				t.Errorf("%s: %s: got %v, want a refusal", field, key, err)
+			}
+		}
+		for _, key := range free {
+			if err := try(field, key); err != nil {
+				t.Errorf("%s: %s: %v", field, key, err)
+			}
 		}
 	}
+}
+
+// maxSpec is how large a spec can be, in bytes of JSON: the memory of the operator
+// grows by the number of WeChatTokens, which a ResourceQuota bounds, and not by what
+// stands in one.
+const maxSpec = 48 << 10
+
+func TestTheLargestSpecIsSmall(t *testing.T) {
+	t.Parallel()
+	name := func(first string) string { return first + strings.Repeat("n", 252) }
+	key := func(i int) string {
+		return fmt.Sprintf("%03d%s/%s", i, strings.Repeat("k", 250), strings.Repeat("k", 63))
+	}
+	value := v1alpha1.LabelValue(strings.Repeat("v", 63))
+	secretKey := func(first string) v1alpha1.SecretKey { return v1alpha1.SecretKey(name(first)) }
+	wt := v1alpha1.WeChatToken{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind},
+		ObjectMeta: metav1.ObjectMeta{Name: "shop"},
+		Spec: v1alpha1.WeChatTokenSpec{
+			AppID: "wx0123456789abcdef", Mode: v1alpha1.ModeClassic, Propagation: v1alpha1.PropagationWatch, Suspend: true,
+			AppSecretRef:  v1alpha1.AppSecretReference{Name: name("a"), Key: name("a")},
+			RefreshBefore: &metav1.Duration{Duration: 59*time.Minute + 59*time.Second},
+			CheckInterval: &metav1.Duration{Duration: 59*time.Minute + 59*time.Second},
+			Tickets:       []v1alpha1.TicketType{v1alpha1.TicketJSAPI, v1alpha1.TicketWxCard},
+			Secret: &v1alpha1.TokenSecret{
+				Name:   name("t"),
+				Labels: map[string]v1alpha1.LabelValue{}, Annotations: map[string]v1alpha1.AnnotationValue{},
+				Keys: &v1alpha1.SecretKeys{
+					AccessToken: secretKey("1"), ExpiresAt: secretKey("2"), ObtainedAt: secretKey("3"), AppID: secretKey("4"),
+					JSAPITicket: secretKey("5"), JSAPITicketExpiresAt: secretKey("6"), WxCardTicket: secretKey("7"), WxCardTicketExpiresAt: secretKey("8"),
+				},
+			},
+		},
+	}
+	for i := range 32 { // many short ones: what is between them counts, too
+		wt.Spec.Secret.Labels[fmt.Sprintf("%02d", i)] = value
+		wt.Spec.Secret.Annotations[fmt.Sprintf("%02d", i)] = v1alpha1.AnnotationValue(value[:61])
+	}
+	for range 16 {
+		labels := map[string]v1alpha1.LabelValue{}
+		for i := range 4 {
+			labels[key(i)] = value
+		}
+		wt.Spec.Restart.Workloads = append(wt.Spec.Restart.Workloads, v1alpha1.RestartTarget{Kind: v1alpha1.KindStatefulSet, Selector: v1alpha1.WorkloadSelector{MatchLabels: labels}})
+	}
+	manifest, err := yaml.Marshal(wt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admit(t, string(manifest)); err != nil {
+		t.Fatalf("it is not valid: %.2000s", err)
+	}
+	spec, err := json.Marshal(wt.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(spec) > maxSpec || len(spec) < maxSpec/2 {
+		t.Errorf("the largest spec has %d bytes, want at most %d, and this one to be large", len(spec), maxSpec)
+	}
+	t.Logf("the largest spec has %d bytes", len(spec))
 }
