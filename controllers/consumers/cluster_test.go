@@ -1,9 +1,9 @@
+//go:build integration
+
 package consumers
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -12,14 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -35,65 +32,22 @@ import (
 	"wechattoken.io/operator/internal/testcluster"
 )
 
-// startControlPlane starts the one API server that the tests of this package share;
-// each has a namespace of its own there.
-var startControlPlane = sync.OnceValues(func() (*testcluster.Cluster, error) {
-	started = true
-	return testcluster.Start()
-})
-
-var started bool // the control plane was
-
-func TestMain(m *testing.M) {
-	// The tests that run side by side wait most of the time. The command line has the
-	// last word.
-	if err := flag.Set("test.parallel", "32"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	ctrl.SetLogger(logr.Discard())
-	code := m.Run()
-	if started {
-		if c, err := startControlPlane(); err == nil {
-			if err := c.Stop(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-			}
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(testcluster.Main(m, 32)) }
 
 // namespace is a namespace on the real API server, of one test with a
 // WeChatToken "shop". None of Kubernetes' controllers runs there, nor that of the
 // tokens: what those do, the test does.
 type namespace struct {
-	client.Client
+	*testcluster.Namespace
 
-	t        *testing.T
-	name     string
 	requests requestLog // of the reconciler
 }
 
 // newNamespace has the WeChatToken, and no Secret yet.
 func newNamespace(t *testing.T, mods ...func(*v1alpha1.WeChatToken)) *namespace {
 	t.Helper()
-	plane, err := startControlPlane()
-	if err != nil {
-		t.Fatal(err)
-	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(plane.Config, client.Options{Scheme: scheme, FieldOwner: record.ManagedBy})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "c-"}}
-	if err := c.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
-	n := &namespace{Client: client.NewNamespacedClient(c, ns.Name), t: t, name: ns.Name}
+	n := &namespace{Namespace: testcluster.NewNamespace(t)}
+	n.Client = client.WithFieldOwner(n.Client, record.ManagedBy)
 	wt := weChatToken()
 	wt.Spec = v1alpha1.WeChatTokenSpec{AppID: "wx0123456789abcdef", AppSecretRef: v1alpha1.AppSecretReference{Name: "shop-app"}}
 	for _, mod := range mods {
@@ -116,19 +70,15 @@ func touching(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.Propaga
 
 // operate runs the reconciler until the test, or the returned func, ends it.
 func (n *namespace) operate(mods ...func(*Reconciler)) (r *Reconciler, stop func()) {
-	n.t.Helper()
-	plane, err := startControlPlane()
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(n.t.Context())
-	cfg := rest.CopyConfig(plane.Config)
+	n.T.Helper()
+	ctx, cancel := context.WithCancel(n.T.Context())
+	cfg := rest.CopyConfig(n.Config)
 	cfg.Wrap(n.requests.tap)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:  n.Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{
-			DefaultNamespaces: map[string]cache.Config{n.name: {}},
+			DefaultNamespaces: map[string]cache.Config{n.Name: {}},
 			DefaultTransform:  cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&appsv1.Deployment{}:  {Transform: StripWorkload},
@@ -140,7 +90,7 @@ func (n *namespace) operate(mods ...func(*Reconciler)) (r *Reconciler, stop func
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	secrets := source.Kind(mgr.GetCache(), &corev1.Secret{}, handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, s *corev1.Secret) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(s)}} // its WeChatToken has the same name
@@ -150,17 +100,17 @@ func (n *namespace) operate(mods ...func(*Reconciler)) (r *Reconciler, stop func
 		mod(r)
 	}
 	if err := r.SetupWithManager(ctx, mgr, secrets, 2); err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := mgr.Start(ctx); err != nil {
-			n.t.Error(err)
+			n.T.Error(err)
 		}
 	}()
 	stop = sync.OnceFunc(func() { cancel(); <-done })
-	n.t.Cleanup(stop)
+	n.T.Cleanup(stop)
 	return r, stop
 }
 
@@ -175,43 +125,43 @@ func (s cachedSecrets) Get(ctx context.Context, id types.NamespacedName, _ types
 }
 
 func (n *namespace) create(objects ...client.Object) {
-	n.t.Helper()
+	n.T.Helper()
 	for _, obj := range objects {
-		if err := n.Create(n.t.Context(), obj); err != nil {
-			n.t.Fatal(err)
+		if err := n.Create(n.T.Context(), obj); err != nil {
+			n.T.Fatal(err)
 		}
 	}
 }
 
 func (n *namespace) read(obj client.Object) {
-	n.t.Helper()
-	if err := n.Get(n.t.Context(), client.ObjectKey{Name: obj.GetName()}, obj); err != nil {
-		n.t.Fatal(err)
+	n.T.Helper()
+	if err := n.Get(n.T.Context(), client.ObjectKey{Name: obj.GetName()}, obj); err != nil {
+		n.T.Fatal(err)
 	}
 }
 
 func (n *namespace) remove(objects ...client.Object) {
-	n.t.Helper()
+	n.T.Helper()
 	for _, obj := range objects {
-		if err := n.Delete(n.t.Context(), obj, client.GracePeriodSeconds(0)); err != nil {
-			n.t.Fatal(err)
+		if err := n.Delete(n.T.Context(), obj, client.GracePeriodSeconds(0)); err != nil {
+			n.T.Fatal(err)
 		}
 	}
 }
 
 // update changes an object, over conflicts.
 func update[T client.Object](n *namespace, obj T, change func(T)) {
-	n.t.Helper()
-	eventually(n.t, "update "+obj.GetName(), func() error {
+	n.T.Helper()
+	testcluster.Eventually(n.T, "update "+obj.GetName(), func() error {
 		n.read(obj)
 		change(obj)
-		return n.Update(n.t.Context(), obj)
+		return n.Update(n.T.Context(), obj)
 	})
 }
 
 // token is the WeChatToken.
 func (n *namespace) token() *v1alpha1.WeChatToken {
-	n.t.Helper()
+	n.T.Helper()
 	wt := weChatToken()
 	n.read(wt)
 	return wt
@@ -223,20 +173,20 @@ func secretShop() *corev1.Secret {
 
 // store writes the Secret of the WeChatToken as the operator does.
 func (n *namespace) store(value string, mods ...func(*record.Record)) {
-	n.t.Helper()
+	n.T.Helper()
 	n.storeFor(n.token(), value, mods...)
 }
 
 // storeFor is store for another WeChatToken.
 func (n *namespace) storeFor(wt *v1alpha1.WeChatToken, value string, mods ...func(*record.Record)) {
-	n.t.Helper()
+	n.T.Helper()
 	now := time.Now().Truncate(time.Second)
 	r := record.Record{Token: record.Token{Value: value, AppID: "wx0123456789abcdef", Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour)}}
 	for _, mod := range mods {
 		mod(&r)
 	}
-	if err := n.Apply(n.t.Context(), record.Render(wt, r, record.NewKey("secret")), client.ForceOwnership); err != nil {
-		n.t.Fatal(err)
+	if err := n.Apply(n.T.Context(), record.Render(wt, r, record.NewKey("secret")), client.ForceOwnership); err != nil {
+		n.T.Fatal(err)
 	}
 }
 
@@ -258,7 +208,7 @@ var finished = progress{updated: 2, available: 2}
 
 // rollTo writes the status of a workload as its controller does.
 func (n *namespace) rollTo(obj client.Object, p progress) {
-	n.t.Helper()
+	n.T.Helper()
 	n.read(obj)
 	const total = 2
 	switch o := obj.(type) {
@@ -272,14 +222,14 @@ func (n *namespace) rollTo(obj client.Object, p progress) {
 	case *appsv1.DaemonSet:
 		o.Status = appsv1.DaemonSetStatus{ObservedGeneration: o.Generation, CurrentNumberScheduled: total, DesiredNumberScheduled: total, UpdatedNumberScheduled: p.updated, NumberReady: p.available, NumberAvailable: p.available}
 	}
-	if err := n.Status().Update(n.t.Context(), obj); err != nil {
-		n.t.Fatal(err)
+	if err := n.Status().Update(n.T.Context(), obj); err != nil {
+		n.T.Fatal(err)
 	}
 }
 
 // pods creates two running pods of a workload, as its controller does.
 func (n *namespace) pods(obj client.Object, template string) (pods []client.Object) {
-	n.t.Helper()
+	n.T.Helper()
 	w := workloadOf(obj)
 	owner := metav1.OwnerReference{APIVersion: "apps/v1", Kind: string(w.kind), Name: w.name, UID: w.uid, Controller: new(true)}
 	labels := map[string]string{"app": w.name}
@@ -297,15 +247,15 @@ func (n *namespace) pods(obj client.Object, template string) (pods []client.Obje
 
 // pod creates a running pod.
 func (n *namespace) pod(name string, spec corev1.PodSpec, mods ...func(*corev1.Pod)) *corev1.Pod {
-	n.t.Helper()
+	n.T.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}
 	for _, mod := range mods {
 		mod(pod)
 	}
 	n.create(pod)
 	pod.Status.Phase = corev1.PodRunning
-	if err := n.Status().Update(n.t.Context(), pod); err != nil {
-		n.t.Fatal(err)
+	if err := n.Status().Update(n.T.Context(), pod); err != nil {
+		n.T.Fatal(err)
 	}
 	return pod
 }
@@ -323,7 +273,7 @@ func templateOf(obj client.Object) *corev1.PodTemplateSpec {
 
 // run creates a workload that runs with two pods.
 func (n *namespace) run(obj client.Object) []client.Object {
-	n.t.Helper()
+	n.T.Helper()
 	n.create(obj)
 	n.rollTo(obj, finished)
 	return n.pods(obj, "a")
@@ -335,7 +285,7 @@ func deploymentOf(name string, pod corev1.PodSpec) *appsv1.Deployment {
 
 // restartedFor is the fingerprint for which a workload was restarted last.
 func (n *namespace) restartedFor(obj client.Object) string {
-	n.t.Helper()
+	n.T.Helper()
 	n.read(obj)
 	token, _, _ := strings.Cut(templateOf(obj).Annotations["restart.wechattoken.io/shop"], "@")
 	return token
@@ -343,8 +293,8 @@ func (n *namespace) restartedFor(obj client.Object) string {
 
 // isRestarted waits until a workload was restarted for a token.
 func (n *namespace) isRestarted(obj client.Object, token string) {
-	n.t.Helper()
-	eventually(n.t, obj.GetName()+" is restarted", func() error {
+	n.T.Helper()
+	testcluster.Eventually(n.T, obj.GetName()+" is restarted", func() error {
 		if got := n.restartedFor(obj); got != record.Fingerprint(token) {
 			return fmt.Errorf("restarted for %q", got)
 		}
@@ -354,7 +304,7 @@ func (n *namespace) isRestarted(obj client.Object, token string) {
 
 // condition is ConsumersCurrent; the zero one if it is not there.
 func (n *namespace) condition() metav1.Condition {
-	n.t.Helper()
+	n.T.Helper()
 	if c := meta.FindStatusCondition(n.token().Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil {
 		return *c
 	}
@@ -363,9 +313,9 @@ func (n *namespace) condition() metav1.Condition {
 
 // reports waits until ConsumersCurrent has the reason, and the words in its message.
 func (n *namespace) reports(reason string, words ...string) metav1.Condition {
-	n.t.Helper()
+	n.T.Helper()
 	var c metav1.Condition
-	eventually(n.t, "ConsumersCurrent has reason "+reason, func() error {
+	testcluster.Eventually(n.T, "ConsumersCurrent has reason "+reason, func() error {
 		c = n.condition()
 		if is := c.Status == metav1.ConditionTrue; c.Reason != reason || is != (reason == v1alpha1.ReasonConsumersUpToDate) || c.ObservedGeneration != n.token().Generation ||
 			slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(c.Message, word) }) {
@@ -374,18 +324,4 @@ func (n *namespace) reports(reason string, words ...string) metav1.Condition {
 		return nil
 	})
 	return c
-}
-
-const deadline = 60 * time.Second
-
-// eventually waits until what holds.
-func eventually(t *testing.T, what string, holds func() error) {
-	t.Helper()
-	var err error
-	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = holds(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: not within %s: %v", what, deadline, err)
 }

@@ -1,3 +1,5 @@
+//go:build integration
+
 package consumers
 
 import (
@@ -18,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // The status lists who uses the Secret, how, and who restarts them; who sees no new
@@ -39,7 +42,7 @@ func TestConsumersAreReported(t *testing.T) {
 	const ours, reloader = v1alpha1.RestarterOperator, v1alpha1.RestarterReloader
 	lists := func(want ...v1alpha1.Consumer) {
 		t.Helper()
-		eventually(t, "the list of consumers", func() error {
+		testcluster.Eventually(t, "the list of consumers", func() error {
 			if diff := cmp.Diff(want, n.token().Status.Consumers); diff != "" {
 				return errors.New(diff)
 			}
@@ -118,7 +121,7 @@ func TestOnlyOurFieldsAreWritten(t *testing.T) {
 	n.reports(v1alpha1.ReasonConsumersStale) // False, too
 	isTheirs()
 	update(n, secretShop(), func(s *corev1.Secret) { s.OwnerReferences = nil })
-	eventually(t, "nothing is left", func() error {
+	testcluster.Eventually(t, "nothing is left", func() error {
 		if c, list := n.condition(), n.token().Status.Consumers; c.Type != "" || list != nil {
 			return fmt.Errorf("%+v %+v", c, list)
 		}
@@ -149,8 +152,8 @@ func TestWhatIsGoneIsForgotten(t *testing.T) {
 	<-touches
 	n.remove(weChatToken())
 	<-ended
-	eventually(t, "it is forgotten", func() error {
-		if known, ok := r.memories.Load(types.NamespacedName{Namespace: n.name, Name: "shop"}); ok {
+	testcluster.Eventually(t, "it is forgotten", func() error {
+		if known, ok := r.memories.Load(types.NamespacedName{Namespace: n.Name, Name: "shop"}); ok {
 			return fmt.Errorf("known: %+v", known)
 		}
 		return nil
@@ -193,7 +196,7 @@ func TestAStaleCacheReportsNothingTwice(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t)
 	r := &Reconciler{Client: n.Client, Secrets: cachedSecrets{n.Client}, Window: testWindow}
-	key := types.NamespacedName{Namespace: n.name, Name: "shop"}
+	key := types.NamespacedName{Namespace: n.Name, Name: "shop"}
 	r.memories.Store(key, &memory{version: "99999999999999999999"})
 	result, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: key})
 	if err != nil || result.RequeueAfter != staleWait || n.condition().Type != "" {

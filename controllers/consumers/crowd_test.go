@@ -1,3 +1,5 @@
+//go:build integration
+
 package consumers
 
 import (
@@ -12,6 +14,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // 20 WeChatTokens that get new tokens at once cost the one workload that they name a
@@ -56,7 +59,7 @@ func TestACrowdCostsOneRestart(t *testing.T) {
 			n.storeFor(wt, value+"-"+wt.Name, replacing)
 		}
 		stored := time.Now()
-		eventually(t, "the pods have the "+value+" tokens", func() error {
+		testcluster.Eventually(t, "the pods have the "+value+" tokens", func() error {
 			roll()
 			if created := pods[0].GetCreationTimestamp(); !created.After(stored) {
 				return fmt.Errorf("they are of %s, and the tokens of %s", created, stored)
@@ -109,7 +112,7 @@ func TestWorkloadsThatAreGoneAreForgotten(t *testing.T) {
 	r, _ := n.operate()
 	known := &memory{token: record.Fingerprint("second"), rollouts: map[types.UID]rollout{shop.UID: {upToDate: true}, gone.UID: {upToDate: true}}}
 	n.remove(gone)
-	eventually(t, "it is forgotten", func() error {
+	testcluster.Eventually(t, "it is forgotten", func() error {
 		if _, err := r.reconcile(t.Context(), n.token(), known); err != nil {
 			return err
 		}

@@ -1,3 +1,5 @@
+//go:build integration
+
 package consumers
 
 import (
@@ -9,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // requestLog has what the reconciler asks of the API server.
@@ -61,9 +65,9 @@ func (l *requestLog) effects() []string {
 // settle waits until the reconciler has had nothing to ask for a second, and returns
 // how many effects there were.
 func (n *namespace) settle() int {
-	n.t.Helper()
+	n.T.Helper()
 	last, since := -1, time.Now()
-	eventually(n.t, "the reconciler is quiet", func() error {
+	testcluster.Eventually(n.T, "the reconciler is quiet", func() error {
 		if count := len(n.requests.seen("")); count != last {
 			last, since = count, time.Now()
 		}
