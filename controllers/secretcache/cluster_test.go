@@ -1,3 +1,5 @@
+//go:build integration
+
 package secretcache
 
 import (
@@ -11,11 +13,11 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -23,12 +25,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"wechattoken.io/operator/internal/testcluster"
 )
+
+func TestMain(m *testing.M) { os.Exit(testcluster.Main(m, 32)) }
 
 // cluster is a namespace on a real API server, and a Cache that watches it.
 type cluster struct {
@@ -45,25 +50,14 @@ type cluster struct {
 // "thing" names the given Secrets.
 func newCluster(t *testing.T, names Names, secrets ...string) *cluster {
 	t.Helper()
-	plane, err := startControlPlane()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(plane.Config, client.Options{Scheme: clientgoscheme.Scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
-	if err := c.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
-	front, config := newFront(t, plane.Config)
+	ns := testcluster.NewNamespace(t)
+	front, config := newFront(t, ns.Config)
 	m, err := metadata.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := &cluster{
-		Client: c, Cache: New(c, ours), t: t, namespace: ns.Name, front: front,
+		Client: ns.All, Cache: New(ns.All, ours), t: t, namespace: ns.Name, front: front,
 		writer: &woken{keys: map[types.NamespacedName]bool{}}, all: &woken{keys: map[types.NamespacedName]bool{}},
 	}
 	for _, name := range secrets {
@@ -76,7 +70,7 @@ func newCluster(t *testing.T, names Names, secrets ...string) *cluster {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), testcluster.Patience)
 	defer cancel()
 	if err := changes.WaitForSync(ctx); err != nil {
 		t.Fatal(err)
@@ -142,7 +136,7 @@ func (n *cluster) get(name string) *corev1.Secret {
 // isKnown waits until the Cache has of a Secret what the API server has.
 func (n *cluster) isKnown(name string) {
 	n.t.Helper()
-	eventually(n.t, name+" is known", func() error {
+	testcluster.Eventually(n.t, name+" is known", func() error {
 		want := n.onServer(name)
 		if diff := cmp.Diff(want, n.get(name), cmpopts.IgnoreTypes(metav1.TypeMeta{})); diff != "" {
 			return fmt.Errorf("got (-want +got):\n%s", diff)
@@ -157,7 +151,7 @@ func (n *cluster) isKnown(name string) {
 // isWoken waits until a queue has exactly these names, and empties it.
 func (n *cluster) isWoken(q *woken, want ...string) {
 	n.t.Helper()
-	eventually(n.t, "queued", func() error {
+	testcluster.Eventually(n.t, "queued", func() error {
 		if got := q.names(); !slices.Equal(got, want) {
 			return fmt.Errorf("got %v, want %v", got, want)
 		}
@@ -248,18 +242,4 @@ func (f *front) fix() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	close(f.fixed)
-}
-
-const deadline = 60 * time.Second
-
-// eventually waits until what holds.
-func eventually(tb testing.TB, what string, holds func() error) {
-	tb.Helper()
-	var err error
-	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = holds(); err == nil {
-			return
-		}
-	}
-	tb.Fatalf("%s: not within %s: %v", what, deadline, err)
 }

@@ -2,8 +2,6 @@ package secretcache
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -16,30 +14,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	"wechattoken.io/operator/internal/testcluster"
 )
-
-// startControlPlane starts the API server that the tests of this package share,
-// if any of them needs it.
-var startControlPlane = sync.OnceValues(func() (*testcluster.Cluster, error) {
-	started = true
-	return testcluster.Start()
-})
-
-var started bool // the control plane was
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if started {
-		if c, err := startControlPlane(); err == nil {
-			if err := c.Stop(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-			}
-		}
-	}
-	os.Exit(code)
-}
 
 // ours is the kind of the objects that own Secrets here.
 var ours = schema.GroupKind{Group: "example.com", Kind: "Thing"}
