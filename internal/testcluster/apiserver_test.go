@@ -1,3 +1,5 @@
+//go:build integration
+
 package testcluster_test
 
 import (
@@ -16,6 +18,7 @@ import (
 // An API server that was killed comes back where it was, with what it held and
 // trusted by the same clients; one that is paused says nothing until it goes on.
 func TestAPIServerIsKilledAndPaused(t *testing.T) {
+	t.Parallel()
 	plane, err := testcluster.Start()
 	if err != nil {
 		t.Fatal(err)

@@ -1,3 +1,5 @@
+//go:build integration
+
 package testcluster_test
 
 import (
@@ -34,6 +36,7 @@ var (
 // are written again, and none of them afterwards. The log tells who has read
 // them, and not what they hold.
 func TestSecretsAreKeptAsThePageSays(t *testing.T) {
+	t.Parallel()
 	const appSecret, rewrite = "0f1e2d3c4b5a69788796a5b4c3d2e1f0", "kubectl get secrets -A -o json | kubectl replace -f -"
 	page, err := os.ReadFile(securityPage)
 	if err != nil {

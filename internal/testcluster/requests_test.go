@@ -8,6 +8,7 @@ import (
 // A request that a client counts has the name that the API server gives it, or it
 // could not be taken off.
 func TestRequestsHaveTheNamesOfTheMetrics(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		method, url, content string
 		want                 string
