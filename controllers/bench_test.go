@@ -29,7 +29,7 @@ import (
 // has one when the operator starts. What is allowed is half as much again as was
 // measured before the record on the Secret had a MAC, by
 //
-//	go test ./controllers -run '^$' -bench Reconcile
+//	go test -tags integration ./controllers -run '^$' -bench Reconcile
 //
 // which does not depend on the machine, and hardly on -race.
 func TestReconcileAllocatesLittle(t *testing.T) {
@@ -43,7 +43,7 @@ func TestReconcileAllocatesLittle(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := testing.Benchmark(measured.run)
 			if got.N == 0 {
-				t.Fatalf("it failed; why, says: go test ./controllers -run '^$' -bench Reconcile%s", name)
+				t.Fatalf("it failed; why, says: go test -tags integration ./controllers -run '^$' -bench Reconcile%s", name)
 			}
 			t.Log(got, got.MemString())
 			if most := measured.allocs * 3 / 2; got.AllocsPerOp() > most {

@@ -13,8 +13,8 @@ import (
 )
 
 // Every row of the table of errors: what the conditions say, what status holds,
-// and when WeChat is called again. Failing on costs no further write (P7), and
-// the operator recovers by itself (P1).
+// and when WeChat is called again. Failing on costs no further write (P7), the
+// operator recovers by itself (P1), and a valid token stays (P2).
 func TestFailures(t *testing.T) {
 	code := func(n int, message string) wechattest.Fault {
 		return wechattest.Fault{Kind: wechattest.FaultErrcode, Code: n, Message: message}
@@ -129,6 +129,15 @@ func TestFailures(t *testing.T) {
 					w.weChat.ClearFaults()
 					w.run(tc.waits[len(tc.waits)-1]*11/10 + 11*time.Second)
 					w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+
+					token := w.secret("shop").Data
+					w.weChat.SetFault(tc.fault)
+					w.change(requesting("now"))
+					w.run(time.Minute)
+					w.wantReady(metav1.ConditionTrue, tc.reason)
+					if diff := cmp.Diff(token, w.secret("shop").Data); diff != "" {
+						t.Errorf("the failure has changed the Secret (-before +after):\n%s", diff)
+					}
 					w.wantNoSecrets()
 				})
 			})

@@ -18,7 +18,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,9 +45,7 @@ func tell(t *testing.T, cfg wechattest.Config) *story {
 	t.Parallel()
 	n := newNamespace(t)
 	weChat, url := testcluster.FakeWeChat(t, cfg)
-	if !cfg.OpenAccounts {
-		weChat.AddAccount(testAppID, testAppSecret)
-	}
+	weChat.AddAccount(testAppID, testAppSecret)
 	return &story{namespace: n, weChat: weChat, url: url}
 }
 
@@ -93,31 +90,6 @@ func (s *story) inSecret(name string) string {
 		s.T.Fatal(err)
 	}
 	return string(secret.Data["access_token"])
-}
-
-// appIDOf is an appid made of a number, for a WeChat that has all of them.
-func appIDOf(number int) string { return fmt.Sprintf("wx%016x", number) }
-
-func ofAppID(appID string) func(*v1alpha1.WeChatToken) {
-	return func(wt *v1alpha1.WeChatToken) { wt.Spec.AppID = appID }
-}
-
-// requestRefresh makes a refresh request for a WeChatToken.
-func (s *story) requestRefresh(name string) {
-	s.T.Helper()
-	update(s.namespace, s.token(name), requesting("now"))
-}
-
-// poke makes the operator look at every WeChatToken of the Secret shop-app many
-// times, and gives it the time for it.
-func (s *story) poke() {
-	s.T.Helper()
-	for i := range 20 {
-		update(s.namespace, appSecret(""), func(secret *corev1.Secret) {
-			metav1.SetMetaDataAnnotation(&secret.ObjectMeta, "poke", fmt.Sprint(i))
-		})
-		time.Sleep(100 * time.Millisecond)
-	}
 }
 
 // consumer is a pod: it reads a Secret again and again, and calls WeChat with
@@ -297,13 +269,12 @@ func (s *story) versions() func(secret string) []*corev1.Secret {
 	}
 }
 
-// gate stands between an operator and the API server, and decides what becomes
-// of the writes of Secrets.
+// gate stands between an operator and the API server, and may hold the writes of
+// Secrets.
 type gate struct {
 	mu     sync.Mutex
 	opened chan struct{} // closed when held writes go on; nil when none are held
-	broken bool          // writes end with a broken connection
-	halted int           // writes that were held or broken
+	halted int           // writes that were held
 	passed int           // writes that were held and have had their answer
 }
 
@@ -327,14 +298,11 @@ func (s *story) gate() (g *gate, through func(*operation)) {
 			return
 		}
 		g.mu.Lock()
-		broken, opened := g.broken, g.opened
-		if broken || opened != nil {
+		opened := g.opened
+		if opened != nil {
 			g.halted++
 		}
 		g.mu.Unlock()
-		if broken {
-			panic(http.ErrAbortHandler)
-		}
 		if opened != nil {
 			<-opened
 		}
@@ -356,22 +324,16 @@ func (g *gate) hold() {
 	g.opened = make(chan struct{})
 }
 
-func (g *gate) breakWrites() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.broken = true
-}
-
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.opened != nil {
 		close(g.opened)
 	}
-	g.opened, g.broken = nil, false
+	g.opened = nil
 }
 
-// counts are the writes that were halted, and those of them that were held and
+// counts are the writes that were held, and those of them that were held and
 // answered since.
 func (g *gate) counts() (halted, passed int) {
 	g.mu.Lock()
