@@ -126,7 +126,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) {
 						w.effects, w.crashAt = nil, crashAt
 						before := w.weChat.Counts(testAppID)
 						tc.act(w, setMode)
-						invalid := w.consume(tc.lasts, time.Second)
+						invalid := w.consume(tc.lasts, max(time.Second, tc.lasts/360))
 						effects = w.effects
 						after := w.weChat.Counts(testAppID)
 						calls = after.Stable.Calls + after.Classic.Calls + after.Ticket.Calls - before.Stable.Calls - before.Classic.Calls - before.Ticket.Calls

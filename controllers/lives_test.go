@@ -26,12 +26,12 @@ func TestTokenNeverRunsOut(t *testing.T) {
 		"Stable": {
 			reason: "A stable token is replaced in its last 300 s.",
 			mod:    func(*v1alpha1.WeChatToken) {},
-			life:   7200*time.Second - 300*time.Second, run: 24 * time.Hour, pause: 10 * time.Second,
+			life:   7200*time.Second - 300*time.Second, run: 24 * time.Hour, pause: 30 * time.Second,
 		},
 		"Classic": {
 			reason: "A classic token is replaced 10 minutes before its end.",
 			mod:    classic,
-			life:   7200*time.Second - 600*time.Second, run: 24 * time.Hour, pause: 10 * time.Second,
+			life:   7200*time.Second - 600*time.Second, run: 24 * time.Hour, pause: 30 * time.Second,
 		},
 		"StableCompressed": {
 			reason: "A life of 40 s works as one of 2 hours does.",
