@@ -38,7 +38,6 @@ func newNamespace(tb testing.TB) *namespace {
 // operation is how the operator runs in a test.
 type operation struct {
 	cluster *rest.Config
-	window  time.Duration // see WeChatTokenReconciler.StableWindow
 	options ctrl.Options
 
 	workers   int
@@ -50,7 +49,7 @@ type operation struct {
 func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) {
 	n.T.Helper()
 	ctx, cancel := context.WithCancel(n.T.Context())
-	o := operation{cluster: n.Config, window: testWindow, workers: 8, options: ctrl.Options{
+	o := operation{cluster: n.Config, workers: 8, options: ctrl.Options{
 		Scheme:  n.Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache: cache.Options{
@@ -73,7 +72,7 @@ func (n *namespace) operate(url string, mods ...func(*operation)) (stop func()) 
 		n.T.Fatal(err)
 	}
 	namespaces := slices.Collect(maps.Keys(o.options.Cache.DefaultNamespaces))
-	if _, err := Setup(ctx, mgr, Options{WeChat: wechat.NewClient(url, 2*time.Second), StableWindow: o.window, Namespaces: namespaces, Workers: o.workers, Consumers: o.consumers}); err != nil {
+	if _, err := Setup(ctx, mgr, Options{WeChat: wechat.NewClient(url, 2*time.Second), StableWindow: testWindow, Namespaces: namespaces, Workers: o.workers, Consumers: o.consumers}); err != nil {
 		n.T.Fatal(err)
 	}
 	done := make(chan struct{})

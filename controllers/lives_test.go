@@ -15,6 +15,7 @@ import (
 // P1, P7: a day of refreshes, each with one call and two writes, and never a
 // invalid token in the Secret.
 func TestTokenNeverRunsOut(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		mod    func(*v1alpha1.WeChatToken)
@@ -74,6 +75,7 @@ func TestTokenNeverRunsOut(t *testing.T) {
 // P1, P2: an outage shorter than what the token has left is not felt, and is
 // told.
 func TestOutageIsNotFelt(t *testing.T) {
+	t.Parallel()
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -129,6 +131,7 @@ func TestReadyFollowsTheToken(t *testing.T) {
 
 // A token whose write fails is kept, and the write is tried again, not the call.
 func TestWriteIsTriedAgainNotTheCall(t *testing.T) {
+	t.Parallel()
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -151,6 +154,7 @@ func TestWriteIsTriedAgainNotTheCall(t *testing.T) {
 
 // P3: a restart with a live token costs nothing.
 func TestRestartCostsNothing(t *testing.T) {
+	t.Parallel()
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -165,6 +169,28 @@ func TestRestartCostsNothing(t *testing.T) {
 				if w.calls() != calls || w.secretWrites != secrets || w.statusWrites != statuses {
 					t.Errorf("20 restarts cost %d calls, %d writes of the Secret and %d of the status",
 						w.calls()-calls, w.secretWrites-secrets, w.statusWrites-statuses)
+				}
+			})
+		})
+	}
+}
+
+// P1, P3: an operator that begins anew again and again forgets no refresh, and makes
+// none early.
+func TestRestartsForgetNoRefresh(t *testing.T) {
+	t.Parallel()
+	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, wechattest.Config{}, func(w *world) {
+				w.create(appSecret(testAppSecret), weChatToken(mod))
+				w.run(time.Second)
+				invalid := 0
+				for range 84 {
+					invalid += w.consume(7*time.Minute, 30*time.Second)
+					w.restart()
+				}
+				if got := w.calls(); invalid > 0 || got < 5 || got > 6 {
+					t.Errorf("%d calls in 10 hours, and %d reads found an invalid token; want the first, 4 or 5 refreshes, and none", got, invalid)
 				}
 			})
 		})

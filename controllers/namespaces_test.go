@@ -36,15 +36,9 @@ func TestNamespacesShareAToken(t *testing.T) {
 	t.Parallel()
 	const another = "a07e25ec2e70ca4aa07e25ec2e70ca4a"
 	reasons := map[string]struct {
-		life    time.Duration // zero: 2 hours
 		replace func(*wechattest.Server, []*namespace)
 		calls   map[v1alpha1.Mode]int
 	}{
-		"Due": {
-			life:    20 * time.Second,
-			replace: func(*wechattest.Server, []*namespace) {},
-			calls:   map[v1alpha1.Mode]int{v1alpha1.ModeStable: 1, v1alpha1.ModeClassic: 1},
-		},
 		"Forced": {
 			replace: func(_ *wechattest.Server, in []*namespace) {
 				update(in[1], &v1alpha1.WeChatToken{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, requesting("1"))
@@ -75,14 +69,9 @@ func TestNamespacesShareAToken(t *testing.T) {
 				t.Parallel()
 				in := []*namespace{newNamespace(t), newNamespace(t), newNamespace(t)}
 				stranger := newNamespace(t)
-				cfg, window := wechattest.Config{Life: tc.life}, testWindow
-				if tc.life != 0 {
-					window = tc.life / 4
-					cfg.Window, cfg.Overlap = window, window
-				}
-				fake, url := testcluster.FakeWeChat(t, cfg)
+				fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 				fake.AddAccount(testAppID, testAppSecret)
-				in[0].operate(url, alsoIn(in[1], in[2], stranger), func(o *operation) { o.window = window })
+				in[0].operate(url, alsoIn(in[1], in[2], stranger))
 				for _, n := range in {
 					n.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = mode }))
 				}

@@ -16,9 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
-	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/testcluster"
-	"wechattoken.io/operator/internal/wechat"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -30,32 +28,22 @@ import (
 func TestStory01AnotherProcessFetches(t *testing.T) {
 	t.Parallel()
 	t.Run("Default", func(t *testing.T) {
-		cfg := shortLives()
-		cfg.Overlap = -1
-		s := tell(t, cfg)
-		s.operate(s.url, inShortLives)
+		s := tell(t, wechattest.Config{Overlap: -1})
+		s.operate(s.url)
 		s.create(appSecret(testAppSecret), weChatToken(func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = "" }))
 		c := s.consume("shop", false)
 		c.uses(1)
 		other, creds := s.outsider()
-		fetched := 0
-		testcluster.Eventually(t, "four tokens were used", func() error {
-			time.Sleep(200 * time.Millisecond)
-			for _, fetch := range []func() (wechat.Token, error){
-				func() (wechat.Token, error) { return other.ClassicToken(t.Context(), creds) },
-				func() (wechat.Token, error) { return other.StableToken(t.Context(), creds, false) },
-			} {
-				if _, err := fetch(); err != nil {
-					t.Fatal(err)
-				}
-				fetched++
+		for range 10 {
+			if _, err := other.ClassicToken(t.Context(), creds); err != nil {
+				t.Fatal(err)
 			}
-			return c.usedSoFar(4)
-		})
-		c.sawNoInvalid()
-		if fetched < 10 {
-			t.Errorf("somebody else fetched %d tokens only", fetched)
+			if _, err := other.StableToken(t.Context(), creds, false); err != nil {
+				t.Fatal(err)
+			}
 		}
+		c.callsAgain()
+		c.sawNoInvalid()
 	})
 	t.Run("Classic", func(t *testing.T) {
 		s := tell(t, wechattest.Config{Overlap: -1})
@@ -82,39 +70,21 @@ func TestStory01AnotherProcessFetches(t *testing.T) {
 // Eight objects of one account are due in the same moment, with a worker each.
 // One of them calls.
 func TestStory02ManyWorkersAtOnce(t *testing.T) {
-	const objects = 8
-	cfg := shortLives()
-	cfg.Latency = 300 * time.Millisecond
-	s := tell(t, cfg)
-	stop := s.operate(s.url, inShortLives)
+	s := tell(t, wechattest.Config{Latency: 300 * time.Millisecond})
 	s.create(appSecret(testAppSecret))
 	var consumers []*consumer
-	for i := range objects {
+	for i := range 8 {
 		name := fmt.Sprint("shop-", i)
 		s.create(weChatToken(named(name), classic))
 		consumers = append(consumers, s.consume(name, false))
 	}
+	s.operate(s.url)
 	for _, c := range consumers {
-		c.uses(3)
-	}
-	stop()
-	tokens := map[string]bool{}
-	for i, c := range consumers {
-		testcluster.Eventually(t, "the consumer is up to date", func() error {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if last := c.tokens[len(c.tokens)-1]; last != s.inSecret(fmt.Sprint("shop-", i)) {
-				return errors.New("it is not")
-			}
-			return nil
-		})
+		c.uses(1)
 		c.sawNoInvalid()
-		for _, token := range c.tokens {
-			tokens[token] = true
-		}
 	}
-	if got := s.rotations(); got != len(tokens) {
-		t.Errorf("%d tokens were fetched and %d of them used: the others were ended by a second fetch", got, len(tokens))
+	if got := s.calls(); got != 1 {
+		t.Errorf("%d calls for one account, want 1", got)
 	}
 }
 
@@ -127,7 +97,7 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	s.operate(s.url, through)
 	s.create(appSecret(testAppSecret), weChatToken(classic))
 	s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
-	first := s.inSecret("shop")
+	first := s.inSecret()
 
 	nextSecond := func() { time.Sleep(1100 * time.Millisecond) } // obtained_at has whole seconds
 	nextSecond()
@@ -142,12 +112,12 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	nextSecond()
 	s.operate(s.url)
 	testcluster.Eventually(t, "the other operator has written a token", func() error {
-		if s.inSecret("shop") == first {
+		if s.inSecret() == first {
 			return errors.New("it has not")
 		}
 		return nil
 	})
-	newer := s.inSecret("shop")
+	newer := s.inSecret()
 	c := s.consume("shop", false)
 	c.uses(1)
 	gate.open()
@@ -159,8 +129,8 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	})
 	time.Sleep(time.Second) // for what it may bring about
 	c.sawNoInvalid()
-	if s.inSecret("shop") != newer || s.rotations() != 3 {
-		t.Errorf("the newer token kept %t after %d calls, want it kept after 3", s.inSecret("shop") == newer, s.rotations())
+	if s.inSecret() != newer || s.rotations() != 3 {
+		t.Errorf("the newer token kept %t after %d calls, want it kept after 3", s.inSecret() == newer, s.rotations())
 	}
 	last := ""
 	for _, v := range versions("shop") {
@@ -172,84 +142,25 @@ func TestStory03OlderOverwritesNewer(t *testing.T) {
 	}
 }
 
-// An operator that begins anew, again and again, goes on where the last one was: no
-// refresh is forgotten, and none comes early.
-func TestStory19RestartRefetches(t *testing.T) {
-	s := tell(t, shortLives())
-	versions := s.versions()
-	stop := s.operate(s.url, inShortLives)
-	s.create(appSecret(testAppSecret), weChatToken(), weChatToken(named("classic"), classic))
-	stable, classic := s.consume("shop", false), s.consume("classic", false)
-	stable.uses(1)
-	classic.uses(1)
-	testcluster.Eventually(t, "four tokens of each were used", func() error {
-		time.Sleep(1500 * time.Millisecond)
-		stop()
-		stop = s.operate(s.url, inShortLives)
-		return errors.Join(stable.usedSoFar(4), classic.usedSoFar(4))
-	})
-	stable.sawNoInvalid()
-	classic.sawNoInvalid()
-	for _, name := range []string{"shop", "classic"} {
-		end := "9999"
-		for _, v := range versions(name) {
-			if obtained := string(v.Data["obtained_at"]); obtained >= end {
-				t.Errorf("%s: a token was fetched at %s, not before the end of the one before at %s", name, obtained, end)
-			}
-			end = string(v.Data["expires_at"])
-		}
-	}
-}
-
-// Two operators at work. The lease keeps it from happening; where it happens
-// all the same, Stable mode does not notice, and Classic mode ends well.
+// Two operators at work, which a lease keeps from happening. Stable mode does not
+// notice, and Classic mode ends well.
 func TestStory25LockBreaks(t *testing.T) {
 	t.Parallel()
-	t.Run("Lease", func(t *testing.T) {
-		s := tell(t, shortLives())
-		leased := func(o *operation) {
-			o.options.LeaderElection, o.options.LeaderElectionID, o.options.LeaderElectionNamespace = true, record.ManagedBy, s.Name
-			o.options.LeaderElectionReleaseOnCancel = true
-		}
-		firstURL, first := s.entrance()
-		secondURL, second := s.entrance()
-		stop := s.operate(firstURL, inShortLives, leased)
-		s.create(appSecret(testAppSecret), weChatToken(), weChatToken(named("classic"), classic))
-		stable, classic := s.consume("shop", false), s.consume("classic", false)
-		stable.uses(1)
-		classic.uses(1)
-		s.operate(secondURL, inShortLives, leased)
-		stable.uses(3)
-		classic.uses(2)
-		if first.Load() == 0 || second.Load() > 0 {
-			t.Errorf("%d calls by the leader, %d by the other, want none", first.Load(), second.Load())
-		}
-		stop()
-		led := first.Load()
-		stable.uses(5)
-		classic.uses(3)
-		stable.sawNoInvalid()
-		classic.sawNoInvalid()
-		if second.Load() == 0 || first.Load() != led {
-			t.Errorf("%d calls by the new leader, and %d by the old one after its end", second.Load(), first.Load()-led)
-		}
-	})
-	t.Run("StableWithoutLease", func(t *testing.T) {
-		cfg := shortLives()
-		cfg.Overlap = -1 // of forced calls, which there must not be
-		s := tell(t, cfg)
-		for range 2 {
-			s.operate(s.url, inShortLives)
-		}
+	t.Run("Stable", func(t *testing.T) {
+		s := tell(t, wechattest.Config{Overlap: -1}) // of forced calls, which there must not be
+		both := s.meetingPoint(2)
+		s.operate(both)
+		s.operate(both)
 		s.create(appSecret(testAppSecret), weChatToken())
 		c := s.consume("shop", false)
-		c.uses(4)
+		c.uses(1)
+		c.callsAgain()
 		c.sawNoInvalid()
-		if got := s.weChat.Counts("").Forced; got > 0 {
-			t.Errorf("%d forced calls", got)
+		if calls, tokens := s.calls(), s.rotations(); calls < 2 || tokens != 1 {
+			t.Errorf("%d tokens by %d calls, want one by both", tokens, calls)
 		}
 	})
-	t.Run("ClassicWithoutLease", func(t *testing.T) {
+	t.Run("Classic", func(t *testing.T) {
 		s := tell(t, wechattest.Config{Overlap: -1})
 		both := s.meetingPoint(2)
 		stop := s.operate(both)
@@ -257,15 +168,23 @@ func TestStory25LockBreaks(t *testing.T) {
 		s.create(appSecret(testAppSecret), weChatToken(classic))
 		c := s.consume("shop", true)
 		c.uses(1)
-		if got := s.rotations(); got < 2 {
-			t.Errorf("the test is wrong: %d calls, the operators did not meet", got)
-		}
+		testcluster.Eventually(t, "the operators have met", func() error {
+			if got := s.calls(); got < 2 {
+				return fmt.Errorf("%d calls", got)
+			}
+			return nil
+		})
 		stop() // it finds that the lease is lost
+		testcluster.Eventually(t, "the Secret holds a valid token", func() error {
+			if !s.weChat.Valid(s.inSecret()) {
+				return errors.New("it does not")
+			}
+			return nil
+		})
+		c.callsAgain()
 		c.isFine()
-		time.Sleep(2 * time.Second) // for a write of the one that was stopped
-		c.isFine()
-		if got := s.calls(); got > 5 || !s.weChat.Valid(s.inSecret("shop")) {
-			t.Errorf("%d calls, token valid %t; want it valid after a few", got, s.weChat.Valid(s.inSecret("shop")))
+		if got := s.calls(); got > 5 {
+			t.Errorf("%d calls, want a few", got)
 		}
 	})
 }
@@ -290,18 +209,6 @@ func (s *story) meetingPoint(calls int64) (url string) {
 	}))
 	s.T.Cleanup(server.Close)
 	return server.URL
-}
-
-// entrance is another address of WeChat, which counts who comes in.
-func (s *story) entrance() (url string, calls *atomic.Int64) {
-	s.T.Helper()
-	calls = &atomic.Int64{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		calls.Add(1)
-		s.weChat.ServeHTTP(w, r)
-	}))
-	s.T.Cleanup(server.Close)
-	return server.URL, calls
 }
 
 // ready is the condition Ready.

@@ -44,26 +44,11 @@ func tell(t *testing.T, cfg wechattest.Config) *story {
 	t.Helper()
 	t.Parallel()
 	n := newNamespace(t)
+	cfg.BusinessPerDay = -1 // consumers call five times a second
 	weChat, url := testcluster.FakeWeChat(t, cfg)
 	weChat.AddAccount(testAppID, testAppSecret)
 	return &story{namespace: n, weChat: weChat, url: url}
 }
-
-const (
-	shortLife   = 12 * time.Second
-	shortWindow = 10 * time.Second
-)
-
-// shortLives is a WeChat whose 2 hours pass in 12 s. A stable token is due 4 s
-// after it was obtained and a classic one after 6 s, and each has as long again,
-// or longer, in which it may be replaced: machines are slow at times. It counts
-// neither classic calls nor those of consumers, which call five times a second.
-func shortLives() wechattest.Config {
-	return wechattest.Config{Life: shortLife, Window: shortWindow, Overlap: shortWindow, ClassicPerDay: -1, BusinessPerDay: -1}
-}
-
-// inShortLives runs the operator for the tokens of shortLives.
-func inShortLives(o *operation) { o.window = shortWindow }
 
 // outsider is somebody else who has the AppSecret.
 func (s *story) outsider() (*wechat.Client, wechat.Credentials) {
@@ -82,11 +67,11 @@ func (s *story) rotations() int {
 	return c.Stable.Rotations + c.Classic.Rotations
 }
 
-// inSecret is the token in a Secret; empty if there is none.
-func (s *story) inSecret(name string) string {
+// inSecret is the token in the Secret "shop"; empty if there is none.
+func (s *story) inSecret() string {
 	s.T.Helper()
 	var secret corev1.Secret
-	if err := s.Get(s.T.Context(), client.ObjectKey{Name: name}, &secret); client.IgnoreNotFound(err) != nil {
+	if err := s.Get(s.T.Context(), client.ObjectKey{Name: "shop"}, &secret); client.IgnoreNotFound(err) != nil {
 		s.T.Fatal(err)
 	}
 	return string(secret.Data["access_token"])
@@ -192,16 +177,31 @@ func (c *consumer) note(token string, err error) {
 // uses waits until the consumer has used so many tokens.
 func (c *consumer) uses(tokens int) {
 	c.t.Helper()
-	testcluster.Eventually(c.t, fmt.Sprintf("the consumer of %s uses token %d", c.secret, tokens), func() error { return c.usedSoFar(tokens) })
+	testcluster.Eventually(c.t, fmt.Sprintf("the consumer of %s uses token %d", c.secret, tokens), func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.tokens) < tokens {
+			return fmt.Errorf("it has used %d; refused calls: %q", len(c.tokens), c.refused)
+		}
+		return nil
+	})
 }
 
-func (c *consumer) usedSoFar(tokens int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.tokens) < tokens {
-		return fmt.Errorf("it has used %d; refused calls: %q", len(c.tokens), c.refused)
+// callsAgain waits until the consumer has made a call that began after this one.
+func (c *consumer) callsAgain() {
+	c.t.Helper()
+	count := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.calls
 	}
-	return nil
+	before := count()
+	testcluster.Eventually(c.t, "the consumer calls again", func() error {
+		if count() < before+2 {
+			return errors.New("it has not")
+		}
+		return nil
+	})
 }
 
 // isFine waits until a call of the consumer was good.
