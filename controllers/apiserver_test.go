@@ -387,7 +387,6 @@ func TestForeignConditionsDoNotBlockTheStatus(t *testing.T) {
 // P8: a Secret that somebody else made between our look and our write is left as
 // it is, whatever it holds.
 func TestNewSecretIsMergedWithNone(t *testing.T) {
-	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		theirs *corev1.Secret

@@ -56,6 +56,7 @@ func killed(w *world) { w.weChat.Revoke(w.token()) }
 
 // The third rule: a server that finds its token invalid gets a new one.
 func TestReportedInvalidTokenIsReplaced(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason        string
 		mode          func(*v1alpha1.WeChatToken)
@@ -119,6 +120,7 @@ func TestReportedInvalidTokenIsReplaced(t *testing.T) {
 
 // A liar costs two questions a minute, and not one token.
 func TestLiarCannotBurnTheBudget(t *testing.T) {
+	t.Parallel()
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -149,6 +151,7 @@ func TestLiarCannotBurnTheBudget(t *testing.T) {
 
 // However many report the same invalid token, WeChat is asked once and calls once.
 func TestReportsOfOneAccountCoalesce(t *testing.T) {
+	t.Parallel()
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -189,6 +192,7 @@ func TestReportsOfOneAccountCoalesce(t *testing.T) {
 
 // The check finds an invalid token without a report.
 func TestCheckIntervalReplacesAnInvalidToken(t *testing.T) {
+	t.Parallel()
 	for name, mode := range map[string]func(*v1alpha1.WeChatToken){"Stable": stableMode, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {

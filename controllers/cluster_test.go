@@ -25,7 +25,8 @@ import (
 	"wechattoken.io/operator/internal/wechat"
 )
 
-func TestMain(m *testing.M) { os.Exit(testcluster.Main(m, 32)) }
+// Most tests wait, be it for the API server or for a place among bubbles.
+func TestMain(m *testing.M) { os.Exit(testcluster.Main(m, 256)) }
 
 // namespace is a namespace on the real API server, of one test.
 type namespace struct{ *testcluster.Namespace }

@@ -21,6 +21,7 @@ import (
 //   - The Secret counts the forced calls that WeChat counts.
 //   - P3: a further restart costs neither a call nor a write.
 func TestCrashBetweenAnyTwoEffects(t *testing.T) {
+	t.Parallel()
 	scenarios := map[string]struct {
 		setup      func(*world, func(*v1alpha1.WeChatToken)) // before the operator can crash
 		act        func(*world, func(*v1alpha1.WeChatToken))

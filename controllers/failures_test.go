@@ -16,6 +16,7 @@ import (
 // and when WeChat is called again. Failing on costs no further write (P7), the
 // operator recovers by itself (P1), and a valid token stays (P2).
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	code := func(n int, message string) wechattest.Fault {
 		return wechattest.Fault{Kind: wechattest.FaultErrcode, Code: n, Message: message}
 	}
@@ -173,6 +174,7 @@ func (w *world) wantWaits(waits []time.Duration) {
 // A person's change ends a long wait at once: of the AppSecret, of the spec, of
 // the refresh annotation.
 func TestChangeEndsTheWait(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		change func(*world)

@@ -16,6 +16,7 @@ import (
 
 // P5: a refresh request brings a new token at once, and its echo with it.
 func TestRefreshRequestBringsANewToken(t *testing.T) {
+	t.Parallel()
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -47,6 +48,7 @@ func TestRefreshRequestBringsANewToken(t *testing.T) {
 
 // P5: requests within 30 s become one call, made when it is allowed.
 func TestRefreshRequestsCoalesce(t *testing.T) {
+	t.Parallel()
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -167,6 +169,7 @@ func TestRefusedForceIsNotEchoed(t *testing.T) {
 // P5 in Classic mode: 2,000 calls a day, over restarts, and a reserve for the
 // refreshes that are due.
 func TestClassicCallsAreBudgeted(t *testing.T) {
+	t.Parallel()
 	t.Run("Due", func(t *testing.T) {
 		inWorld(t, wechattest.Config{Life: 60 * time.Second, Window: 10 * time.Second}, func(w *world) {
 			w.create(appSecret(testAppSecret), weChatToken(classic))

@@ -30,6 +30,7 @@ func (w *world) kstatus() string {
 
 // P12: GitOps tools read the object as it is meant.
 func TestKstatusReadsItRight(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		do     func(*world)

@@ -14,6 +14,7 @@ import (
 // P4: WeChatTokens of one account share one token and one call, and when it
 // rotates all Secrets follow at once.
 func TestOneAccountHasOneToken(t *testing.T) {
+	t.Parallel()
 	for name, mod := range map[string]func(*v1alpha1.WeChatToken){"Stable": func(*v1alpha1.WeChatToken) {}, "Classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{Latency: time.Second}, func(w *world) {
@@ -42,6 +43,7 @@ func TestOneAccountHasOneToken(t *testing.T) {
 // An operator that starts reads what all WeChatTokens of an account have before
 // it calls for one of them.
 func TestStartingOperatorReadsTheSiblingsFirst(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason    string
 		meanwhile func(*world) // what happens while no operator runs

@@ -19,6 +19,7 @@ import (
 
 // Ready follows the token also while the cluster fails the operator.
 func TestReadyFollowsTheTokenWhileTheClusterFails(t *testing.T) {
+	t.Parallel()
 	t.Run("Read", func(t *testing.T) {
 		inWorld(t, wechattest.Config{}, func(w *world) {
 			w.create(appSecret(testAppSecret), weChatToken())

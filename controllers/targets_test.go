@@ -22,6 +22,7 @@ import (
 
 // The Secret follows the spec, without a call where the token stays the same.
 func TestSecretFollowsTheSpec(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		change func(*v1alpha1.WeChatToken)
@@ -104,6 +105,7 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 // A renamed target takes the token along, and the old Secret goes once the new
 // one is there.
 func TestTargetMovesWithItsToken(t *testing.T) {
+	t.Parallel()
 	for name, meanwhile := range map[string]func(*world){"Running": func(*world) {}, "Restarted": (*world).restart} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, wechattest.Config{}, func(w *world) {
@@ -193,6 +195,7 @@ func TestASecretStaysWithItsHolder(t *testing.T) {
 // While there is no Secret the oldest has the claim; the next one waits for it to
 // go, and for nothing else.
 func TestTheOldestHasTheClaim(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(*world){
 		"Renamed": func(w *world) { w.changeOf("older", writing("another")) },
 		"Deleted": func(w *world) {

@@ -67,6 +67,7 @@ func (w *world) sign(d, pause time.Duration, keys ...string) {
 // is not beyond the real one. WeChat is asked every 10 minutes, and a ticket is
 // written once; but the first of all, whose age nobody knows, every second poll.
 func TestTicketsNeverRunOut(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		mode   func(*v1alpha1.WeChatToken)
@@ -164,6 +165,7 @@ func TestRestartWithTicketsCostsNothing(t *testing.T) {
 // The trust ends while the operator cannot ask: TicketsReady turns False in that
 // second, the ticket stays, and the first good poll repairs it.
 func TestTicketsReadyFollowsTheTrust(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		stop, start func(*world)
 		late        time.Duration

@@ -27,6 +27,7 @@ func TestRequestsHaveTheNamesOfTheMetrics(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			req, err := http.NewRequest(tc.method, "https://127.0.0.1"+tc.url, nil)
 			if err != nil {
 				t.Fatal(err)
