@@ -30,7 +30,7 @@ type Cluster struct {
 	EtcdURL string
 
 	env   *envtest.Environment
-	users sync.Mutex
+	users *sync.Mutex // a copy of a Cluster with another Kubeconfig shares it
 	dir   string
 }
 
@@ -56,7 +56,7 @@ func start(configure func(*Cluster) error) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: &envtest.Environment{
+	c := &Cluster{dir: dir, users: &sync.Mutex{}, Kubeconfig: filepath.Join(dir, "kubeconfig"), env: &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
 		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd")},
 		ErrorIfCRDPathMissing:    true,
