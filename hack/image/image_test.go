@@ -1,11 +1,13 @@
+//go:build integration
+
 package main
 
 import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,44 +15,32 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 )
 
-func TestMain(m *testing.M) {
-	if err := os.Chdir(".."); err != nil { // as `go run -C hack ./image`
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
+var makeManager = sync.OnceValues(func() (v1.Image, error) {
+	return ofProgram(context.Background(), of("manager"), "amd64")
+})
 
-func of(program string) description {
-	return description{name: "localhost/" + program + ":test", program: program, version: "v1.2.3", revision: "0123456789"}
-}
-
-var assembleManager = sync.OnceValues(func() ([]byte, error) { return assemble(context.Background(), of("manager")) })
-
-// managerImage is the image of the manager, as others read it.
-func managerImage(t *testing.T) *image {
+func managerImage(t *testing.T) *content {
 	t.Helper()
-	archive, err := assembleManager()
+	img, err := makeManager()
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := read(bytes.NewReader(archive))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
+	return contentOf(t, img)
 }
 
 func TestImageHoldsOnlyWhatItShould(t *testing.T) {
 	i := managerImage(t)
 	got := map[string]string{}
 	for name, e := range i.Files {
-		got[name] = fmt.Sprintf("%s %s %d:%d", e.Type, e.Mode, e.UID, e.GID)
+		got[name], _, _ = strings.Cut(e, "  ")
 	}
 	want := map[string]string{
 		"/etc":                               "5 0755 0:0", // a folder: archive/tar.TypeDir
@@ -63,9 +53,9 @@ func TestImageHoldsOnlyWhatItShould(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("types, modes and owners (-want +got):\n%s", diff)
 	}
-	wantConfig := config{
+	wantConfig := v1.Config{
 		User:       "65532:65532",
-		Env:        []string{"PATH=" + builderPath, "ZONEINFO=/zoneinfo.zip"},
+		Env:        []string{builderPath, "ZONEINFO=/zoneinfo.zip"},
 		Entrypoint: []string{"/manager"},
 		Labels: map[string]string{
 			"org.opencontainers.image.title":       "wechat-token-operator",
@@ -78,32 +68,14 @@ func TestImageHoldsOnlyWhatItShould(t *testing.T) {
 	if diff := cmp.Diff(wantConfig, i.Config); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
-}
-
-func TestImageIsSmall(t *testing.T) {
-	i := managerImage(t)
-	t.Log(i.size)
-	if i.size.plain >= limit {
-		t.Errorf("it has %d bytes, and must have less than %d", i.size.plain, limit)
-	}
-}
-
-func TestSameSourceGivesTheSameBytes(t *testing.T) {
-	var archives [2][]byte
-	for n := range archives {
-		var err error
-		if archives[n], err = assemble(t.Context(), of("fake-wechat")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !bytes.Equal(archives[0], archives[1]) {
-		t.Error("two archives of the same source differ")
+	if i.Size >= limit {
+		t.Errorf("it has %d bytes, and must have less than %d", i.Size, limit)
 	}
 }
 
 // The Deployment says as what the image runs, and on which ports it can be met.
 func TestDeploymentFitsTheImage(t *testing.T) {
-	b, err := os.ReadFile("config/manager/deployment.yaml")
+	b, err := os.ReadFile("../config/manager/deployment.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +95,7 @@ func TestDeploymentFitsTheImage(t *testing.T) {
 		t.Errorf("the Deployment runs %v %v, and not what the image does", container.Command, container.Args)
 	}
 	// The ports are the defaults of the manager's flags.
-	options, err := os.ReadFile("cmd/manager/options.go")
+	options, err := os.ReadFile("../cmd/manager/options.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,72 +112,85 @@ func TestDeploymentFitsTheImage(t *testing.T) {
 }
 
 func TestOtherProgramsHaveNoImage(t *testing.T) {
-	if _, err := assemble(t.Context(), of("demo")); err == nil || !strings.Contains(err.Error(), "manager and fake-wechat") {
+	if _, err := ofProgram(t.Context(), of("demo"), "amd64"); err == nil || !strings.Contains(err.Error(), "manager and fake-wechat") {
 		t.Errorf("got %v, want an error that names the programs", err)
 	}
 }
 
-func TestDifferencesAreFound(t *testing.T) {
-	// made is a small image, after a change.
-	made := func(t *testing.T, change func(*[]file, *configFile)) []byte {
-		t.Helper()
-		files := []file{{"etc/", 0o755, nil}, {"manager", 0o755, []byte("program")}}
-		c := configFile{OS: "linux", Architecture: "amd64", Config: config{User: "1:1", Labels: map[string]string{"a": "b"}}}
-		change(&files, &c)
-		layer, err := pack(files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		archive, err := save("localhost/manager:test", layer, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return archive
+// A registry gets one image for each platform under one name, and the same bytes
+// from the same source.
+func TestLayoutHoldsAnImageForEachPlatform(t *testing.T) {
+	d, dir := of("fake-wechat"), t.TempDir()
+	platforms := []string{"linux/amd64", "linux/arm64"}
+	if err := writeLayout(t.Context(), d, platforms, dir); err != nil {
+		t.Fatal(err)
 	}
-	same := func(*[]file, *configFile) {}
-	big := func(f *[]file, _ *configFile) { *f = append(*f, file{"big", 0o644, make([]byte, limit)}) }
-	cases := map[string]struct {
-		reason           string
-		assembled, built func(*[]file, *configFile)
-		err              string // a part of it
-	}{
-		"Nothing":  {"The same is the same.", same, same, ""},
-		"Builder":  {"Who built it does not matter.", same, func(_ *[]file, c *configFile) { c.Config.Labels["io.buildah.version"] = "1" }, ""},
-		"Mode":     {"The mode counts.", same, func(f *[]file, _ *configFile) { (*f)[1].mode = 0o4755 }, "4755"},
-		"Bytes":    {"Every byte counts.", same, func(f *[]file, _ *configFile) { (*f)[1].data = []byte("Program") }, "/manager"},
-		"More":     {"Nothing is added.", same, func(f *[]file, _ *configFile) { *f = append(*f, file{"bin/sh", 0o755, nil}) }, "/bin/sh"},
-		"User":     {"The user counts.", same, func(_ *[]file, c *configFile) { c.Config.User = "" }, "User"},
-		"Label":    {"Other labels count.", same, func(_ *[]file, c *configFile) { c.Config.Labels["a"] = "c" }, "Labels"},
-		"Volume":   {"So does what is never set here.", same, func(_ *[]file, c *configFile) { c.Config.Volumes = map[string]struct{}{"/data": {}} }, "Volumes"},
-		"Platform": {"The platform counts.", same, func(_ *[]file, c *configFile) { c.Architecture = "arm64" }, "arm64"},
-		"Whiteout": {"No layer takes something away.", same, func(f *[]file, _ *configFile) { *f = append(*f, file{".wh.manager", 0o644, nil}) }, ".wh.manager"},
-		"TooBig":   {"There is a limit, even where both are the same.", big, big, "too big"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			assembled, err := read(bytes.NewReader(made(t, tc.assembled)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = compare(io.Discard, of("manager"), bytes.NewReader(made(t, tc.built)), assembled)
-			if tc.err == "" && err != nil {
-				t.Errorf("%s\n%v", tc.reason, err)
-			}
-			if tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
-				t.Errorf("%s\ngot %v, want an error with %q", tc.reason, err, tc.err)
-			}
-		})
-	}
-}
-
-// An archive whose layer is not the one that the configuration names was damaged.
-func TestDamageIsFound(t *testing.T) {
-	archive, err := save("localhost/manager:test", []byte("no layer"), configFile{})
+	path, err := layout.FromPath(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	damaged := bytes.Replace(archive, []byte("no layer"), []byte("no loyer"), 1)
-	if _, err := read(bytes.NewReader(damaged)); err == nil || !strings.Contains(err.Error(), "the configuration says") {
-		t.Errorf("got %v, want an error", err)
+	entry, err := path.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Index(entry); err != nil {
+		t.Error(err)
+	}
+	m, err := entry.IndexManifest()
+	if err != nil || len(m.Manifests) != 1 {
+		t.Fatalf("%v: there are %+v, want one image", err, m)
+	}
+	if diff := cmp.Diff(map[string]string{"io.containerd.image.name": d.name, "org.opencontainers.image.ref.name": "test"}, m.Manifests[0].Annotations); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+	index, err := entry.ImageIndex(m.Manifests[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = index.IndexManifest(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, found := range m.Manifests {
+		img, err := index.Image(found.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := img.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Platform().Equals(*found.Platform) {
+			t.Errorf("the index says %s, and the image %s", found.Platform, c.Platform())
+		}
+		if !c.Created.Equal(d.created) {
+			t.Errorf("it is of %s, want %s", c.Created, d.created)
+		}
+		got = append(got, found.Platform.String())
+	}
+	if diff := cmp.Diff(platforms, got); diff != "" {
+		t.Errorf("platforms (-want +got):\n%s", diff)
+	}
+
+	var archives [2][]byte
+	for i := range archives {
+		file := filepath.Join(t.TempDir(), "image.tar")
+		if err := saveLayout(t.Context(), d, platforms, file); err != nil {
+			t.Fatal(err)
+		}
+		if archives[i], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(archives[0], archives[1]) {
+		t.Error("two layouts of the same source differ")
+	}
+}
+
+func TestOtherPlatformsHaveNoImage(t *testing.T) {
+	for _, platform := range []string{"windows/amd64", "linux", "linux/arm/v7", ""} {
+		if err := writeLayout(t.Context(), of("fake-wechat"), []string{platform}, t.TempDir()); err == nil || !strings.Contains(err.Error(), "has to be like linux/amd64") {
+			t.Errorf("%q: got %v, want an error that says what a platform is", platform, err)
+		}
 	}
 }

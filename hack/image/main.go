@@ -1,33 +1,31 @@
 // Command image makes the image that the Dockerfile describes without a builder
-// and without pulling anything, for clusters on a machine that has neither. It
-// runs in the folder hack.
+// and without pulling anything, for clusters on a machine that has neither, and
+// for a release. It runs in the folder hack.
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func main() {
-	var d description
-	out := flag.String("o", "image.tar", "`file` to write: a docker-archive, for `ctr -n k8s.io images import`, `docker load` and `podman load`")
-	other := flag.String("compare", "", "do not write, but compare with the image in this docker-archive `file`, which a builder made")
-	platforms := flag.String("platforms", "", "comma-separated `list` of platforms, such as linux/amd64,linux/arm64: write an archive of an OCI layout with an image of each, for a registry")
-	flag.StringVar(&d.name, "name", "", "`NAME:TAG` of the image; docker.io/library/PROGRAM:dev if not given")
-	flag.StringVar(&d.version, "version", "dev", "its label org.opencontainers.image.version")
-	flag.StringVar(&d.revision, "revision", "", "its label org.opencontainers.image.revision")
+	var o options
+	flag.StringVar(&o.out, "o", "image.tar", "`file` to write: a docker-archive, for `ctr -n k8s.io images import`, `docker load` and `podman load`")
+	flag.StringVar(&o.platforms, "platforms", "", "comma-separated `list` of platforms, such as linux/amd64,linux/arm64: write an archive of an OCI layout with an image of each, for a registry")
+	flag.StringVar(&o.root, "root", "", "make an image of this `folder` instead of a program of cmd; the argument is what it runs")
+	flag.StringVar(&o.name, "name", "", "`NAME:TAG` of the image; docker.io/library/PROGRAM:dev if not given")
+	flag.StringVar(&o.version, "version", "dev", "its label org.opencontainers.image.version")
+	flag.StringVar(&o.revision, "revision", "", "its label org.opencontainers.image.revision")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), `image makes the container image of a program of cmd. It needs Go and the package
 ca-certificates, and no docker, podman or buildah.
@@ -42,24 +40,8 @@ Flags:
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	d.program = "manager"
-	if flag.NArg() > 0 {
-		d.program = flag.Arg(0)
-	}
-	if d.name == "" {
-		d.name = "docker.io/library/" + d.program + ":dev"
-	}
-	d.created = time.Unix(0, 0)
-	if set := os.Getenv("SOURCE_DATE_EPOCH"); set != "" {
-		seconds, err := strconv.ParseInt(set, 10, 64)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "image: SOURCE_DATE_EPOCH has to be a number of seconds:", err)
-			os.Exit(2)
-		}
-		d.created = time.Unix(seconds, 0)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, d, flag.NArg(), *out, *other, *platforms)
+	err := run(ctx, o, flag.Args())
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
@@ -67,60 +49,48 @@ Flags:
 	}
 }
 
-func run(ctx context.Context, d description, args int, out, other, platforms string) error {
-	switch {
-	case args > 1:
+type options struct {
+	description
+
+	out, platforms, root string
+}
+
+func run(ctx context.Context, o options, args []string) (err error) {
+	if len(args) > 1 {
 		return errors.New("an image holds one program; see --help")
-	case platforms != "" && other != "":
-		return errors.New("only an image of this machine's platform can be compared")
-	case platforms != "":
-		archive, err := layout(ctx, d, strings.Split(platforms, ","))
+	}
+	o.program = strings.Join(args, "")
+	if o.root != "" {
+		img, err := ofFolder(o.root, o.program)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("image: %s for %s is in %s\n", d.name, platforms, out)
-		return os.WriteFile(out, archive, 0o644)
+		return save(img, o.name, o.out)
 	}
-	archive, err := assemble(ctx, d)
+	o.program = cmp.Or(o.program, "manager")
+	o.name = cmp.Or(o.name, "docker.io/library/"+o.program+":dev")
+	if o.created, err = created(); err != nil {
+		return err
+	}
+	if o.platforms != "" {
+		return saveLayout(ctx, o.description, strings.Split(o.platforms, ","), o.out)
+	}
+	img, err := ofProgram(ctx, o.description, runtime.GOARCH)
 	if err != nil {
 		return err
 	}
-	assembled, err := read(bytes.NewReader(archive))
-	if err != nil {
-		return fmt.Errorf("read what was assembled: %w", err)
-	}
-	if other == "" {
-		if err := os.WriteFile(out, archive, 0o644); err != nil {
-			return err
-		}
-		fmt.Printf("image: %s is in %s. %s\n", d.name, out, assembled.size)
-		return nil
-	}
-	f, err := os.Open(other)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return compare(os.Stdout, d, f, assembled)
+	return save(img, o.name, o.out)
 }
 
-// compare says how a builder's image differs from the assembled one.
-func compare(w io.Writer, d description, archive io.Reader, assembled *image) error {
-	built, err := read(archive)
+// created is the time of the image.
+func created() (time.Time, error) {
+	set := os.Getenv("SOURCE_DATE_EPOCH")
+	if set == "" {
+		return time.Unix(0, 0), nil
+	}
+	seconds, err := strconv.ParseInt(set, 10, 64)
 	if err != nil {
-		return fmt.Errorf("read the builder's image: %w", err)
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH has to be a number of seconds: %w", err)
 	}
-	fmt.Fprintf(w, "image: %s, built:     %s\n", d.program, built.size)
-	fmt.Fprintf(w, "image: %s, assembled: %s\n", d.program, assembled.size)
-	built.forgetBuilder()
-	if diff := cmp.Diff(assembled.Content, built.Content); diff != "" {
-		return fmt.Errorf("the Dockerfile and hack/image do not make the same image of %s (-assembled +built):\n%s", d.program, diff)
-	}
-	for _, s := range []size{built.size, assembled.size} {
-		if s.plain >= limit {
-			return fmt.Errorf("the image of %s is too big: %d bytes, and it must be less than %d", d.program, s.plain, limit)
-		}
-	}
-	fmt.Fprintf(w, "image: %s, both hold the same %d files and folders and the same configuration.\n", d.program, len(built.Content.Files))
-	return nil
+	return time.Unix(seconds, 0), nil
 }

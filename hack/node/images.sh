@@ -25,8 +25,8 @@ for program in node/pause e2e/consumer; do
 	mkdir -p "$tmp/$name"
 	CGO_ENABLED=0 go build -C hack -trimpath -ldflags='-s -w' -o "$tmp/$name/$name" "./$program"
 done
-hack/node/archive.sh "$out/pause.tar" wechattoken.io/pause:node "$tmp/pause" /pause
-hack/node/archive.sh "$out/consumer.tar" wechattoken.io/consumer:e2e "$tmp/consumer" /consumer
+go run -C hack ./image -o "$out/pause.tar" -name wechattoken.io/pause:node -root "$tmp/pause" /pause
+go run -C hack ./image -o "$out/consumer.tar" -name wechattoken.io/consumer:e2e -root "$tmp/consumer" /consumer
 
 # The samples run a shell. Under the name of the image that they ask for stands
 # Debian's busybox, which is not installed here: it is taken out of its package.
@@ -39,6 +39,6 @@ if [[ ! -s $out/busybox.tar ]]; then
 	for applet in $("$tmp/busybox/bin/busybox" --list); do
 		[[ $applet == busybox ]] || ln -s busybox "$tmp/busybox/bin/$applet"
 	done
-	hack/node/archive.sh "$out/busybox.tar" docker.io/library/busybox:1.37 "$tmp/busybox"
+	go run -C hack ./image -o "$out/busybox.tar" -name docker.io/library/busybox:1.37 -root "$tmp/busybox"
 fi
 say "they are in $out. Another cluster takes them with, for instance, 'kind load image-archive FILE'."
