@@ -125,8 +125,8 @@ propagation: ## Measure the way of a token from the Secret to the file, for docs
 	@hack/e2e/run.sh -run TestTouchBringsTheFileSooner -args -real-time -accounts 20 -rounds 3 -out $(CURDIR)/docs/propagation.svg
 
 .PHONY: monitoring-picture
-monitoring-picture: prometheus controlplane build ## Let a real Prometheus watch an outage and a 40164, and draw docs/monitoring.svg: 6 minutes
-	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./prometheus
+monitoring-picture: prometheus controlplane ## Let a real Prometheus watch an outage and a 40164, and draw docs/monitoring.svg: 6 minutes
+	KUBEBUILDER_ASSETS='$(ASSETS)' go test -C hack -tags integration -count 1 -v ./prometheus -run TestOnCallSeesWhatHappens -args -svg $(CURDIR)/docs/monitoring.svg
 
 .PHONY: lint
 lint: ## Run every linter; the first time, building them takes some minutes

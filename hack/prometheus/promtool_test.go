@@ -1,28 +1,55 @@
 //go:build integration
 
-package main
+package prometheus
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// promtool runs it in dir.
-func promtool(t *testing.T, dir string, args ...string) {
+// tool is the path of promtool or prometheus: where hack/prometheus/get.sh has
+// found or put it.
+func tool(t *testing.T, name string) string {
 	t.Helper()
-	path, err := tool(root, "promtool")
+	if dir := os.Getenv("PROMETHEUS_DIR"); dir != "" {
+		return filepath.Join(dir, name)
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	path, err := filepath.Abs(filepath.Join(root, "bin/prometheus", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("there is no %s in PATH and none in bin/prometheus: run `make prometheus`", name)
+	}
+	return path
+}
+
+// write writes a configuration as JSON, which is YAML.
+func write(t *testing.T, file string, config any) {
+	t.Helper()
+	text, err := json.Marshal(config)
 	if err == nil {
-		path, err = filepath.Abs(path)
+		err = os.WriteFile(file, text, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, args...)
+}
+
+// promtool runs it in dir.
+func promtool(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(tool(t, "promtool"), args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -30,11 +57,8 @@ func promtool(t *testing.T, dir string, args ...string) {
 }
 
 func TestPromtoolTakesTheRules(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
-	if err := theRules(t).write(filepath.Join(dir, "rules.yaml")); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(dir, "rules.yaml"), rules(t))
 	promtool(t, dir, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
 }
 
@@ -52,18 +76,15 @@ type ruleTest struct {
 }
 
 func TestAlertsFireAndKeepSilent(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
-	r := theRules(t)
-	for _, rule := range r.all() {
+	r := rules(t)
+	each(r, func(rule *monitoringv1.Rule) {
 		// promtool compares whole texts. One that uses the labels is enough.
 		if rule.Alert != "" {
 			rule.Annotations = map[string]string{"summary": rule.Annotations["summary"]}
 		}
-	}
-	if err := r.write(filepath.Join(dir, "rules.yaml")); err != nil {
-		t.Fatal(err)
-	}
+	})
+	write(t, filepath.Join(dir, "rules.yaml"), r)
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no test files: %v", err)
@@ -92,14 +113,11 @@ func TestAlertsFireAndKeepSilent(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			promtool(t, dir, "test", "rules", name)
-		})
+		t.Run(name, func(t *testing.T) { promtool(t, dir, "test", "rules", name) })
 	}
-	for _, rule := range r.all() {
+	each(r, func(rule *monitoringv1.Rule) {
 		if rule.Alert != "" && (!fires[rule.Alert+rule.Labels["budget"]] || !silent[rule.Alert]) {
 			t.Errorf("testdata has no case in which %s %v fires, or none in which it does not", rule.Alert, rule.Labels)
 		}
-	}
+	})
 }

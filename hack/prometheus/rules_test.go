@@ -1,32 +1,72 @@
-package main
+package prometheus
 
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // root is that of the repository.
 const root = "../.."
 
-func theRules(t *testing.T) rules {
+// read reads a YAML or JSON file of config/prometheus. A field that T does not know
+// is an error.
+func read[T any](t *testing.T, name string) (o T) {
 	t.Helper()
-	r, err := readRules(root)
+	text, err := os.ReadFile(filepath.Join(root, "config/prometheus", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	if err := yaml.UnmarshalStrict(text, &o); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return o
+}
+
+// rules are the spec of the PrometheusRule, which is a rule file of Prometheus too.
+func rules(t *testing.T) *monitoringv1.PrometheusRuleSpec {
+	t.Helper()
+	r := read[monitoringv1.PrometheusRule](t, "rules.yaml")
+	return &r.Spec
+}
+
+// each visits every rule of all groups.
+func each(r *monitoringv1.PrometheusRuleSpec, visit func(*monitoringv1.Rule)) {
+	for _, g := range r.Groups {
+		for i := range g.Rules {
+			visit(&g.Rules[i])
+		}
+	}
+}
+
+var (
+	notMetrics = regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without|ignoring|group_left|group_right) *\([^)]*\)`)
+	identifier = regexp.MustCompile(`[a-zA-Z_:][\w:]*( *\()?`)
+	keywords   = []string{"and", "or", "unless", "bool", "offset", "by", "on", "without", "ignoring", "group_left", "group_right"}
+)
+
+// metricsOf are the names of the metrics in a query: what is neither function nor
+// keyword nor label.
+func metricsOf(query string) []string {
+	names := identifier.FindAllString(notMetrics.ReplaceAllString(query, " "), -1)
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return strings.HasSuffix(name, "(") || slices.Contains(keywords, name)
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func TestAlertsSayWhatToDo(t *testing.T) {
-	t.Parallel()
-	for _, rule := range theRules(t).all() {
+	each(rules(t), func(rule *monitoringv1.Rule) {
 		if rule.Alert == "" {
-			continue
+			return
 		}
 		if s := rule.Labels["severity"]; s != "critical" && s != "warning" {
 			t.Errorf("%s: severity is %q", rule.Alert, s)
@@ -55,13 +95,19 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", file, diff)
 			}
 		}
-	}
+	})
 }
 
 // Each page that lists the alerts lists all of them, and no others.
 func TestPagesListTheAlerts(t *testing.T) {
-	t.Parallel()
-	alerts := theRules(t).alerts()
+	var alerts []string
+	each(rules(t), func(rule *monitoringv1.Rule) {
+		if rule.Alert != "" {
+			alerts = append(alerts, rule.Alert)
+		}
+	})
+	slices.Sort(alerts)
+	alerts = slices.Compact(alerts)
 	for _, page := range []string{"docs/monitoring.md", "docs/zh/monitoring.md"} {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {
@@ -82,7 +128,6 @@ func TestPagesListTheAlerts(t *testing.T) {
 }
 
 func TestMetricsOf(t *testing.T) {
-	t.Parallel()
 	for query, want := range map[string][]string{
 		`max by (namespace, name) (a_total{b="c_d"}) == 0 unless on (x) y:z:max and on () absent(e)`: {"a_total", "e", "y:z:max"},
 		`histogram_quantile(0.99, sum by (le, endpoint) (rate(f_bucket[$__rate_interval])))`:         {"f_bucket"},
@@ -90,50 +135,6 @@ func TestMetricsOf(t *testing.T) {
 	} {
 		if diff := cmp.Diff(want, metricsOf(query)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", query, diff)
-		}
-	}
-}
-
-func TestDashboardIsWhole(t *testing.T) {
-	t.Parallel()
-	d, err := readDashboard(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.SchemaVersion < 36 || d.UID == "" {
-		t.Errorf("schema version %d, uid %q", d.SchemaVersion, d.UID)
-	}
-	kinds := map[string]string{}
-	for _, v := range d.Templating.List {
-		kinds[v.Name] = v.Type
-	}
-	if diff := cmp.Diff(map[string]string{"datasource": "datasource", "namespace": "query", "name": "query"}, kinds); diff != "" {
-		t.Errorf("variables (-want +got):\n%s", diff)
-	}
-	ids, taken := map[int]bool{}, map[[2]int]string{}
-	for _, p := range d.Panels {
-		if ids[p.ID] {
-			t.Errorf("%s has an id that another panel has", p.Title)
-		}
-		ids[p.ID] = true
-		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
-			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
-				if other := taken[[2]int{x, y}]; other != "" || x >= 24 {
-					t.Fatalf("%s lies over %q, or outside", p.Title, other)
-				}
-				taken[[2]int{x, y}] = p.Title
-			}
-		}
-		if p.Type == "row" {
-			continue
-		}
-		if p.Description == "" || len(p.Targets) == 0 {
-			t.Errorf("%s has no description, or no query", p.Title)
-		}
-		for _, q := range p.Targets {
-			if p.Datasource.UID != "${datasource}" || q.Datasource.UID != "${datasource}" {
-				t.Errorf("%s has a data source of its own", p.Title)
-			}
 		}
 	}
 }
