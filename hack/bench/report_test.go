@@ -103,11 +103,3 @@ func TestStrayWrites(t *testing.T) {
 		})
 	}
 }
-
-func TestThousands(t *testing.T) {
-	for v, want := range map[float64]string{0.05: "0.05", 1: "1", 12.345: "12.3", 999: "999", 1000: "1,000", 50_000: "50,000", 1e6: "1,000,000"} {
-		if got := thousands(v); got != want {
-			t.Errorf("%g is written %s, want %s", v, got, want)
-		}
-	}
-}
