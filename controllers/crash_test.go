@@ -20,7 +20,7 @@ import (
 //     call whose token was not written yet costs one that ends a token.
 //   - The Secret counts the forced calls that WeChat counts.
 //   - P3: a further restart costs neither a call nor a write.
-func TestCrashBetweenAnyTwoEffects(t *testing.T) {
+func TestCrashBetweenAnyTwoEffects(t *testing.T) { //nolint:tparallel // inWorld calls it for the subtests
 	t.Parallel()
 	scenarios := map[string]struct {
 		setup      func(*world, func(*v1alpha1.WeChatToken)) // before the operator can crash
