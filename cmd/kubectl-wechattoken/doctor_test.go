@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +35,26 @@ type ward struct {
 	operator *testcluster.Manager
 }
 
+// installed is held by a test that changes the installed operator, and shared by those
+// that want it healthy.
+var installed sync.RWMutex
+
 func newWard(t *testing.T) *ward {
+	t.Helper()
+	installed.RLock()
+	t.Cleanup(installed.RUnlock)
+	return openWard(t)
+}
+
+// newWardAlone is of a test that changes the installed operator.
+func newWardAlone(t *testing.T) *ward {
+	t.Helper()
+	installed.Lock()
+	t.Cleanup(installed.Unlock)
+	return openWard(t)
+}
+
+func openWard(t *testing.T) *ward {
 	t.Helper()
 	w := &ward{world: newWorld(t)}
 	w.install()
@@ -104,7 +124,8 @@ func (w *ward) awaitHealth() {
 
 // Each check is seen to fail, and to pass again.
 func TestDoctorFindsWhatIsWrong(t *testing.T) {
-	w := newWard(t)
+	t.Parallel()
+	w := newWardAlone(t)
 	w.awaitHealth()
 	healthy := w.run("doctor", "shop")
 	healthy.wants(t, 0, "!FAIL", "!warn", "!unknown", "image ghcr.io/wechattoken/wechat-token-operator")
@@ -369,7 +390,8 @@ func pemOf(s *httptest.Server) []byte {
 }
 
 func TestDoctorDialsWeChat(t *testing.T) {
-	w := newWard(t)
+	t.Parallel()
+	w := newWardAlone(t)
 	calls := 0
 	weChat := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		calls++

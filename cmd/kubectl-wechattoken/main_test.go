@@ -31,8 +31,8 @@ import (
 
 // The tests with the tag integration run the plugin on a real API server, beside the
 // real manager and a fake WeChat on loopback. Each has a namespace and a manager of
-// its own, so that they run side by side; those that change the installed operator do
-// so before.
+// its own, so that they run side by side; only a test that changes the installed
+// operator keeps those waiting that look at it.
 
 // binaries is the folder of both programs.
 var binaries string
@@ -50,7 +50,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return testcluster.Main(m, 8)
+	return testcluster.Main(m, 12)
 }
 
 // world is a namespace with WeChatTokens, and a WeChat for them.
