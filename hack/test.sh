@@ -35,7 +35,7 @@ part() { # NAME ARGUMENTS OF GO TEST...
 }
 
 # These measure, or kill what is late: nothing runs beside them.
-alone='/cmd/manager$|/hack/(attack|bench|chaos)$'
+alone='/hack/(attack|bench|chaos)$'
 case $tier in
 unit)
 	for module in . config docs hack; do part "$module" -C $module ./...; done
@@ -58,7 +58,6 @@ all | cluster)
 	part docs/migration/silenceper -C docs/migration/silenceper "${flags[@]}" ./...
 	# shellcheck disable=SC2046
 	part hack -C hack "${flags[@]}" $(packages hack "$alone")
-	part cmd/manager "${flags[@]}" ./cmd/manager
 	part 'hack/attack, bench, chaos' -C hack "${flags[@]}" -p 1 ./attack ./bench ./chaos
 	;;
 *)
