@@ -50,10 +50,10 @@ func (b *bench) tenants(r *result) error {
 // floodFigures reads figures out of what `go test -json` writes, and shows the rest.
 func (r *result) floodFigures(out io.Reader) error {
 	for lines := json.NewDecoder(out); ; {
-		var e struct { //nolint:musttag // case does not matter to encoding/json
+		var e struct {
 			Action, Test, Output, Key, Value string
 		}
-		if err := lines.Decode(&e); errors.Is(err, io.EOF) {
+		if err := lines.Decode(&e); errors.Is(err, io.EOF) { //nolint:musttag // case does not matter to encoding/json
 			return nil
 		} else if err != nil {
 			return err
