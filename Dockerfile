@@ -15,7 +15,7 @@ ARG TARGETOS TARGETARCH
 ARG VERSION=dev
 ARG REVISION=
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    GOOS=$TARGETOS GOARCH=$TARGETARCH VERSION=$VERSION REVISION=$REVISION hack/image/compile.sh /out/ ./cmd/... && cp "$(go env GOROOT)/lib/time/zoneinfo.zip" /out
+    GOOS=$TARGETOS GOARCH=$TARGETARCH VERSION=$VERSION REVISION=$REVISION hack/image/compile.sh /out/ ./cmd/... && install -m 644 "$(go env GOROOT)/lib/time/zoneinfo.zip" /out
 
 # No shell, no package manager, no libc: nothing to attack and nothing to patch
 # but the program itself. `go run -C hack ./image` makes the same without a builder.

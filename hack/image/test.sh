@@ -50,7 +50,7 @@ export CONTAINERS_STORAGE_CONF=$tmp/storage.conf CONTAINERS_CONF=$tmp/containers
 unset STORAGE_DRIVER STORAGE_OPTS
 buildah info >/dev/null || fail "buildah does not work on this machine; the reason is above."
 
-# The base image's name, and behind it this machine's Go, certificates, shell and cp.
+# The base image's name, and behind it this machine's Go, certificates, shell and install.
 # Nothing else can have the base image's digest.
 base=$(sed -n 's/^ARG BASE=\(.*\)@.*/\1/p' Dockerfile)
 echo "image-test: making a stand-in for $base from $(go version)"
@@ -62,7 +62,7 @@ cp -rL "$goroot"/pkg/{include,tool} "$root/usr/local/go/pkg"
 cp -L "$goroot/lib/time/zoneinfo.zip" "$root/usr/local/go/lib/time"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs" ||
 	fail "this machine has no certificate authorities: install the package ca-certificates."
-for program in /bin/sh /bin/cp; do
+for program in /bin/sh /usr/bin/install; do
 	cp -L "$program" "$root/bin"
 	for library in $(ldd "$program" | grep -o '/[^ ]*'); do cp -L --parents "$library" "$root"; done
 done
