@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -366,9 +367,13 @@ func TestChartsLiveBesideEachOther(t *testing.T) {
 	// What keeps its credential to its own Secrets each has for itself.
 	for shard, home := range homes {
 		who := clientFor(t, c.serviceAccount(t, home, shard+"-"+name))
-		if err := who.Create(t.Context(), ownedBy(home), client.DryRunAll); err == nil || !strings.Contains(err.Error(), "'"+shard+"-"+name+"-secrets' denied request") {
-			t.Errorf("%s: a Secret without an owner: got %v, want a refusal by its policy", shard, err)
-		}
+		testcluster.Eventually(t, "the policy of "+shard+" binds", func() error {
+			err := who.Create(t.Context(), ownedBy(home), client.DryRunAll)
+			if err == nil || !strings.Contains(err.Error(), "'"+shard+"-"+name+"-secrets' denied request") {
+				return fmt.Errorf("a Secret without an owner: got %w, want a refusal", err)
+			}
+			return nil
+		})
 	}
 	// The policy knows the operator by the name of its own account.
 	policy := c.kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+name+"-touch", "-o", "jsonpath={.spec.matchConditions[0].expression}")
