@@ -112,7 +112,14 @@ func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
 		for _, wxt := range cluster.applyWeChatTokens(t, fake, ns, file) {
 			cluster.awaitReady(t, ns, wxt)
 		}
-		cluster.kubectl(t, "diff", "--server-side", "-n", ns, "-f", file)
+		// A status that is written while kubectl compares is a difference, too.
+		testcluster.Eventually(t, file+" is as it was applied", func() error {
+			diff, err := cluster.Kubectl("diff", "--server-side", "-n", ns, "-f", file).CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%w\n%s", err, diff)
+			}
+			return err
+		})
 		names = append(names, strings.Fields(cluster.kubectl(t, "get", "-n", ns, "-f", file, "-o", "name"))...)
 	}
 	all := strings.Fields(cluster.kubectl(t, "apply", "--server-side", "--dry-run=server", "-n", ns, "-k", "samples", "-o", "name"))
