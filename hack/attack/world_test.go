@@ -59,8 +59,8 @@ func TestMain(m *testing.M) { os.Exit(runIn(m)) }
 func runIn(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard())
 	_ = flag.Set("test.parallel", "16") // they wait most of the time
-	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
 	go endAt(interrupted)
 	code := 1
 	err := testcluster.Run(context.Background(), func(tb testing.TB) {
@@ -78,8 +78,8 @@ func runIn(m *testing.M) int {
 }
 
 // endAt leaves nothing behind at Ctrl-C, which ends no test.
-func endAt(interrupted context.Context) {
-	<-interrupted.Done()
+func endAt(interrupted <-chan os.Signal) {
+	<-interrupted
 	if plane != nil {
 		for _, m := range managers {
 			m.Kill()
