@@ -61,7 +61,7 @@ build: ## Build the programs of cmd into bin
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
 .PHONY: controlplane
-controlplane: ## Build etcd, kube-apiserver and kubectl into bin/controlplane: 7 minutes, once
+controlplane: ## Get etcd, kube-apiserver and kubectl into bin/controlplane, built in 7 minutes where none are published, once
 	@KUBERNETES='$(KUBERNETES)' hack/controlplane/build.sh
 
 ##@ Check

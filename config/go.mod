@@ -1,5 +1,5 @@
-// The tests of the manifests and the chart. A module of its own, so that whoever
-// imports the operator gets no libraries that only these need.
+// The tests of the manifests and the chart. A module of its own: a program that
+// imports the operator gets no libraries that only this needs.
 module wechattoken.io/operator/config
 
 go 1.27.0

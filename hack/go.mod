@@ -1,5 +1,5 @@
-// What develops, measures and releases the operator. A module of its own, so that
-// whoever imports the operator gets no libraries that only these need.
+// What develops, measures and releases the operator. A module of its own: a program that
+// imports the operator gets no libraries that only this needs.
 module wechattoken.io/operator/hack
 
 go 1.27.0
