@@ -321,7 +321,7 @@ func TestChartOfSomeNamespacesNeedsNoOthers(t *testing.T) {
 	cmd := cluster.helmCommand(t, append([]string{"install", name, "chart", "--namespace=" + home}, values(
 		"namespaces", `["`+home+`", "`+other+`"]`, "crds.enabled", "false", "policy.enabled", "false", "userRoles.enabled", "false",
 		"metrics.enabled", "false", "consumers.watch", "true")...)...)
-	cmd.Env = append(cmd.Env, "KUBECONFIG="+kubeconfig(t, cluster.serviceAccount(t, home, "tenant")))
+	cmd.Env = append(cmd.Env, "KUBECONFIG="+testcluster.WriteKubeconfig(t, cluster.serviceAccount(t, home, "tenant")))
 	succeed(t, cmd)
 
 	who := cluster.serviceAccount(t, home, name)

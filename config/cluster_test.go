@@ -19,8 +19,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -268,7 +266,7 @@ func (p plane) operate(t *testing.T, who *rest.Config, url string, flags ...stri
 // run is operate with another program.
 func (p plane) run(t *testing.T, program string, who *rest.Config, url string, flags ...string) (stop func()) {
 	t.Helper()
-	m := p.with(kubeconfig(t, who)).StartManager(t, program, url, flags...)
+	m := p.with(testcluster.WriteKubeconfig(t, who)).StartManager(t, program, url, flags...)
 	stop = sync.OnceFunc(func() {
 		if code := m.Terminate(); code != 0 {
 			t.Errorf("the manager ended with exit code %d", code)
@@ -290,19 +288,4 @@ func managerWith(t *testing.T, variable string) string {
 		t.Fatal(err)
 	}
 	return script
-}
-
-// kubeconfig is a file with who.
-func kubeconfig(t *testing.T, who *rest.Config) string {
-	t.Helper()
-	c := clientcmdapi.NewConfig()
-	c.Clusters["test"] = &clientcmdapi.Cluster{Server: who.Host, CertificateAuthorityData: who.CAData}
-	c.AuthInfos["test"] = &clientcmdapi.AuthInfo{Token: who.BearerToken}
-	c.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
-	c.CurrentContext = "test"
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*c, file); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }

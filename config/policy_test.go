@@ -33,7 +33,7 @@ func TestARefresherAsksAndWaits(t *testing.T) {
 	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	cluster.serve(t, ns, url)
 	shop := "wxt/" + cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
-	refresher := kubeconfig(t, cluster.person(t, ns, "refresher", refresherRole))
+	refresher := testcluster.WriteKubeconfig(t, cluster.person(t, ns, "refresher", refresherRole))
 	run := func(args ...string) { cluster.with(refresher).kubectl(t, append(args, "-n", ns)...) }
 
 	run("wait", shop, "--for=condition=Ready", "--timeout="+testcluster.Patience.String())
@@ -448,7 +448,7 @@ func TestReportsOfAnotherFormAreRefusedWithoutBeingQuoted(t *testing.T) {
 	}
 
 	// As a person meets it.
-	out, err := cluster.with(kubeconfig(t, refresher)).Kubectl("annotate", "wxt/precious", "-n", ns, v1alpha1.AnnotationInvalidToken+"="+bad["Token"]).CombinedOutput()
+	out, err := cluster.with(testcluster.WriteKubeconfig(t, refresher)).Kubectl("annotate", "wxt/precious", "-n", ns, v1alpha1.AnnotationInvalidToken+"="+bad["Token"]).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), form) || strings.Contains(string(out), bad["Token"]) {
 		t.Errorf("kubectl: got %v and\n%s", err, out)
 	}

@@ -46,7 +46,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(binaries)
-	if err := testcluster.Build(binaries, ".", "../manager"); err != nil {
+	if err := testcluster.BuildCommands(binaries, "kubectl-wechattoken", "manager"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

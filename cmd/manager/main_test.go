@@ -30,7 +30,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "manager")
-	if err := testcluster.Build(dir, "."); err != nil {
+	if err := testcluster.BuildCommands(dir, "manager"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

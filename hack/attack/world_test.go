@@ -27,8 +27,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -42,7 +40,7 @@ const operatorName = "wechat-token-operator"
 
 // The one world of these tests.
 var (
-	dir      string     // of the program and its kubeconfig
+	dir      string     // of the program
 	outlives testing.TB // ends after all tests, and the managers with it
 	plane    *testcluster.Cluster
 	operator testcluster.Cluster // the same, for who has the credential of the operator
@@ -92,7 +90,7 @@ func endAt(interrupted <-chan os.Signal) {
 func startWorld(tb testing.TB) {
 	tb.Helper()
 	outlives, dir = tb, tb.TempDir()
-	must(tb, testcluster.Build(dir, "wechattoken.io/operator/cmd/manager"))
+	must(tb, testcluster.BuildCommands(dir, "manager"))
 	cluster, err := testcluster.Start()
 	must(tb, err)
 	tb.Cleanup(func() {
@@ -114,8 +112,7 @@ func startWorld(tb testing.TB) {
 	})
 	stolen = serviceAccount(tb, operatorName, operatorName)
 	operator = *plane
-	operator.Kubeconfig = filepath.Join(dir, "kubeconfig")
-	must(tb, writeKubeconfig(operator.Kubeconfig, stolen))
+	operator.Kubeconfig = testcluster.WriteKubeconfig(tb, stolen)
 	must(tb, os.Setenv("GOMEMLIMIT", "230MiB")) //nolint:usetesting // tb is no test; as in config/manager
 	weChat = &fakeWeChat{Server: wechattest.New(wechattest.Config{})}
 	server := httptest.NewServer(weChat) // until the process ends
@@ -237,15 +234,6 @@ func (m *manager) leaked() bool {
 		}
 	}
 	return false
-}
-
-func writeKubeconfig(file string, who *rest.Config) error {
-	c := clientcmdapi.NewConfig()
-	c.Clusters["test"] = &clientcmdapi.Cluster{Server: who.Host, CertificateAuthorityData: who.CAData}
-	c.AuthInfos["test"] = &clientcmdapi.AuthInfo{Token: who.BearerToken}
-	c.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
-	c.CurrentContext = "test"
-	return clientcmd.WriteToFile(*c, file)
 }
 
 // serviceAccount is the configuration of a pod that runs as a ServiceAccount.

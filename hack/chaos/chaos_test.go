@@ -17,7 +17,7 @@ func TestOperatorLivesThroughChaos(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "hack"), 0o700); err != nil { // in which the program runs
 		t.Fatal(err)
 	}
-	if err := testcluster.Build(filepath.Join(dir, "bin"), "wechattoken.io/operator/cmd/manager"); err != nil {
+	if err := testcluster.BuildCommands(filepath.Join(dir, "bin"), "manager"); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(filepath.Join(dir, "hack"))

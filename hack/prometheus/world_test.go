@@ -54,7 +54,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	bin := t.TempDir()
-	if err := testcluster.Build(bin, "../../cmd/manager"); err != nil {
+	if err := testcluster.BuildCommands(bin, "manager"); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{Namespace: testcluster.NewNamespace(t), t: t}

@@ -6,23 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// Build builds programs, such as "./cmd/manager", into a folder, with the folder of
-// the calling test as the working directory.
-func Build(dir string, packages ...string) error {
-	out, err := exec.Command("go", append([]string{"build", "-o", dir + "/"}, packages...)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, " "), err, out)
-	}
-	return nil
-}
 
 // An Output is what a process has written to stdout and stderr so far.
 type Output struct {

@@ -19,7 +19,7 @@ type RoundTrip func(*http.Request) (*http.Response, error)
 // RoundTrip calls the function.
 func (f RoundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Proxy serves the API server until the test ends, to whoever asks, with an
+// Proxy serves the API server until the test ends, to anyone who asks, with an
 // administrator's rights. Each request goes through the round trip that through makes
 // of the API server's; where that fails the connection breaks. It returns a kubeconfig.
 func (c *Cluster) Proxy(tb testing.TB, through func(api http.RoundTripper) RoundTrip) (kubeconfig string) {
