@@ -99,7 +99,7 @@ fuzz: ## Try every fuzz target with made-up input, for FUZZTIME=20s each
 	  for target in $$targets; do \
 	    echo "$$dir $$target"; \
 	    go test -C $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . || { \
-	      echo "$$target failed. Its input is in $$dir/testdata/fuzz/$$target: commit that with what fixes it." >&2; exit 1; }; \
+	      echo "$$target failed; the reason is above. Where it wrote an input, commit that with what fixes it." >&2; exit 1; }; \
 	  done; \
 	done
 

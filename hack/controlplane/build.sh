@@ -111,25 +111,6 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-# The newest patch of the same minor version counts. An index that cannot be read
-# within seconds is one that cannot be reached.
-envtest=(go tool -modfile="$here/../tools/go.mod" setup-envtest)
-if [[ ${published:-} ]]; then
-	minor=${kubernetes#v} minor=${minor%.*}
-	say "looking for published programs of Kubernetes $minor (setup-envtest)"
-	"${envtest[@]}" version >"$log" 2>&1 || true # compiles it
-	if timeout 10 "${envtest[@]}" list "$minor.x" >"$log" 2>&1 && grep -q available "$log" &&
-		timeout 600 "${envtest[@]}" use "$minor.x" --bin-dir "$new" -p path >"$log" && path=$(tail -n 1 "$log") && complete "$path"; then
-		for b in "${binaries[@]}"; do mv "$path/$b" "$new/$b"; done
-		install
-		exit
-	fi
-	say "there are none that this machine can get: $(tail -n 1 "$log")"
-fi
-
-say "building ${binaries[*]} into $out, of Kubernetes $kubernetes and etcd $etcd."
-say "the first time takes about $first_time on 2 cores and 4 GB of disk, less on more cores; the next, seconds."
-
 # start COMMAND: as the child. It leads a process group, which ends as one.
 start() {
 	set -m
@@ -154,7 +135,7 @@ follow() {
 	wait "$child" || status=$?
 	child=
 	if [[ -t 1 ]]; then printf '\r\033[K'; fi
-	((status == 0)) || explain
+	return "$status"
 }
 
 explain() { # why the child failed, and what to do
@@ -168,6 +149,27 @@ explain() { # why the child failed, and what to do
 	fail "the build failed; the reason is above. Run this again after it is gone; it goes on where it stopped."
 }
 
+# The newest patch of the same minor version counts. An index that cannot be read
+# within seconds is one that cannot be reached.
+if [[ ${published:-} ]]; then
+	envtest=(go tool -modfile="$here/../tools/go.mod" setup-envtest)
+	minor=${kubernetes#v} minor=${minor%.*}
+	say "looking for published programs of Kubernetes $minor with setup-envtest."
+	"${envtest[@]}" version >"$log" 2>&1 || true # compiles it
+	fetching() { printf 'fetching Kubernetes %s' "$minor"; }
+	fetch() { "${envtest[@]}" use "$minor.x" --bin-dir "$new" -p path >"$new/path" 2>"$log"; }
+	if timeout 10 "${envtest[@]}" list "$minor.x" --bin-dir "$new" >"$log" 2>&1 && grep -q available "$log" &&
+		start fetch && follow fetching && path=$(cat "$new/path") && complete "$path"; then
+		for b in "${binaries[@]}"; do mv "$path/$b" "$new/$b"; done
+		install
+		exit
+	fi
+	say "there are none that this machine can get: $(tail -n 1 "$log")"
+fi
+
+say "building ${binaries[*]} into $out, of Kubernetes $kubernetes and etcd $etcd."
+say "the first time takes about $first_time on 2 cores and 4 GB of disk, less on more cores; the next, seconds."
+
 # Stands in for "every module that is missing": some of go.mod's are only needed
 # by packages that are not built.
 modules=$(grep -c '^	[^ ]* v[^ ]*\( // indirect\)\?$' go.mod)
@@ -177,7 +179,7 @@ downloading() {
 # Stale is what Go's build cache does not have; main packages always are.
 start go list -trimpath -deps -f '{{if and .Stale (ne .Name "main") (ne .ImportPath "unsafe")}}{{.ImportPath}}{{end}}' \
 	"${targets[@]}" >"$new/packages" 2>"$log"
-follow downloading
+follow downloading || explain
 
 packages=$(wc -l <"$new/packages")
 compiling() {
@@ -195,7 +197,7 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	flags+=" -X $package.gitVersion=$kubernetes -X $package.gitMajor=$major -X $package.gitMinor=$minor"
 done
 start go build -v -trimpath -buildvcs=false -ldflags="$flags" -o "$new/" "${targets[@]}" >"$log" 2>&1
-follow compiling
+follow compiling || explain
 
 if [[ -f $new/server ]]; then mv "$new/server" "$new/etcd"; fi # the module's last element names the binary
 install
