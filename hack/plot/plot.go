@@ -4,6 +4,7 @@ package plot
 import (
 	"bytes"
 	"fmt"
+	"image/color"
 	"math"
 	"os"
 	"strings"
@@ -92,7 +93,9 @@ func (p *Picture) draw(texts map[string]string) ([]byte, error) {
 	}
 	canvas := vgsvg.New(width, vg.Length(panelHeight*len(plots)))
 	tiles := draw.Tiles{Rows: len(plots), Cols: 1, PadX: 5, PadY: 15, PadTop: 5, PadBottom: 5, PadLeft: 5, PadRight: legendWidth}
-	for i, row := range plot.Align(plots, tiles, draw.New(canvas)) {
+	paper := draw.New(canvas)
+	fill(paper, color.White, paper.Min.X, paper.Min.Y, paper.Max.X, paper.Max.Y) // the page around may be dark
+	for i, row := range plot.Align(plots, tiles, paper) {
 		legend := plots[i][0].Legend
 		plots[i][0].Legend = plot.NewLegend()
 		plots[i][0].Draw(row[0])

@@ -82,6 +82,16 @@ func TestPictureHasChineseEdition(t *testing.T) {
 	}
 }
 
+// On a page that is dark, its black texts can be read.
+func TestPictureIsOnWhite(t *testing.T) {
+	svg, _ := draw(t, &plot.Picture{Panels: []plot.Panel{{Lines: []plot.Line{{Name: "a", Points: plotter.XYs{{}, {X: 1}}}}}}})
+	box := regexp.MustCompile(`viewBox="0 0 (\d+) (\d+)"`).FindStringSubmatch(svg)
+	first := regexp.MustCompile(`<path d="([^"]+)" style="fill:#FFFFFF" />`).FindStringSubmatch(svg)
+	if box == nil || first == nil || first[1] != "M0,0L"+box[1]+",0L"+box[1]+","+box[2]+"L0,"+box[2]+"Z" {
+		t.Errorf("of the picture %q, %q is white", box, first)
+	}
+}
+
 // A value that is missing leaves a gap, in a line and in a bar.
 func TestMissingPointsAreNotDrawn(t *testing.T) {
 	var whole plotter.XYs
