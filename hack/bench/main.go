@@ -106,7 +106,8 @@ func usage(flags *flag.FlagSet) {
   make bench BENCH='-n 1000 -only apply'      one scenario: a minute
   make bench BENCH='-n 1000 -only forced -profile /tmp/profiles'
 
-It ends well if everything could be measured, whatever the figures are.
+It ends well if everything could be measured, whatever the figures are. It runs in the
+folder hack: a file that is named without / at its start is looked for there.
 
 Scenarios:
 `)
