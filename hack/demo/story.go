@@ -229,7 +229,7 @@ func (d *demo) sumUp() {
 	d.eventually("the consumer has read the Secret", func() bool { return d.consumer.now().calls >= last+2 })
 	now, all := d.consumer.now(), d.weChat.Counts("")
 	fmt.Printf("The consumer, from its first second to its last:\n%s\n\n", now.marks)
-	fmt.Printf("WeChat was asked for a token %d times, of which %d were forced, and made %d tokens.\n", all.Stable.Calls, all.Forced, all.Stable.Rotations)
+	fmt.Printf("WeChat was asked for a token %d times, %d of them by force, and made %d tokens.\n", all.Stable.Calls, all.Forced, all.Stable.Rotations)
 	d.checkf(now.invalid == 0 && all.InvalidTokens == 0, "none of the %d calls of the consumer was made with an invalid token", now.calls)
 	d.checkf(now.tokens == all.Stable.Rotations, "every token that WeChat made reached the consumer")
 }
