@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pushes the images of a release and signs them: images.sh FOLDER, where FOLDER is
 # what release.sh made. An image comes by its digest, with its signature, where it
-# comes from (SLSA) and what is in it (SPDX). It gets its tag when all of that could
+# comes from (SLSA) and what is in it (CycloneDX). It gets its tag when all of that could
 # be verified as docs/releasing.md tells users to: a tag never names an image that
 # is not signed. Log in first, with skopeo or docker. Its variables:
 #
@@ -80,11 +80,11 @@ push() { # ARCHIVE REPOSITORY
 	quiet "$cosign" sign "${sign[@]}" "$image"
 	provenance "${labels#* }" >"$tmp/provenance.json"
 	quiet "$cosign" attest "${sign[@]}" --type slsaprovenance1 --predicate "$tmp/provenance.json" "$image"
-	quiet "$cosign" attest "${sign[@]}" --type spdxjson --predicate "$dist/$1_image.spdx.json" "$image"
+	quiet "$cosign" attest "${sign[@]}" --type cyclonedx --predicate "$dist/$1_image.cdx.json" "$image"
 
 	quiet "$cosign" verify "${verify[@]}" "$image"
 	quiet "$cosign" verify-attestation "${verify[@]}" --type slsaprovenance1 "$image"
-	quiet "$cosign" verify-attestation "${verify[@]}" --type spdxjson "$image"
+	quiet "$cosign" verify-attestation "${verify[@]}" --type cyclonedx "$image"
 	quiet skopeo --insecure-policy copy --all --preserve-digests "$archive" "docker://$2:$VERSION"
 	echo "release: $2:$VERSION is ${image#*@}, signed, with provenance and SBOM."
 }

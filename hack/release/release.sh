@@ -81,8 +81,8 @@ image() { # NAME PROGRAM REPOSITORY
 	local archive=$1_image.tar
 	go run -C hack ./image -o "$PWD/dist/$archive" -platforms linux/amd64,linux/arm64 -name "$3:$VERSION" -version "$VERSION" -revision "$REVISION" "$2" >/dev/null
 	say "$archive"
-	"$tmp/sbom" -name "$1 image" -version "$VERSION" -o "dist/$1_image.spdx.json" "$tmp"/linux/{amd64,arm64}/"$1/$2"
-	say "$1_image.spdx.json"
+	"$tmp/sbom" -name "$1 image" -version "$VERSION" -o "dist/$1_image.cdx.json" "$tmp"/linux/{amd64,arm64}/"$1/$2"
+	say "$1_image.cdx.json"
 }
 image wechat-token-operator manager "$IMAGE_REPOSITORY"
 image fake-wechat fake-wechat "${IMAGE_REPOSITORY%/*}/fake-wechat"
@@ -102,8 +102,8 @@ say "${chart[0]#dist/}"
 "$tmp/release" -version "$VERSION" -url "$RELEASE_URL" dist/kubectl-wechattoken_*.tar.gz <cmd/kubectl-wechattoken/krew.yaml >dist/wechattoken.yaml
 say wechattoken.yaml
 
-"$tmp/sbom" -name wechat-token-operator -version "$VERSION" -o "dist/wechat-token-operator.spdx.json" "${programs[@]}"
-say "wechat-token-operator.spdx.json"
+"$tmp/sbom" -name wechat-token-operator -version "$VERSION" -o "dist/wechat-token-operator.cdx.json" "${programs[@]}"
+say "wechat-token-operator.cdx.json"
 
 (cd dist && sha256sum -- *) >"$tmp/SHA256SUMS"
 mv "$tmp/SHA256SUMS" dist/

@@ -23,7 +23,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -115,7 +114,7 @@ func TestReleaseHoldsWhatItShould(t *testing.T) {
 	want := []string{
 		"SHA256SUMS", "install.yaml", "wechattoken.yaml",
 		"fake-wechat_image.tar", "wechat-token-operator_image.tar",
-		"fake-wechat_image.spdx.json", "wechat-token-operator_image.spdx.json", "wechat-token-operator.spdx.json",
+		"fake-wechat_image.cdx.json", "wechat-token-operator_image.cdx.json", "wechat-token-operator.cdx.json",
 		"wechat-token-operator-" + strings.TrimPrefix(version, "v") + ".tgz",
 	}
 	for name, p := range platforms {
@@ -349,12 +348,13 @@ func TestImagesHoldTheProgramsOfTheArchives(t *testing.T) {
 }
 
 // Each list of what is in programs names every module that Go takes for them, in the
-// version of go.mod, and no other; and that of an image its programs alone.
+// version of go.mod and with a licence, and no other; and that of an image its programs
+// alone.
 func TestSBOMsAreWhole(t *testing.T) {
 	for file, names := range map[string][]string{
-		"wechat-token-operator.spdx.json":       slices.Collect(maps.Keys(platforms)),
-		"wechat-token-operator_image.spdx.json": {"wechat-token-operator"},
-		"fake-wechat_image.spdx.json":           {"fake-wechat"},
+		"wechat-token-operator.cdx.json":       slices.Collect(maps.Keys(platforms)),
+		"wechat-token-operator_image.cdx.json": {"wechat-token-operator"},
+		"fake-wechat_image.cdx.json":           {"fake-wechat"},
 	} {
 		t.Run(file, func(t *testing.T) { testSBOM(t, dist(t, file), names) })
 	}
@@ -362,49 +362,60 @@ func TestSBOMsAreWhole(t *testing.T) {
 
 func testSBOM(t *testing.T, data []byte, names []string) {
 	t.Helper()
-	type pkg struct {
-		SPDXID, Name, VersionInfo string
-		Checksums                 []struct{ ChecksumValue string }
-		ExternalRefs              []struct{ ReferenceType, ReferenceLocator string }
+	type component struct {
+		Ref                 string `json:"bom-ref"`
+		Type, Name, Version string
+		PURL                string
+		Hashes              []struct{ Alg, Content string }
+		Licenses            []struct{ License struct{ ID string } }
 	}
 	sbom := decode[struct {
-		SPDXVersion, DataLicense, SPDXID, DocumentNamespace string
-		CreationInfo                                        struct{ Created time.Time }
-		Packages                                            []pkg
-		Relationships                                       []struct {
-			SPDXElementID, RelationshipType, RelatedSPDXElement string
+		BOMFormat, SerialNumber string
+		Metadata                struct {
+			Timestamp time.Time
+			Component component
+		}
+		Components   []component
+		Dependencies []struct {
+			Ref       string
+			DependsOn []string
 		}
 	}](t, data)
-	if sbom.SPDXVersion != "SPDX-2.3" || sbom.DataLicense != "CC0-1.0" || sbom.SPDXID != "SPDXRef-DOCUMENT" || sbom.DocumentNamespace == "" || sbom.CreationInfo.Created.IsZero() {
-		t.Errorf("this is no SPDX document of version 2.3: %+v", sbom)
+	if sbom.BOMFormat != "CycloneDX" || !strings.HasPrefix(sbom.SerialNumber, "urn:uuid:") || sbom.Metadata.Timestamp.IsZero() {
+		t.Errorf("this is no CycloneDX document: %+v", sbom)
 	}
-	byID := map[string]pkg{}
-	for _, p := range sbom.Packages {
-		if _, twice := byID[p.SPDXID]; twice || !regexp.MustCompile(`^SPDXRef-[A-Za-z0-9.-]+$`).MatchString(p.SPDXID) {
-			t.Errorf("%q is no identifier, or there twice", p.SPDXID)
+	byRef := map[string]component{}
+	for _, c := range sbom.Components {
+		if _, twice := byRef[c.Ref]; twice || !strings.HasPrefix(c.Ref, c.PURL) || !strings.HasPrefix(c.PURL, "pkg:golang/") {
+			t.Errorf("%q is no reference to %s, or there twice", c.Ref, c.PURL)
 		}
-		byID[p.SPDXID] = p
+		if len(c.Licenses) == 0 || c.Licenses[0].License.ID == "" {
+			t.Errorf("%s has no licence", c.Ref)
+		}
+		byRef[c.Ref] = c
 	}
 	programs, modules := map[string]string{}, map[string][]string{} // by checksum, and by program
 	used := map[string]bool{}
-	for _, r := range sbom.Relationships {
-		to, ok := byID[r.RelatedSPDXElement]
-		switch {
-		case !ok:
-			t.Errorf("%s %s %s, which is not there", r.SPDXElementID, r.RelationshipType, r.RelatedSPDXElement)
-		case r.RelationshipType == "DESCRIBES":
-			programs[to.Checksums[0].ChecksumValue] = to.SPDXID
-		case r.RelationshipType == "DEPENDS_ON":
-			modules[r.SPDXElementID] = append(modules[r.SPDXElementID], to.Name+" "+to.VersionInfo)
-			if len(to.ExternalRefs) != 1 || to.ExternalRefs[0].ReferenceLocator != "pkg:golang/"+to.Name+"@"+to.VersionInfo {
-				t.Errorf("%s has the package URL %v", to.Name, to.ExternalRefs)
+	for _, d := range sbom.Dependencies {
+		for _, ref := range d.DependsOn {
+			to, ok := byRef[ref]
+			switch {
+			case !ok:
+				t.Errorf("%s needs %s, which is not there", d.Ref, ref)
+			case d.Ref == sbom.Metadata.Component.Ref:
+				programs[to.Hashes[0].Content] = ref
+			default:
+				modules[d.Ref] = append(modules[d.Ref], to.Name+" "+to.Version)
+				if to.PURL != "pkg:golang/"+to.Name+"@"+to.Version {
+					t.Errorf("%s has the package URL %s", to.Name, to.PURL)
+				}
 			}
+			used[ref] = true
 		}
-		used[r.RelatedSPDXElement] = true
 	}
-	for id := range byID {
-		if !used[id] {
-			t.Errorf("nothing has %s", id)
+	for ref := range byRef {
+		if !used[ref] {
+			t.Errorf("nothing has %s", ref)
 		}
 	}
 	for _, name := range names {
@@ -419,7 +430,7 @@ func testSBOM(t *testing.T, data []byte, names []string) {
 				t.Fatal(err)
 			}
 			want := strings.FieldsFunc(string(said), func(r rune) bool { return r == '\n' }) // the fake has no modules of others
-			want = append(want, "stdlib "+strings.TrimPrefix(runtime.Version(), "go"))
+			want = append(want, "std "+runtime.Version())
 			slices.Sort(want)
 			want = slices.Compact(want)
 			sum := fmt.Sprintf("%x", sha256.Sum256(program(t, name, platform)))

@@ -112,7 +112,7 @@ func (r *release) push(folder, key, repository string) (string, error) {
 var kinds = map[string][]string{
 	"signature":  {"verify"},
 	"provenance": {"verify-attestation", "--type=slsaprovenance1"},
-	"SBOM":       {"verify-attestation", "--type=spdxjson"},
+	"SBOM":       {"verify-attestation", "--type=cyclonedx"},
 }
 
 // verify does what a user does, and returns what cosign writes, or says.
@@ -189,13 +189,13 @@ func (r *release) testSigned(t *testing.T, image, file string) {
 	if head := strings.TrimSpace(r.must("git", "rev-parse", "HEAD")); build.ResolvedDependencies[0].Digest["gitCommit"] != head {
 		t.Errorf("the provenance tells of %+v, want the commit %s", build.ResolvedDependencies, head)
 	}
-	type document struct{ Name, DocumentNamespace string }
+	type document struct{ SerialNumber string }
 	sbom, subject := statement[document](t, out["SBOM"])
 	var want document
-	text, err := os.ReadFile(filepath.Join(dist, file+".spdx.json"))
+	text, err := os.ReadFile(filepath.Join(dist, file+".cdx.json"))
 	check(t, err)
 	check(t, json.Unmarshal(text, &want))
-	if subject != digest || sbom != want || want.DocumentNamespace == "" {
+	if subject != digest || sbom != want || want.SerialNumber == "" {
 		t.Errorf("the SBOM of %s is %s: %+v, want %+v", digest, subject, sbom, want)
 	}
 }
@@ -311,8 +311,8 @@ func TestNoTagWithoutASignature(t *testing.T) {
 	for _, e := range entries {
 		check(t, os.Symlink(filepath.Join(dist, e.Name()), filepath.Join(changed, e.Name())))
 	}
-	check(t, os.Remove(filepath.Join(changed, "fake-wechat_image.spdx.json")))
-	r.write("changed/fake-wechat_image.spdx.json", "{}")
+	check(t, os.Remove(filepath.Join(changed, "fake-wechat_image.cdx.json")))
+	r.write("changed/fake-wechat_image.cdx.json", "{}")
 	for name, tt := range map[string]struct {
 		reason, folder, key, says string
 	}{
