@@ -210,10 +210,10 @@ func failed(kind account.Kind, code int64) sight {
 }
 
 // foundInvalid says that WeChat has called the token in use invalid.
-func foundInvalid(o *observation) { answered(account.Check, account.Answer{})(o) }
+func foundInvalid(o *observation) { answered(account.Verify, account.Answer{})(o) }
 
 // foundValid says that WeChat has called the token in use valid.
-func foundValid(o *observation) { answered(account.Check, account.Answer{Valid: true})(o) }
+func foundValid(o *observation) { answered(account.Verify, account.Answer{Valid: true})(o) }
 
 // fingerprintOfPresent is the report of the token of observed.
 var fingerprintOfPresent = remembered().Token.Fingerprint()

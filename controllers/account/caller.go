@@ -167,7 +167,7 @@ func (a *Accounts) callAt(id ID, at, now time.Time, priority int) {
 func (a *Accounts) do(ctx context.Context, c Call) (answer Answer) {
 	var err error
 	switch w := a.options.WeChat; {
-	case c.Kind == Check:
+	case c.Kind == Verify:
 		answer.Valid, err = w.Valid(ctx, c.Token.Value)
 	case c.Kind.ForTicket():
 		answer.Ticket, err = w.Ticket(ctx, c.Token.Value, record.TicketTypes[c.Kind.place()].Wire)
@@ -190,7 +190,7 @@ func (a *Accounts) do(ctx context.Context, c Call) (answer Answer) {
 // Endpoint is the last part of the path that a call asks.
 func (c Call) Endpoint() string {
 	switch {
-	case c.Kind == Check:
+	case c.Kind == Verify:
 		return "get_api_domain_ip"
 	case c.Kind.ForTicket():
 		return "getticket"

@@ -38,7 +38,7 @@ type Cause struct {
 	// Next is when the next forced call is possible, of ForceDeferred and
 	// ForceBudgetExhausted.
 	Next time.Time
-	// Reported says that a consumer waits for the Check that failed.
+	// Reported says that a consumer waits for the Verify that failed.
 	Reported bool
 }
 

@@ -2,7 +2,7 @@
 //
 // An account is one appid with one AppSecret in one mode; WeChatTokens in whatever
 // namespaces may share it. It makes four kinds of calls: Refresh brings the next
-// token in its time, Force brings a new one now, Check asks whether the token is
+// token in its time, Force brings a new one now, Verify asks whether the token is
 // valid, and each type of ticket has a kind of its own. A State remembers of each
 // kind when it last worked and how it last failed. The whole policy is two pure
 // functions:

@@ -24,7 +24,7 @@ type Call struct {
 type Answer struct {
 	Token  wechat.Token
 	Ticket wechat.Ticket
-	Valid  bool // of a Check
+	Valid  bool // of a Verify
 	Err    *wechat.Error
 }
 
@@ -46,7 +46,7 @@ func (s *State) Done(c Call, a Answer, now time.Time) {
 		s.doneToken(c, a, now)
 		return
 	}
-	if c.Kind == Check {
+	if c.Kind == Verify {
 		s.foundInvalid, s.sameTokenReturned = a.Err == nil && !a.Valid, false
 	}
 	switch {
@@ -55,7 +55,7 @@ func (s *State) Done(c Call, a Answer, now time.Time) {
 		if c.Kind.ForTicket() && a.Err.InvalidToken() && s.suspect != last.token {
 			s.suspect, s.suspectAt = last.token, now
 		}
-	case c.Kind == Check:
+	case c.Kind == Verify:
 		last.failure, last.succeededAt = nil, c.Start
 	default:
 		last.failure = nil
@@ -86,7 +86,7 @@ func (s *State) obtained(c Call, a Answer, now time.Time) {
 	}
 	t := s.tokenOf(c, a.Token)
 	if isNew && s.calledInvalid(&c.Token) {
-		t.PredecessorInvalidAt = s.last[Check].at.UTC().Truncate(time.Second)
+		t.PredecessorInvalidAt = s.last[Verify].at.UTC().Truncate(time.Second)
 	}
 	s.Known.Token = t
 	s.forcedUncounted, s.answerLost = false, false

@@ -126,14 +126,14 @@ func TestDone(t *testing.T) {
 			[]mod{func(s *situation) { s.Known.Token.AppID, s.Known.Token.Mode = shop.AppID, s.Mode }, isNext, succeeds(Refresh), nothingLost},
 		},
 
-		"CheckValid":   {"The token is valid.", at(), Check, Answer{Valid: true}, []mod{succeeds(Check)}},
-		"CheckInvalid": {"The token is invalid.", at(), Check, Answer{}, []mod{succeeds(Check), invalid(true)}},
+		"CheckValid":   {"The token is valid.", at(), Verify, Answer{Valid: true}, []mod{succeeds(Verify)}},
+		"CheckInvalid": {"The token is invalid.", at(), Verify, Answer{}, []mod{succeeds(Verify), invalid(true)}},
 		"CheckInvalidAfterSame": {
-			"The plain call is worth another try: the same token came before the Check.", at(sameTokenReturned), Check, Answer{},
-			[]mod{succeeds(Check), invalid(true), sameReturned(false)},
+			"The plain call is worth another try: the same token came before the Verify.", at(sameTokenReturned), Verify, Answer{},
+			[]mod{succeeds(Verify), invalid(true), sameReturned(false)},
 		},
-		"CheckFailed":   {"It says nothing of the token.", at(), Check, fails(-1), []mod{fail(Check, fails(-1), 1)}},
-		"CheckAnswered": {"The failures are over.", at(failed(Check, -1, time.Minute, 4)), Check, Answer{Valid: true}, []mod{succeeds(Check)}},
+		"CheckFailed":   {"It says nothing of the token.", at(), Verify, fails(-1), []mod{fail(Verify, fails(-1), 1)}},
+		"CheckAnswered": {"The failures are over.", at(failed(Verify, -1, time.Minute, 4)), Verify, Answer{Valid: true}, []mod{succeeds(Verify)}},
 
 		"InvalidReplaced": {
 			"Somebody has forced a token, and WeChat counted; the new one remembers why it came.", at(foundInvalid(3 * time.Second)), Refresh, brings(next, life),

@@ -142,12 +142,12 @@ func found(invalid bool) func(time.Duration) mod {
 	return func(ago time.Duration) mod {
 		return func(s *situation) {
 			s.foundInvalid = invalid
-			s.last[Check] = attempt{at: noon.Add(-ago), token: s.Known.Token.Fingerprint(), succeededAt: noon.Add(-ago)}
+			s.last[Verify] = attempt{at: noon.Add(-ago), token: s.Known.Token.Fingerprint(), succeededAt: noon.Add(-ago)}
 		}
 	}
 }
 
-// What the last Check has found.
+// What the last Verify has found.
 var foundInvalid, foundValid = found(true), found(false)
 
 func reported(ago time.Duration) mod {

@@ -52,7 +52,7 @@ func (d *dice) situation() *situation {
 		}
 		mods = append(mods, failed(kind, code, d.ago(), 1+d.n(200)))
 	}
-	for _, kind := range []Kind{Check, Ticket, Ticket + wxCard} {
+	for _, kind := range []Kind{Verify, Ticket, Ticket + wxCard} {
 		maybe(failed(kind, codes[d.n(len(codes))], d.ago(), 1+d.n(200)))
 	}
 	maybe(withAnotherToken(Kind(d.n(kinds))))
@@ -142,7 +142,7 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 			wait = s.ticketWait(last.failure, s.Ticket(w, n.Kind.place(), now))
 		}
 		asked := w.requestSince
-		if n.Kind == Check {
+		if n.Kind == Verify {
 			asked = w.reportSince
 		}
 		if n.Kind < Ticket && asked.After(last.at) {
@@ -178,12 +178,12 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 		if w.pending() == "" && !s.revoked(token, now) {
 			fail("no Force that nobody needs")
 		}
-	case Check:
+	case Verify:
 		if !valid {
-			fail("no Check of a token that is not valid")
+			fail("no Verify of a token that is not valid")
 		}
 		if w.CheckInterval == 0 && w.Reported != token.Fingerprint() && s.suspect != token.Fingerprint() {
-			fail("no Check that nobody needs")
+			fail("no Verify that nobody needs")
 		}
 	default:
 		if !valid || !w.holds(token) {

@@ -13,11 +13,11 @@ const (
 	// however short-lived its tokens are.
 	shortestPause = time.Second
 
-	// checkSpacing is the shortest time between two Checks of one token, so that a
+	// verifySpacing is the shortest time between two Verifies of one token, so that a
 	// reporter who is always wrong costs two a minute.
-	checkSpacing = 30 * time.Second
+	verifySpacing = 30 * time.Second
 
-	// longestCheckWait is how long a Check by interval waits at most while WeChat does
+	// longestCheckWait is how long a Verify by interval waits at most while WeChat does
 	// not answer it.
 	longestCheckWait = time.Hour
 )
@@ -47,7 +47,7 @@ type candidate struct {
 //   - Force when WeChat has called the token invalid before its end, or for a
 //     refresh request. It is a Refresh instead where that may do, because that is
 //     free in mode Stable.
-//   - Check when a consumer or a call for a ticket has found the token invalid, or
+//   - Verify when a consumer or a call for a ticket has found the token invalid, or
 //     when the interval is over.
 //   - A ticket when it is due, and nothing else is: it never delays a token.
 //
@@ -179,32 +179,32 @@ func (s *State) forceForRequest(w *Wants, t *record.Token, now time.Time) candid
 	return c
 }
 
-// check is the Check that is wanted next, if any.
+// check is the Verify that is wanted next, if any.
 func (s *State) check(w *Wants, t *record.Token, now time.Time) (candidate, bool) {
 	if !s.Valid(t, now) {
 		return candidate{}, false
 	}
-	c := candidate{kind: Check}
+	c := candidate{kind: Verify}
 	open := w.Report != "" && w.Reported == t.Fingerprint() && s.handledReport(w, t) != w.Report
 	switch {
 	case open:
 		c.at = w.reportSince
-		if s.checked(t) {
-			c.at = s.last[Check].at.Add(checkSpacing)
+		if s.verified(t) {
+			c.at = s.last[Verify].at.Add(verifySpacing)
 		}
 	case s.suspects(t):
 		c.at = s.suspectAt
-		if s.checked(t) {
-			c.at = s.last[Check].at.Add(checkSpacing)
+		if s.verified(t) {
+			c.at = s.last[Verify].at.Add(verifySpacing)
 		}
 	case w.CheckInterval > 0:
 		c.at = s.nextCheckAt(w)
 	default:
 		return candidate{}, false
 	}
-	if f := s.last[Check].failure; f != nil {
-		c.at = s.afterFailure(c.at, w, Check, f, t, w.reportSince)
-		if s.last[Check].token == t.Fingerprint() {
+	if f := s.last[Verify].failure; f != nil {
+		c.at = s.afterFailure(c.at, w, Verify, f, t, w.reportSince)
+		if s.last[Verify].token == t.Fingerprint() {
 			c.cause = Cause{Kind: CheckFailed, Err: f.Err, Reported: open}
 		}
 	}
@@ -215,24 +215,24 @@ func (s *State) check(w *Wants, t *record.Token, now time.Time) (candidate, bool
 // asked about it since. It is asked once for each token: an answer that is wrong
 // again and again is no reason to ask again and again.
 func (s *State) suspects(t *record.Token) bool {
-	return s.suspect != "" && s.suspect == t.Fingerprint() && (!s.checked(t) || s.last[Check].at.Before(s.suspectAt))
+	return s.suspect != "" && s.suspect == t.Fingerprint() && (!s.verified(t) || s.last[Verify].at.Before(s.suspectAt))
 }
 
 // nextCheckAt is when the interval is over. Any call that told something of the token
 // counts, and a start of the operator is no reason for one.
 func (s *State) nextCheckAt(w *Wants) time.Time {
 	wait := w.CheckInterval
-	if f := s.last[Check].failure; f != nil {
+	if f := s.last[Verify].failure; f != nil {
 		wait = double(wait, f.Count, max(wait, longestCheckWait))
 	}
-	last := later(s.Since, later(s.tokenAt(), s.last[Check].at))
+	last := later(s.Since, later(s.tokenAt(), s.last[Verify].at))
 	return last.Add(wait + offset(w.UID, w.CheckInterval/10))
 }
 
 // handledReport is the report of t that WeChat has contradicted: the present one,
 // or the one that the Secret remembers.
 func (s *State) handledReport(w *Wants, t *record.Token) string {
-	if w.Report != "" && w.Reported == t.Fingerprint() && s.checked(t) && !s.last[Check].at.Before(w.reportSince) {
+	if w.Report != "" && w.Reported == t.Fingerprint() && s.verified(t) && !s.last[Verify].at.Before(w.reportSince) {
 		return w.Report
 	}
 	if w.holds(t) {

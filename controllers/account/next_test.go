@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var kindNames = [kinds]string{"Refresh", "Force", "Check", "jsapi", "wx_card"}
+var kindNames = [kinds]string{"Refresh", "Force", "Verify", "jsapi", "wx_card"}
 
 var causeNames = map[CauseKind]string{
 	CallFailed: "CallFailed", SameTokenReturned: "SameTokenReturned", ForceDeferred: "ForceDeferred",
@@ -109,30 +109,30 @@ func TestNext(t *testing.T) {
 		"InvalidClassic":            {"It counts as forced, so that who ends tokens does not cost those that are due.", at(classic, foundInvalid(0)), "Force now, Revoked, no token"},
 		"InvalidClassicBudgetSpent": {"The next token comes in its time.", at(classic, foundInvalid(0), calledToday(1800)), "Refresh in 50m0s, ForceBudgetExhausted, no token"},
 		"InvalidAfterItsEnd":        {"It expired, that is all.", at(foundInvalid(0), ends(-time.Minute)), "Refresh now, no token"},
-		"PredecessorInvalid":        {"WeChat has called another token invalid.", at(foundInvalid(0), withAnotherToken(Check)), "Refresh in 55m2s"},
+		"PredecessorInvalid":        {"WeChat has called another token invalid.", at(foundInvalid(0), withAnotherToken(Verify)), "Refresh in 55m2s"},
 
 		// A report, a doubt, and the interval.
-		"Report":              {"A consumer says that the token is invalid: WeChat is asked.", at(reported(0)), "Check now"},
+		"Report":              {"A consumer says that the token is invalid: WeChat is asked.", at(reported(0)), "Verify now"},
 		"ReportOfAnother":     {"It is not the token in use.", at(reportedAnother), "Refresh in 55m2s"},
 		"ReportOfExpired":     {"There is nothing to ask.", at(reported(0), ends(-time.Minute)), "Refresh now, no token"},
 		"ReportRefuted":       {"WeChat has called the token valid since.", at(reported(10*time.Second), foundValid(0)), "Refresh in 55m2s"},
 		"ReportHandledBefore": {"The Secret says so, after a restart.", at(reported(0), reportHandled), "Refresh in 55m2s"},
-		"ReportAgain":         {"30 s between two Checks, so that a reporter who is always wrong costs two a minute.", at(reported(0), foundValid(10*time.Second)), "Check in 20s"},
-		"ReportUnanswered":    {"It waits as any failure does.", at(reported(time.Minute), failed(Check, -1, 0, 1)), "Check in 1s, CheckFailed"},
-		"ReportSinceFailure":  {"A new report shortens the wait to 30 s.", at(reported(0), failed(Check, 45009, 10*time.Second, 1)), "Check in 20s, CheckFailed"},
-		"ReportSpecChanged":   {"A changed spec ends the wait.", at(reported(time.Hour), failed(Check, 45009, time.Minute, 1), specChanged(0)), "Check now, CheckFailed"},
+		"ReportAgain":         {"30 s between two Verifies, so that a reporter who is always wrong costs two a minute.", at(reported(0), foundValid(10*time.Second)), "Verify in 20s"},
+		"ReportUnanswered":    {"It waits as any failure does.", at(reported(time.Minute), failed(Verify, -1, 0, 1)), "Verify in 1s, CheckFailed"},
+		"ReportSinceFailure":  {"A new report shortens the wait to 30 s.", at(reported(0), failed(Verify, 45009, 10*time.Second, 1)), "Verify in 20s, CheckFailed"},
+		"ReportSpecChanged":   {"A changed spec ends the wait.", at(reported(time.Hour), failed(Verify, 45009, time.Minute, 1), specChanged(0)), "Verify now, CheckFailed"},
 		"ReportAndRequest":    {"Both are for now: the new token answers both.", at(reported(0), requested(0)), "Force now"},
-		"Suspect":             {"A call for a ticket found the token invalid.", at(suspected(0)), "Check now"},
+		"Suspect":             {"A call for a ticket found the token invalid.", at(suspected(0)), "Verify now"},
 		"SuspectValid":        {"WeChat is asked once for each token.", at(suspected(10*time.Second), foundValid(0)), "Refresh in 55m2s"},
-		"SuspectSpacing":      {"Not within 30 s of the last Check.", at(suspected(0), foundValid(10*time.Second)), "Check in 20s"},
+		"SuspectSpacing":      {"Not within 30 s of the last Verify.", at(suspected(0), foundValid(10*time.Second)), "Verify in 20s"},
 		"SuspectPredecessor":  {"The suspect is not the token in use.", at(func(s *situation) { s.suspect, s.suspectAt = "another", noon }), "Refresh in 55m2s"},
-		"Interval":            {"Nobody has told anything of the token for so long.", at(interval(10 * time.Minute)), "Check now"},
-		"IntervalChecked":     {"Counted from the last Check.", at(interval(10*time.Minute), foundValid(4*time.Minute)), "Check in 6m0s"},
-		"IntervalRefreshed":   {"Counted from the last Refresh.", at(interval(10*time.Minute), obtained(4*time.Minute)), "Check in 6m0s"},
-		"IntervalStarted":     {"A start is no reason for a Check.", at(interval(10*time.Minute), started(4*time.Minute)), "Check in 6m0s"},
-		"IntervalUnanswered":  {"Each failure doubles the interval.", at(interval(10*time.Minute), failed(Check, -1, 4*time.Minute, 2)), "Check in 16m0s, CheckFailed"},
-		"IntervalLongest":     {"An hour at most.", at(interval(10*time.Minute), failed(Check, -1, 10*time.Minute, 99)), "Check in 50m0s, CheckFailed"},
-		"CheckOfPredecessor":  {"It failed, and its token is gone: no cause.", at(interval(10*time.Minute), failed(Check, -1, 4*time.Minute, 1), withAnotherToken(Check)), "Check in 6m0s"},
+		"Interval":            {"Nobody has told anything of the token for so long.", at(interval(10 * time.Minute)), "Verify now"},
+		"IntervalChecked":     {"Counted from the last Verify.", at(interval(10*time.Minute), foundValid(4*time.Minute)), "Verify in 6m0s"},
+		"IntervalRefreshed":   {"Counted from the last Refresh.", at(interval(10*time.Minute), obtained(4*time.Minute)), "Verify in 6m0s"},
+		"IntervalStarted":     {"A start is no reason for a Verify.", at(interval(10*time.Minute), started(4*time.Minute)), "Verify in 6m0s"},
+		"IntervalUnanswered":  {"Each failure doubles the interval.", at(interval(10*time.Minute), failed(Verify, -1, 4*time.Minute, 2)), "Verify in 16m0s, CheckFailed"},
+		"IntervalLongest":     {"An hour at most.", at(interval(10*time.Minute), failed(Verify, -1, 10*time.Minute, 99)), "Verify in 50m0s, CheckFailed"},
+		"CheckOfPredecessor":  {"It failed, and its token is gone: no cause.", at(interval(10*time.Minute), failed(Verify, -1, 4*time.Minute, 1), withAnotherToken(Verify)), "Verify in 6m0s"},
 
 		// Tickets come last.
 		"NoTicketYet":          {"There is a valid token in the Secret.", at(wanting(jsapi)), "jsapi now"},
@@ -148,8 +148,8 @@ func TestNext(t *testing.T) {
 		"TicketTokenDue":       {"The token comes first.", at(wanting(jsapi), ends(time.Minute)), "Refresh now"},
 		"TicketLongDue":        {"It stands behind a token, however long it has waited.", at(wanting(jsapi), ticket(jsapi, 30*time.Minute, time.Hour), ends(297*time.Second)), "Refresh now"},
 		"TicketRequest":        {"What a person asks for comes first.", at(wanting(jsapi), requested(0)), "Force now"},
-		"TicketReport":         {"A report comes first.", at(wanting(jsapi), reported(0)), "Check now"},
-		"TicketSuspect":        {"The token is asked about first.", at(wanting(jsapi), suspected(0), failed(Ticket, 40001, 0, 1)), "Check now"},
+		"TicketReport":         {"A report comes first.", at(wanting(jsapi), reported(0)), "Verify now"},
+		"TicketSuspect":        {"The token is asked about first.", at(wanting(jsapi), suspected(0), failed(Ticket, 40001, 0, 1)), "Verify now"},
 		"TicketAnswerLost":     {"The token may be invalid.", at(wanting(jsapi), answerLost, failed(Refresh, 45009, 0, 1)), "Refresh in 1h0m0s, CallFailed"},
 		"TicketForceFailed":    {"A failed Force holds up no ticket.", at(wanting(jsapi), failed(Force, sameTokenCode, 0, 1)), "jsapi now"},
 		"TicketFailed":         {"It begins with 10 s: the quota is small.", at(wanting(jsapi), failed(Ticket, -1, 0, 1)), "jsapi in 10s"},

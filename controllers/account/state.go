@@ -21,8 +21,8 @@ const (
 	// Force brings a new token, which ends the present one. In mode Classic the call
 	// is the same as Refresh.
 	Force
-	// Check asks whether the token is valid.
-	Check
+	// Verify asks whether the token is valid.
+	Verify
 	// Ticket and the place in record.TicketTypes is the kind of a ticket.
 	Ticket
 )
@@ -54,7 +54,7 @@ type State struct {
 
 	last [kinds]attempt
 
-	// foundInvalid is what the last Check has found of its token.
+	// foundInvalid is what the last Verify has found of its token.
 	foundInvalid bool
 	// sameTokenReturned says that a Refresh since then has brought the same token.
 	sameTokenReturned bool
@@ -169,7 +169,7 @@ func (s *State) Token(now time.Time) *record.Token {
 // expires_in says if WeChat has called it invalid, or if there is a newer token.
 func (s *State) End(t *record.Token) time.Time {
 	end := t.ExpiresAt
-	if at := s.last[Check].at; at.Before(end) && s.calledInvalid(t) {
+	if at := s.last[Verify].at; at.Before(end) && s.calledInvalid(t) {
 		end = at
 	}
 	if newest := &s.Known.Token; newest.ObtainedAt.After(t.ObtainedAt) && newest.Value != t.Value {
@@ -185,7 +185,7 @@ func (s *State) Valid(t *record.Token, now time.Time) bool { return t != nil && 
 
 // calledInvalid reports whether WeChat has called t invalid.
 func (s *State) calledInvalid(t *record.Token) bool {
-	return t != nil && s.foundInvalid && s.last[Check].token == t.Fingerprint()
+	return t != nil && s.foundInvalid && s.last[Verify].token == t.Fingerprint()
 }
 
 // revoked reports whether WeChat has called t invalid before its end.
@@ -193,9 +193,9 @@ func (s *State) revoked(t *record.Token, now time.Time) bool {
 	return s.calledInvalid(t) && now.Before(t.ExpiresAt)
 }
 
-// checked reports whether the last Check was about t, and WeChat answered it.
-func (s *State) checked(t *record.Token) bool {
-	return s.last[Check].token != "" && s.last[Check].token == t.Fingerprint() && s.last[Check].failure == nil
+// verified reports whether the last Verify was about t, and WeChat answered it.
+func (s *State) verified(t *record.Token) bool {
+	return s.last[Verify].token != "" && s.last[Verify].token == t.Fingerprint() && s.last[Verify].failure == nil
 }
 
 // tokenAt is when the last call began that brought a token.

@@ -55,7 +55,7 @@ func (v *View) ReportOutcome(r *record.Record) string {
 	if w.Report == "" || r == nil {
 		return ""
 	}
-	calledInvalid := v.foundInvalid && v.last[Check].token == w.Reported
+	calledInvalid := v.foundInvalid && v.last[Verify].token == w.Reported
 	switch {
 	case w.Reported == r.Token.Fingerprint() && r.HandledReport == w.Report:
 		return ReportRefuted
@@ -63,7 +63,7 @@ func (v *View) ReportOutcome(r *record.Record) string {
 		return ReportConfirmed
 	case w.Reported != r.Token.Fingerprint():
 		return ReportOutdated
-	case v.last[Check].failure != nil && v.last[Check].token == w.Reported:
+	case v.last[Verify].failure != nil && v.last[Verify].token == w.Reported:
 		return ReportUnanswered
 	default:
 		return ""

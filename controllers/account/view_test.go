@@ -93,7 +93,7 @@ func TestReportOutcome(t *testing.T) {
 		return func(s *situation) {
 			reportedAnother(s)
 			obtained(ago)(s)
-			s.last[Check].token = s.Wants.Reported
+			s.last[Verify].token = s.Wants.Reported
 		}
 	}
 	cases := map[string]struct {
@@ -112,13 +112,13 @@ func TestReportOutcome(t *testing.T) {
 		"Outdated":           {"It names another token, and nobody has checked that.", at(reportedAnother), ReportOutdated},
 		"OutdatedAndValid":   {"WeChat called it valid, and it was replaced in its time.", at(foundValid(0), replaced(0), reportedAgo(time.Minute)), ReportOutdated},
 		"OutdatedAndChecked": {"WeChat has called another token invalid.", at(foundInvalid(0), reportedAnother, obtained(0), reportedAgo(time.Minute)), ReportOutdated},
-		"OutdatedUnanswered": {"The token is gone: nobody waits for the check that failed.", at(failed(Check, -1, 0, 1), replaced(0), reportedAgo(time.Minute)), ReportOutdated},
+		"OutdatedUnanswered": {"The token is gone: nobody waits for the check that failed.", at(failed(Verify, -1, 0, 1), replaced(0), reportedAgo(time.Minute)), ReportOutdated},
 		"Refuted":            {"WeChat has called the token valid, and the Secret remembers it.", at(reported(time.Minute), foundValid(0), reportHandled), ReportRefuted},
 		"RefutedUnwritten":   {"The Secret does not say so yet.", at(reported(time.Minute), foundValid(0)), ""},
 		"RefutedBefore":      {"The Secret answers another report of the same token.", at(reported(0), func(s *situation) { s.Known.HandledReport = "before" }), ""},
-		"RefutedThenFailed":  {"What the Secret says stays.", at(reported(time.Minute), reportHandled, failed(Check, -1, 0, 1)), ReportRefuted},
-		"Unanswered":         {"WeChat was asked, and did not tell.", at(reported(time.Minute), failed(Check, -1, 0, 1)), ReportUnanswered},
-		"UnansweredBefore":   {"The check that failed was of the token before.", at(reported(0), failed(Check, -1, 0, 1), withAnotherToken(Check)), ""},
+		"RefutedThenFailed":  {"What the Secret says stays.", at(reported(time.Minute), reportHandled, failed(Verify, -1, 0, 1)), ReportRefuted},
+		"Unanswered":         {"WeChat was asked, and did not tell.", at(reported(time.Minute), failed(Verify, -1, 0, 1)), ReportUnanswered},
+		"UnansweredBefore":   {"The check that failed was of the token before.", at(reported(0), failed(Verify, -1, 0, 1), withAnotherToken(Verify)), ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
