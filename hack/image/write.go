@@ -77,6 +77,13 @@ func saveLayout(ctx context.Context, d description, platforms []string, file str
 	return os.WriteFile(file, packed, 0o644)
 }
 
+// untyped is an image whose entry in an index has no artifactType. Skopeo 1.9
+// does not know the field, and refuses to push an index that it would change.
+type untyped struct{ v1.Image }
+
+// ArtifactType is asked for by partial.Descriptor.
+func (untyped) ArtifactType() (string, error) { return "", nil }
+
 func writeLayout(ctx context.Context, d description, platforms []string, dir string) error {
 	tag, err := name.NewTag(d.name)
 	if err != nil {
@@ -98,7 +105,7 @@ func writeLayout(ctx context.Context, d description, platforms []string, dir str
 			return err
 		}
 		labels = c.Config.Labels
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Platform: c.Platform()})
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: untyped{img}, Platform: c.Platform()})
 	}
 	into, err := layout.Write(dir, empty.Index)
 	if err != nil {
