@@ -14,6 +14,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers/account"
+	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/refusal"
 )
 
@@ -38,6 +39,10 @@ func announce(ctx context.Context, recorder events.EventRecorder, before, after 
 		}
 		ctrl.LoggerFrom(ctx).Info(is.Message, strings.ToLower(of.condition[:1])+of.condition[1:], is.Status, "reason", is.Reason)
 		recorder.Eventf(after, nil, kind, is.Reason, of.action, "%s", refusal.Short(is.Message))
+	}
+	if was, e := before.Status.ReplacedElsewhere, after.Status.ReplacedElsewhere; e.Count > 0 && (was.Count == 0 || was.LastTime.Before(e.LastTime)) {
+		recorder.Eventf(after, nil, corev1.EventTypeNormal, "TokenReplacedElsewhere", "Check", "%s", refusal.Short(fmt.Sprintf(
+			"Somebody else has replaced the token: another cluster or environment with this appid, or a person. It was found at %s, and is number %d in 24 hours. The Secret has the new one", record.Time(e.LastTime.Time), e.Count)))
 	}
 	if h := after.Status.LastHandledRefreshAt; h != "" && h != before.Status.LastHandledRefreshAt {
 		recorder.Eventf(after, nil, corev1.EventTypeNormal, "Refreshed", "Refresh", "%s", refusal.Short(fmt.Sprintf("The refresh requested as %q is done", h)))

@@ -47,7 +47,7 @@ func observed(sights ...sight) *observation {
 		report, reported := reportOn(wt)
 		o.account.Wants = account.Wants{
 			UID: wt.UID, Generation: wt.Generation, Suspended: wt.Spec.Suspend,
-			RefreshBefore: wt.Spec.RefreshBeforeOrDefault(), CheckInterval: wt.Spec.CheckIntervalOrDefault(),
+			RefreshBefore: wt.Spec.RefreshBeforeOrDefault(), CheckInterval: wt.Spec.CheckIntervalOr(0),
 			Tickets: record.Wanted(wt), Request: requestOn(wt), Report: report, Reported: reported,
 			Secret: o.onTarget,
 		}

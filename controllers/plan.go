@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
 )
 
@@ -58,7 +59,7 @@ func decide(o *observation, now time.Time) plan {
 // contentsOf tells one write of a Secret from another, but for the budget.
 func contentsOf(o *observation, want *record.Record) string {
 	same := *want
-	same.Spent.Forced, same.Spent.Classic.Calls, same.Spent.Classic.Day = nil, 0, ""
+	same.Spent = budget.Spent{}
 	return record.Fingerprint(record.Render(o.wt, same, o.key).Annotations[record.Annotation])
 }
 
@@ -95,6 +96,7 @@ func lookAgain(o *observation, p plan, out outcome, now time.Time) time.Time {
 		return at
 	}
 	earlier(o.endOf(&out.holds.Token))
+	earlier(lastElsewhere(out.holds).Add(shownElsewhere))
 	for _, place := range record.Wanted(o.wt) {
 		earlier(out.holds.Tickets[place].ExpiresAt)
 	}

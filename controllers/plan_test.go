@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
 )
 
@@ -65,11 +66,13 @@ func TestPlan(t *testing.T) {
 		"RevokedAndReplaced": {"The new token remembers why it came.", observed(accountKnows(next, func(r *record.Record) {
 			r.Token.PredecessorInvalidAt = noon
 		})), writes(next, replacedNow, func(r *record.Record) { r.Token.PredecessorInvalidAt = noon })},
-		"NewTicket":        {"It is wanted.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(), accountKnows(ticket(jsapi, time.Hour))), writes(ticket(jsapi, time.Hour))},
-		"TicketProlonged":  {"WeChat still gives it, so it is trusted for longer.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, time.Minute)), accountKnows(ticket(jsapi, time.Hour))), writes(ticket(jsapi, time.Hour))},
-		"TicketNotWanted":  {"Another WeChatToken wants it of the account.", observed(accountKnows(ticket(jsapi, time.Hour))), nothing},
-		"TicketExpired":    {"Good is never replaced by nothing.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, -time.Second))), nothing},
-		"ReportRefuted":    {"The answer must outlast a restart.", observed(spec(reporting(fingerprintOfPresent)), foundValid), writes(func(r *record.Record) { r.HandledReport = fingerprintOfPresent })},
+		"NewTicket":       {"It is wanted.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(), accountKnows(ticket(jsapi, time.Hour))), writes(ticket(jsapi, time.Hour))},
+		"TicketProlonged": {"WeChat still gives it, so it is trusted for longer.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, time.Minute)), accountKnows(ticket(jsapi, time.Hour))), writes(ticket(jsapi, time.Hour))},
+		"TicketNotWanted": {"Another WeChatToken wants it of the account.", observed(accountKnows(ticket(jsapi, time.Hour))), nothing},
+		"TicketExpired":   {"Good is never replaced by nothing.", observed(spec(wanting(v1alpha1.TicketJSAPI)), secretHolds(ticket(jsapi, -time.Second))), nothing},
+		"ReportRefuted": {"The answer must outlast a restart.", observed(spec(reporting(fingerprintOfPresent)), foundValid), writes(func(r *record.Record) {
+			r.HandledReport, r.Spent = fingerprintOfPresent, budget.Spent{}.CallVerify(noon)
+		})},
 		"ReportRemembered": {"What the Secret says of its token stays on it.", observed(known(handledReport), teamLabel), writes(handledReport)},
 
 		// Nothing is.

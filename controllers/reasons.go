@@ -62,13 +62,28 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 	if next.NoToken || out.holds == nil {
 		return finding{}, true
 	}
-	if at := out.holds.Token.PredecessorInvalidAt; !at.IsZero() {
+	t := &out.holds.Token
+	if at := t.PredecessorInvalidAt; !at.IsZero() {
 		return finding{
 			reason:  v1alpha1.ReasonTokenRevoked,
 			message: fmt.Sprintf("The Secret holds a valid token. WeChat called the one before it invalid at %s, before its end. %s", record.Time(at), whoElse(o.wt.Spec.ModeOrDefault())),
 		}, false
 	}
+	if at := lastElsewhere(out.holds); !at.IsZero() && at.Equal(t.ObtainedAt) {
+		f := valid
+		f.message += fmt.Sprintf(". It replaces one that was replaced elsewhere, as a check found at %s", record.Time(at))
+		return f, false
+	}
 	return valid, false
+}
+
+// lastElsewhere is when a call has found last that somebody else had replaced the
+// token; zero if none has, of the last day that r was written on.
+func lastElsewhere(r *record.Record) time.Time {
+	if n := len(r.Spent.Elsewhere); n > 0 {
+		return r.Spent.Elsewhere[n-1]
+	}
+	return time.Time{}
 }
 
 // ofAppSecret says that there is no AppSecret where ref says. odd is what is odd
@@ -100,18 +115,12 @@ func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 	case account.SameTokenReturned:
 		f.reason = v1alpha1.ReasonRefreshRefused
 		f.message = "WeChat returned the same token on a forced refresh; somebody else may have used up the forced refreshes of this account. The operator tries again later"
-	case account.ForceDeferred:
-		f.reason = v1alpha1.ReasonRefreshDeferred
-		f.message = fmt.Sprintf("The forced refresh waits until %s: there must be %s between two of them", roundedUp(c.Next), budget.ForcedSpacing)
-		return f
-	case account.ForceBudgetExhausted:
-		limit := fmt.Sprintf("WeChat allows %d in 24 hours", budget.ForcedPerDay)
-		if mode == v1alpha1.ModeClassic {
-			limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", budget.ClassicReserve, budget.ClassicPerDay)
-		}
-		f.reason = v1alpha1.ReasonRefreshBudgetExhausted
-		f.message = fmt.Sprintf("The forced refreshes are used up: %s; the next is possible at %s. The token is refreshed in its time all the same", limit, roundedUp(c.Next))
-		return f
+	case account.ForceDeferred, account.ForceBudgetExhausted, account.ForceNotAllowed:
+		return ofNoForce(c, mode, stillValid)
+	case account.VerifyBudgetExhausted:
+		return ofNoAnswer(c, finding{message: fmt.Sprintf("It was asked %d times today, and is asked again at %s: look for who reports valid tokens", budget.VerifyPerDay, roundedUp(c.Next))})
+	case account.CheckFailed:
+		return ofNoAnswer(c, ofError(c.Err))
 	case account.DayBudgetExhausted:
 		f.reason = v1alpha1.ReasonDayQuotaExceeded
 		f.message = fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", budget.ClassicPerDay)
@@ -120,18 +129,52 @@ func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 		f.reason = v1alpha1.ReasonTokenRevoked
 		f.message = "WeChat says that the token in the Secret is invalid before its end; a new one is being fetched. " + whoElse(mode)
 		return f
-	case account.CheckFailed:
-		f = ofError(c.Err)
-		f.reason, f.ends = v1alpha1.ReasonCheckFailed, well
-		f.message = "WeChat was asked whether the token is valid, and did not tell. " + f.message
-		if c.Reported {
-			f.ends = byItself // a consumer waits for the answer
-		}
-		return f
 	case account.NoCause:
 	}
 	if stillValid {
 		f.message += ". The token in the Secret still works"
+	}
+	return f
+}
+
+// ofNoForce says what keeps a forced refresh from being made now.
+func ofNoForce(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
+	switch c.Kind {
+	case account.ForceDeferred:
+		return finding{
+			reason:  v1alpha1.ReasonRefreshDeferred,
+			message: fmt.Sprintf("The forced refresh waits until %s: there must be %s between two of them", roundedUp(c.Next), budget.ForcedSpacing),
+			ends:    byItself,
+		}
+	case account.ForceBudgetExhausted:
+		limit := fmt.Sprintf("WeChat allows %d in 24 hours", budget.ForcedPerDay)
+		if mode == v1alpha1.ModeClassic {
+			limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", budget.ClassicReserve, budget.ClassicPerDay)
+		}
+		return finding{
+			reason:  v1alpha1.ReasonRefreshBudgetExhausted,
+			message: fmt.Sprintf("The forced refreshes are used up: %s; the next is possible at %s. The token is refreshed in its time all the same", limit, roundedUp(c.Next)),
+			ends:    byItself,
+		}
+	default:
+		f := finding{
+			reason:  v1alpha1.ReasonRefreshNotAllowed,
+			message: "spec.forcedRefresh is Never, so that no refresh is forced. The token is refreshed in its time, and when somebody else has forced a refresh",
+		}
+		if !stillValid {
+			f.ends = byPerson
+		}
+		return f
+	}
+}
+
+// ofNoAnswer says that WeChat did not tell about the token, and why.
+func ofNoAnswer(c account.Cause, why finding) finding {
+	f := why
+	f.reason, f.ends = v1alpha1.ReasonCheckFailed, well
+	f.message = "WeChat was asked about the token in the Secret, and did not tell. " + why.message
+	if c.Reported {
+		f.ends = byItself // a consumer waits for the answer
 	}
 	return f
 }

@@ -36,6 +36,9 @@ type Options struct {
 	// StableWindow is how long before its end WeChat replaces a stable token: 300 s
 	// ("getStableAccessToken").
 	StableWindow time.Duration
+	// CheckInterval is how often a token of mode Stable is checked whose spec does not
+	// say; 0 for never.
+	CheckInterval time.Duration
 	// Namespaces are those to work in; none is all.
 	Namespaces []string
 	// Workers is how many WeChatTokens are reconciled at once. Calls to WeChat do not
@@ -93,17 +96,18 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 // New returns a reconciler of WeChatTokens and the accounts that it uses. The
 // caller starts the accounts.
 func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecorder, o Options) *WeChatTokenReconciler {
-	r := &WeChatTokenReconciler{Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, Consumers: o.Consumers}
+	r := &WeChatTokenReconciler{Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, CheckInterval: o.CheckInterval, Consumers: o.Consumers}
 	r.Accounts = account.New(account.Options{
 		WeChat: o.WeChat,
 		Window: o.StableWindow,
 		Wake:   func(key types.NamespacedName, failed bool) { r.wake(key, failed) },
 		Called: func(c account.Call, a account.Answer, took time.Duration) {
 			r.Metrics.Called(c.Endpoint(), took, a.Err)
-			if c.Kind.ForToken() {
+			if c.Kind.ForToken() && (c.Kind != account.Check || a.Err != nil || c.New(a)) {
 				r.Metrics.Refreshed(c.New(a), a.Err)
 			}
 		},
+		Elsewhere: func() { r.Metrics.ReplacedElsewhere() },
 	})
 	r.Metrics = metrics.New(c, r.Accounts.Spent, account.ReportOutcomes)
 	o.WeChat.Skew = r.Metrics.Skewed

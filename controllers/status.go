@@ -77,10 +77,14 @@ func set(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, kind string, i
 	})
 }
 
+// shownElsewhere is how long the status says that somebody else had replaced the
+// token.
+const shownElsewhere = 24 * time.Hour
+
 // describeToken puts into s what the target holds, and reports whether that token
 // is valid.
 func describeToken(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.Record, window time.Duration, now time.Time) bool {
-	s.SecretName, s.TokenFingerprint = "", ""
+	s.SecretName, s.TokenFingerprint, s.ReplacedElsewhere = "", "", v1alpha1.ReplacedElsewhere{}
 	s.ExpirationTime, s.NextRefreshTime, s.LastRefreshTime = nil, nil, nil
 	if holds == nil {
 		return false
@@ -89,6 +93,9 @@ func describeToken(s *v1alpha1.WeChatTokenStatus, o *observation, holds *record.
 	s.SecretName, s.TokenFingerprint = o.wt.TokenSecretName(), t.Fingerprint()
 	s.ExpirationTime = new(metav1.NewTime(ends.Truncate(time.Second)))
 	s.LastRefreshTime = new(metav1.NewTime(t.ObtainedAt))
+	if at := lastElsewhere(holds); now.Before(at.Add(shownElsewhere)) {
+		s.ReplacedElsewhere = v1alpha1.ReplacedElsewhere{LastTime: new(metav1.NewTime(at)), Count: int32(len(holds.Spent.Elsewhere))} //nolint:gosec // 20 at most
+	}
 	due := account.Due(o.wt.UID, o.wt.Spec.RefreshBeforeOrDefault(), window, t)
 	s.NextRefreshTime = new(metav1.NewTime(due.Truncate(time.Second)))
 	s.LastHandledRefreshAt = holds.HandledRefresh

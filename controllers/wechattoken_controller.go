@@ -36,6 +36,9 @@ type WeChatTokenReconciler struct {
 	// StableWindow is how long before its end WeChat replaces a stable token:
 	// 300 s ("getStableAccessToken").
 	StableWindow time.Duration
+	// CheckInterval is how often a token of mode Stable is checked whose spec does not
+	// say; 0 for never.
+	CheckInterval time.Duration
 	// Consumers says that another controller looks after the pods that use the
 	// Secrets, so that this one has nothing to say of them.
 	Consumers bool

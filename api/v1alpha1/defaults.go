@@ -56,10 +56,15 @@ func (s *WeChatTokenSpec) NeedsConsumers() bool {
 	return s.Propagation == PropagationTouch || len(s.Restart.Workloads) > 0
 }
 
-// CheckIntervalOrDefault is the time between two checks of the token; 0 for none.
-func (s *WeChatTokenSpec) CheckIntervalOrDefault() time.Duration {
-	if s.CheckInterval == nil {
+// CheckIntervalOr is the time between two checks of the token, 0 for none. What the
+// spec leaves out is stable in mode Stable, and 0 in mode Classic.
+func (s *WeChatTokenSpec) CheckIntervalOr(stable time.Duration) time.Duration {
+	switch {
+	case s.CheckInterval != nil:
+		return s.CheckInterval.Duration
+	case s.ModeOrDefault() == ModeStable:
+		return stable
+	default:
 		return 0
 	}
-	return s.CheckInterval.Duration
 }

@@ -36,7 +36,8 @@ const (
 	// and that it was not this operator that ended it. Ready is False until the
 	// next token is there, and True with this reason until the one after that.
 	ReasonTokenRevoked = "TokenRevoked"
-	// ReasonCheckFailed says that WeChat did not tell whether the token is valid.
+	// ReasonCheckFailed says that WeChat did not tell whether the token is still the
+	// current one, or valid.
 	ReasonCheckFailed = "CheckFailed"
 	// ReasonRefreshDeferred says that a forced refresh waits: WeChat wants 30 s
 	// between two of them.
@@ -44,6 +45,9 @@ const (
 	// ReasonRefreshBudgetExhausted says that the forced refreshes of the last
 	// 24 hours are used up.
 	ReasonRefreshBudgetExhausted = "RefreshBudgetExhausted"
+	// ReasonRefreshNotAllowed says that a forced refresh is wanted, and that
+	// spec.forcedRefresh forbids it.
+	ReasonRefreshNotAllowed = "RefreshNotAllowed"
 	// ReasonRefreshRefused says that WeChat took a forced refresh and gave the
 	// old token back.
 	ReasonRefreshRefused = "RefreshRefused"

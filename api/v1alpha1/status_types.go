@@ -47,6 +47,11 @@ type WeChatTokenStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	TokenFingerprint string `json:"tokenFingerprint,omitempty"`
 
+	// replacedElsewhere says that somebody else has replaced the token of this
+	// account in the last 24 hours, as the operator has found, and how often.
+	// +optional
+	ReplacedElsewhere ReplacedElsewhere `json:"replacedElsewhere,omitzero"`
+
 	// lastHandledRefreshAt is the value of the annotation
 	// wechattoken.io/refresh-requested-at that was handled last. It appears when
 	// the Secret holds the new token.
@@ -85,6 +90,20 @@ type WeChatTokenStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=2
 	Tickets []TicketStatus `json:"tickets,omitempty"`
+}
+
+// ReplacedElsewhere counts the tokens of an account that somebody else has replaced:
+// by a forced refresh, in mode Classic by any call of /cgi-bin/token.
+type ReplacedElsewhere struct {
+	// lastTime is when the operator found the last one.
+	// +required
+	LastTime *metav1.Time `json:"lastTime,omitempty"`
+
+	// count is how many it had found in the 24 hours until then, 20 at most.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=20
+	Count int32 `json:"count,omitempty"`
 }
 
 // TicketStatus is a ticket in the Secret.

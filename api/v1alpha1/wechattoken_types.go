@@ -28,7 +28,18 @@ const (
 	TicketWxCard TicketType = "WxCard"
 )
 
+// ForcedRefresh is whether a refresh may be forced.
+// +kubebuilder:validation:Enum=Allowed;Never
+type ForcedRefresh string
+
+// What may be said of forced refreshes.
+const (
+	ForcedRefreshAllowed ForcedRefresh = "Allowed"
+	ForcedRefreshNever   ForcedRefresh = "Never"
+)
+
 // WeChatTokenSpec says whose token to keep, and where to put it.
+// +kubebuilder:validation:XValidation:rule="!has(self.checkInterval) || self.mode != 'Classic' || !self.checkInterval.matches('^([0-9]+[hms])+$') || duration(self.checkInterval) == duration('0s') || duration(self.checkInterval) >= duration('5m')",fieldPath=".checkInterval",message="checkInterval must be 0s or at least 5m in mode Classic, where the check is a call that WeChat allows about a thousand times a day"
 // +kubebuilder:validation:XValidation:rule="!has(self.refreshBefore) || self.mode == 'Classic'",fieldPath=".refreshBefore",message="refreshBefore is for mode Classic only: in mode Stable WeChat itself fixes the moment, 5 minutes before the end"
 type WeChatTokenSpec struct {
 	// appID is the appid (开发者ID) of the 公众号, 小程序, 小游戏 or app whose
@@ -75,16 +86,34 @@ type WeChatTokenSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('1m') && duration(self) <= duration('60m')",message="refreshBefore must be a duration from 1m to 60m, such as 10m"
 	RefreshBefore *metav1.Duration `json:"refreshBefore,omitempty"`
 
-	// checkInterval is how often the operator asks WeChat whether the token is
-	// valid (get_api_domain_ip), 30s to 1h; never when left out. A token that
-	// somebody else has ended is then replaced before anybody reports it. For
-	// WeChatTokens that share a token the shortest interval counts. It grows while
-	// WeChat does not answer.
+	// checkInterval is how often the operator makes sure that the token is still
+	// WeChat's current one: 30s to 1h, or 0s for never. For WeChatTokens that share a
+	// token the shortest interval counts.
+	//
+	// In mode Stable the check is a plain call of stable_token, of which WeChat
+	// allows 500,000 a day: it ends no token. When another cluster, another
+	// environment or a person has forced a refresh, it brings the new token while
+	// the old one is still valid, for 5 minutes. So keep it below 5m. When left out,
+	// it is what the manager's flag --check-interval says: 1m.
+	//
+	// In mode Classic no call brings the current token. The check asks whether the
+	// token is valid (get_api_domain_ip), and a token that was ended is replaced. It
+	// is 5m at least, and never when left out.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=16
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && duration(self) >= duration('30s') && duration(self) <= duration('1h')",message="checkInterval must be a duration from 30s to 1h, such as 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+[hms])+$') && (duration(self) == duration('0s') || duration(self) >= duration('30s') && duration(self) <= duration('1h'))",message="checkInterval must be 0s, or a duration from 30s to 1h, such as 1m"
 	CheckInterval *metav1.Duration `json:"checkInterval,omitempty"`
+
+	// forcedRefresh is whether the operator may end the present token for this
+	// object by a forced refresh; Allowed when left out.
+	//
+	// With Never it forces none, whoever asks for it: neither for a refresh request
+	// nor for an invalid token. Use it where others share the appid and matter more,
+	// as production does to staging. An invalid token is still replaced when WeChat
+	// has another one, and each token in its time.
+	// +optional
+	ForcedRefresh ForcedRefresh `json:"forcedRefresh,omitempty"`
 
 	// propagation is how pods that mount the Secret as a volume get a new
 	// token; Watch when left out.

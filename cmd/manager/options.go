@@ -20,6 +20,7 @@ type options struct {
 	plainHTTP      bool
 	requestTimeout time.Duration
 	stableWindow   time.Duration
+	checkInterval  *time.Duration // nil for a fifth of the window
 	namespaces     string
 	selector       labels.Selector // nil for all
 	workers        int
@@ -45,6 +46,13 @@ func (o *options) bind(fs *flag.FlagSet) {
 		"how long a call to WeChat may take as a whole")
 	fs.DurationVar(&o.stableWindow, "stable-window", 5*time.Minute,
 		"how long before a stable token's end WeChat issues the next one; other than 5m only against a fake WeChat in compressed time")
+	fs.Func("check-interval",
+		"how often to make sure that a token of mode Stable is still WeChat's current one, where spec.checkInterval does not say: a plain call for each account; 0s for never. A fifth of --stable-window if left out, and so 1m",
+		func(value string) error {
+			interval, err := time.ParseDuration(value)
+			o.checkInterval = &interval
+			return err
+		})
 	fs.StringVar(&o.namespaces, "namespaces", "",
 		"namespaces to work in, with commas between; empty for all")
 	fs.Func("selector",
@@ -98,6 +106,8 @@ func (o *options) validate(args []string) error {
 		return errors.New("--request-timeout must be more than 0")
 	case o.stableWindow <= 0:
 		return errors.New("--stable-window must be more than 0")
+	case o.checks() < 0:
+		return errors.New("--check-interval must be 0s or more")
 	case o.logLevel < slog.LevelDebug: // there client-go logs whole requests, Secrets and all
 		return errors.New("--log-level must be DEBUG, INFO, WARN or ERROR")
 	case o.namespaces != "" && len(o.watched()) == 0:
@@ -125,6 +135,14 @@ func (o *options) isPrivate() bool {
 	}
 	address, err := netip.ParseAddr(u.Hostname())
 	return err == nil && address.Unmap().IsLoopback() && o.plainHTTP
+}
+
+// checks is how often a token of mode Stable is checked where its spec does not say.
+func (o *options) checks() time.Duration {
+	if o.checkInterval == nil {
+		return o.stableWindow / 5
+	}
+	return *o.checkInterval
 }
 
 // watched is the set of namespaces to work in; empty for all.

@@ -89,12 +89,13 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	secretsListed, err := controllers.Setup(ctx, mgr, controllers.Options{
-		WeChat:       wechat.NewClient(o.weChatURL, o.requestTimeout),
-		StableWindow: o.stableWindow,
-		Namespaces:   o.watched(),
-		Workers:      o.workers,
-		Consumers:    o.consumers,
-		Metrics:      ctrlmetrics.Registry,
+		WeChat:        wechat.NewClient(o.weChatURL, o.requestTimeout),
+		StableWindow:  o.stableWindow,
+		CheckInterval: o.checks(),
+		Namespaces:    o.watched(),
+		Workers:       o.workers,
+		Consumers:     o.consumers,
+		Metrics:       ctrlmetrics.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)

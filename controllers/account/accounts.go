@@ -51,6 +51,9 @@ type Options struct {
 	Wake func(key types.NamespacedName, failed bool)
 	// Called is told of each call.
 	Called func(c Call, a Answer, took time.Duration)
+	// Elsewhere is told when a call has found that somebody else had replaced the
+	// token of an account.
+	Elsewhere func()
 }
 
 // New returns Accounts without an account. Start makes them call WeChat.
@@ -95,7 +98,7 @@ func (a *Accounts) Join(key types.NamespacedName, creds wechat.Credentials, mode
 	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.member(key).UID != w.UID) {
 		a.leave(key, now)
 	}
-	acc := a.account(id, creds, mode, now)
+	acc := a.account(id, creds, mode, w.UID, now)
 	m := acc.member(key)
 	if m == nil {
 		m = &member{key: key, inherited: w.Request, Wants: Wants{UID: w.UID, Generation: w.Generation}}
@@ -203,11 +206,11 @@ func (a *Accounts) leave(key types.NamespacedName, now time.Time) {
 	}
 }
 
-// account is the one with this ID, which may be new.
-func (a *Accounts) account(id ID, creds wechat.Credentials, mode v1alpha1.Mode, now time.Time) *account {
+// account is the one with this ID, which may be new, of the WeChatToken uid.
+func (a *Accounts) account(id ID, creds wechat.Credentials, mode v1alpha1.Mode, uid types.UID, now time.Time) *account {
 	acc := a.byID[id]
 	if acc == nil {
-		acc = &account{State: State{Mode: mode, Window: a.options.Window, Since: now}, credentials: creds}
+		acc = &account{State: State{Mode: mode, Window: a.options.Window, Since: now, Spread: uid}, credentials: creds}
 		a.byID[id] = acc
 	}
 	return acc
@@ -260,6 +263,7 @@ func (acc *account) learn(found *record.Record, now time.Time) bool {
 	if r.Spent = r.Spent.Bounded(now); acc.mine(found) {
 		return acc.Learn(r, now)
 	}
+	r.Spent.Elsewhere = nil
 	acc.Known.Spent = acc.Known.Spent.Merge(r.Spent)
 	return false
 }

@@ -117,7 +117,7 @@ func inOffice(t *testing.T, test func(*office)) {
 				defer o.mu.Unlock()
 				o.woken[key]++
 			},
-			Called: func(Call, Answer, time.Duration) {},
+			Called: func(Call, Answer, time.Duration) {}, Elsewhere: func() {},
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)

@@ -27,6 +27,12 @@ const (
 	Revoked
 	// CheckFailed says that WeChat did not tell whether the token is valid.
 	CheckFailed
+	// ForceNotAllowed says that a forced call is wanted, and that the WeChatToken
+	// forbids it.
+	ForceNotAllowed
+	// VerifyBudgetExhausted says that WeChat was asked so often today whether the
+	// token is valid that it is not asked again.
+	VerifyBudgetExhausted
 )
 
 // Cause is why a WeChatToken does not have what it wants. Two equal situations have
@@ -35,10 +41,10 @@ type Cause struct {
 	Kind CauseKind
 	// Err is the error of CallFailed and CheckFailed.
 	Err *wechat.Error
-	// Next is when the next forced call is possible, of ForceDeferred and
-	// ForceBudgetExhausted.
+	// Next is when the next call is possible, of ForceDeferred, ForceBudgetExhausted
+	// and VerifyBudgetExhausted.
 	Next time.Time
-	// Reported says that a consumer waits for the Verify that failed.
+	// Reported says that a consumer waits for the check that failed.
 	Reported bool
 }
 

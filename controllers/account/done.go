@@ -42,12 +42,18 @@ func (c Call) New(a Answer) bool {
 func (s *State) Done(c Call, a Answer, now time.Time) {
 	last := &s.last[c.Kind]
 	last.at, last.token = c.Start, c.Token.Fingerprint()
-	if c.Kind.ForToken() {
+	switch {
+	case c.Kind == Check && a.Err != nil:
+		last.failure = last.failure.followedBy(a.Err, now)
+		return
+	case c.Kind.ForToken():
 		s.doneToken(c, a, now)
 		return
 	}
 	if c.Kind == Verify {
-		s.foundInvalid, s.sameTokenReturned = a.Err == nil && !a.Valid, false
+		s.Known.Spent = s.Known.Spent.CallVerify(c.Start)
+		s.foundInvalid = a.Err == nil && !a.Valid
+		s.sameTokenReturned = s.sameTokenReturned && c.Start.Sub(s.tokenAt()) < justNow
 	}
 	switch {
 	case a.Err != nil:
@@ -81,7 +87,10 @@ func (s *State) doneToken(c Call, a Answer, now time.Time) {
 // obtained notes the token that a call has brought.
 func (s *State) obtained(c Call, a Answer, now time.Time) {
 	isNew := c.New(a)
-	if c.Kind == Force || (isNew && s.forcedByOther(c)) {
+	if isNew && c.Token.Value != "" {
+		s.succeeded(c)
+	}
+	if c.Kind == Force {
 		s.Known.Spent = s.Known.Spent.Force(s.Mode, c.Start)
 	}
 	t := s.tokenOf(c, a.Token)
@@ -92,11 +101,28 @@ func (s *State) obtained(c Call, a Answer, now time.Time) {
 	s.forcedUncounted, s.answerLost = false, false
 	s.sameTokenReturned = s.sameTokenReturned || !isNew
 	s.last[c.Kind].succeededAt = c.Start
-	if c.Kind == Force && !isNew {
+	s.last[Check].failure = nil
+	switch {
+	case c.Kind == Force && !isNew:
 		s.failedToken(Force, nil, now)
-		return
+	case c.Kind == Check && !isNew:
+		s.last[Refresh].failure = nil // but a Force goes on to wait
+	default:
+		s.last[Refresh].failure, s.last[Force].failure = nil, nil
 	}
-	s.last[Refresh].failure, s.last[Force].failure = nil, nil
+}
+
+// succeeded notes that the token in use at the call has a successor, which the call
+// has brought.
+func (s *State) succeeded(c Call) {
+	elsewhere := s.replacedElsewhere(c)
+	s.replace(&c.Token, s.replacedAfter(c, elsewhere))
+	if elsewhere {
+		s.Known.Spent = s.Known.Spent.SeenElsewhere(c.Start)
+	}
+	if s.Mode == v1alpha1.ModeStable && c.Kind != Force && (elsewhere || s.forcedUncounted) {
+		s.Known.Spent = s.Known.Spent.Force(s.Mode, c.Start) // WeChat counts the forced calls of all alike
+	}
 }
 
 // failedToken notes a failed call for a token. err is nil if the same token came
@@ -107,15 +133,36 @@ func (s *State) failedToken(kind Kind, err *wechat.Error, now time.Time) {
 	s.last[kind].failure = before.followedBy(err, now)
 }
 
-// forcedByOther reports whether the new token that a Refresh has brought is that of
-// a forced call which nobody has counted: an earlier process has ended after it,
-// or somebody outside has made it. WeChat counts them all alike.
-func (s *State) forcedByOther(c Call) bool {
-	if c.Token.Value == "" || s.Mode != v1alpha1.ModeStable {
+// replacedElsewhere reports whether somebody else has replaced the token that was in
+// use at the call, which has brought another one: WeChat has called it invalid; or,
+// in mode Stable, WeChat had no reason of its own to replace it yet. A call of this
+// operator whose answer was lost may have done it.
+func (s *State) replacedElsewhere(c Call) bool {
+	switch {
+	case s.forcedUncounted || s.answerLost:
 		return false
+	case s.calledInvalid(&c.Token):
+		return true
+	default:
+		return s.Mode == v1alpha1.ModeStable && c.Kind != Force && c.Start.Before(s.windowOf(&c.Token).Add(-sameEnd))
 	}
-	return s.forcedUncounted || s.calledInvalid(&c.Token)
 }
+
+// replacedAfter is the time after which the token in use at the call got its
+// successor. WeChat does not tell when somebody else has forced one.
+func (s *State) replacedAfter(c Call, elsewhere bool) time.Time {
+	switch {
+	case c.Kind == Force || s.Mode == v1alpha1.ModeClassic:
+		return c.Start
+	case elsewhere || s.forcedUncounted:
+		return later(c.Token.ObtainedAt, s.tokenAt()) // it was WeChat's current one then
+	default:
+		return earlier(c.Start, s.windowOf(&c.Token))
+	}
+}
+
+// windowOf is when the last window of a stable token begins.
+func (s *State) windowOf(t *record.Token) time.Time { return t.ExpiresAt.Add(-s.Window) }
 
 // sameEnd is how far two ends of one token may be apart, given whole seconds and
 // the time a call takes. What differs more is a correction: the clock was set, or

@@ -44,15 +44,24 @@ func TestDone(t *testing.T) {
 	}
 	fail := func(kind Kind, a Answer, count int) mod {
 		return func(s *situation) {
-			if kind <= Force { // they share one failure
+			if kind <= Force { // these share one failure
 				s.last[Refresh].failure, s.last[Force].failure = nil, nil
 			}
 			s.last[kind].failure = &Failure{Err: a.Err, At: end, Count: count}
 		}
 	}
+	// replaced is the end of the token that had been in use, from noon.
+	replaced := func(in time.Duration) mod {
+		return func(s *situation) { s.State.replaced = []ending{{record.Fingerprint(present), noon.Add(in)}} }
+	}
+	const overlap = 5 * time.Minute // after the call
+	elsewhere := func(s *situation) { s.Known.Spent.Elsewhere = []time.Time{noon} }
+	asked := verifiedToday(1)
 	countsForced := func(s *situation) { s.Known.Spent.Forced = append(s.Known.Spent.Forced, noon) }
 	nothingLost := func(s *situation) { s.answerLost, s.forcedUncounted = false, false }
-	noFailure := func(s *situation) { s.last[Refresh].failure, s.last[Force].failure = nil, nil }
+	noFailure := func(s *situation) {
+		s.last[Refresh].failure, s.last[Force].failure, s.last[Check].failure = nil, nil, nil
+	}
 	invalidBefore := func(s *situation) { s.Known.Token.PredecessorInvalidAt = noon.Add(-3 * time.Second) }
 	sameReturned := func(is bool) mod { return func(s *situation) { s.sameTokenReturned = is } }
 	invalid := func(is bool) mod { return func(s *situation) { s.foundInvalid = is } }
@@ -70,15 +79,44 @@ func TestDone(t *testing.T) {
 			"Its life begins with the call.", at(noToken), Refresh, brings(next, life),
 			[]mod{func(s *situation) { s.Known.Token.AppID, s.Known.Token.Mode = shop.AppID, s.Mode }, isNext, succeeds(Refresh)},
 		},
-		"NewToken":   {"It is the newest.", at(), Refresh, brings(next, life), []mod{isNext, succeeds(Refresh)}},
-		"NewClassic": {"The call counts.", at(classic, calledToday(7)), Refresh, brings(next, life), []mod{isNext, succeeds(Refresh), calledToday(8)}},
+		"NewToken":   {"It is the newest.", at(ends(overlap - time.Second)), Refresh, brings(next, life), []mod{isNext, succeeds(Refresh), replaced(overlap - time.Second)}},
+		"NewClassic": {"The call counts, and ends the token.", at(classic, calledToday(7)), Refresh, brings(next, life), []mod{isNext, succeeds(Refresh), calledToday(8), replaced(overlap)}},
 		"NewAfterFailures": {
-			"All is well.", at(failed(Refresh, -1, time.Minute, 3), answerLost), Refresh, brings(next, life),
-			[]mod{isNext, noFailure, succeeds(Refresh), nothingLost},
+			"All is well.", at(ends(time.Minute), failed(Refresh, -1, time.Minute, 3), failed(Check, -1, time.Minute, 3), answerLost), Refresh, brings(next, life),
+			[]mod{isNext, noFailure, succeeds(Refresh), nothingLost, replaced(time.Minute)},
 		},
 		"NewAfterFailedForce": {
-			"The token answers for both kinds.", at(failed(Force, -1, time.Minute, 3)), Refresh, brings(next, life),
-			[]mod{isNext, noFailure, succeeds(Refresh)},
+			"The token answers for both kinds.", at(ends(time.Minute), failed(Force, -1, time.Minute, 3)), Refresh, brings(next, life),
+			[]mod{isNext, noFailure, succeeds(Refresh), replaced(time.Minute)},
+		},
+		"NewThird": {
+			"The end of the first does not move.", at(ends(time.Minute), replaced(-time.Minute)), Refresh, brings(next, life),
+			[]mod{isNext, succeeds(Refresh), func(s *situation) {
+				s.State.replaced = append(s.State.replaced, ending{record.Fingerprint(present), noon.Add(time.Minute)})
+			}},
+		},
+
+		"CheckSame": {"Nothing is new but that WeChat was asked.", at(), Check, brings(present, time.Hour), []mod{succeeds(Check), sameReturned(true)}},
+		"CheckSameAfterFailures": {
+			"WeChat answers again. A Force that brought the same token goes on to wait.", at(failed(Check, -1, time.Minute, 3), failed(Force, sameTokenCode, time.Minute, 1)), Check, brings(present, time.Hour),
+			[]mod{succeeds(Check), sameReturned(true)},
+		},
+		"CheckNew": {
+			"Somebody else has forced one, after the last Check, and WeChat counts it.", at(checked(time.Minute), failed(Force, -1, time.Minute, 1)), Check, brings(next, life),
+			[]mod{isNext, noFailure, succeeds(Check), countsForced, elsewhere, replaced(overlap - time.Minute)},
+		},
+		"CheckNewLong": {
+			"Without a Check before it, the token may have ended long ago.", at(), Check, brings(next, life),
+			[]mod{isNext, succeeds(Check), countsForced, elsewhere, replaced(overlap - time.Hour)},
+		},
+		"CheckNewDue": {"It was due: nobody has forced it.", at(ends(time.Minute)), Check, brings(next, life), []mod{isNext, succeeds(Check), replaced(time.Minute)}},
+		"CheckNewLost": {
+			"The Force whose answer was lost has worked: it was this operator's.", at(forcedUncounted, answerLost, obtained(time.Second)), Check, brings(next, life),
+			[]mod{isNext, succeeds(Check), nothingLost, countsForced, replaced(overlap - time.Second)},
+		},
+		"CheckFails": {
+			"The failures of other calls stay.", at(failed(Check, -1, time.Minute, 3), failed(Force, -1, time.Minute, 1)), Check, fails(-1),
+			[]mod{fail(Check, fails(-1), 4)},
 		},
 
 		"SameToken":         {"Nothing is new but that WeChat was asked.", at(), Refresh, brings(present, time.Hour), []mod{succeeds(Refresh), sameReturned(true)}},
@@ -93,8 +131,8 @@ func TestDone(t *testing.T) {
 			[]mod{succeeds(Refresh), nothingLost, sameReturned(true)},
 		},
 
-		"Forced":        {"It counts.", at(), Force, brings(next, life), []mod{isNext, succeeds(Force), countsForced}},
-		"ForcedClassic": {"It counts twice: for the spacing and for the day.", at(classic), Force, brings(next, life), []mod{isNext, succeeds(Force), countsForced, calledToday(1)}},
+		"Forced":        {"It counts.", at(), Force, brings(next, life), []mod{isNext, succeeds(Force), countsForced, replaced(overlap)}},
+		"ForcedClassic": {"It counts twice: for the spacing and for the day.", at(classic), Force, brings(next, life), []mod{isNext, succeeds(Force), countsForced, calledToday(1), replaced(overlap)}},
 		"ForcedSame": {
 			"WeChat counts it, and it is a failure.", at(), Force, brings(present, time.Hour),
 			[]mod{succeeds(Force), countsForced, sameReturned(true), fail(Force, Answer{}, 1)},
@@ -105,7 +143,7 @@ func TestDone(t *testing.T) {
 		},
 		"ForcedForgets": {
 			"A day later a call does not count.", at(forced(25 * time.Hour)), Force, brings(next, life),
-			[]mod{isNext, succeeds(Force), func(s *situation) { s.Known.Spent.Forced = []time.Time{noon} }},
+			[]mod{isNext, succeeds(Force), replaced(overlap), func(s *situation) { s.Known.Spent.Forced = []time.Time{noon} }},
 		},
 
 		"Failed":        {"The token stays.", at(), Refresh, fails(-1), []mod{fail(Refresh, fails(-1), 1)}},
@@ -119,29 +157,33 @@ func TestDone(t *testing.T) {
 		"LostClassic": {"Each call ends the token.", at(classic), Refresh, lost(), []mod{fail(Refresh, lost(), 1), answerLost, calledToday(1)}},
 		"LostForceFound": {
 			"The plain call brings the token of the lost Force, which counts now.", at(forcedUncounted, answerLost), Refresh, brings(next, life),
-			[]mod{isNext, succeeds(Refresh), nothingLost, countsForced},
+			[]mod{isNext, succeeds(Refresh), nothingLost, countsForced, replaced(overlap - time.Hour)},
 		},
 		"LostForceFirst": {
 			"The first token tells nothing of a Force.", at(noToken, forcedUncounted), Refresh, brings(next, life),
 			[]mod{func(s *situation) { s.Known.Token.AppID, s.Known.Token.Mode = shop.AppID, s.Mode }, isNext, succeeds(Refresh), nothingLost},
 		},
 
-		"CheckValid":   {"The token is valid.", at(), Verify, Answer{Valid: true}, []mod{succeeds(Verify)}},
-		"CheckInvalid": {"The token is invalid.", at(), Verify, Answer{}, []mod{succeeds(Verify), invalid(true)}},
-		"CheckInvalidAfterSame": {
-			"The plain call is worth another try: the same token came before the Verify.", at(sameTokenReturned), Verify, Answer{},
-			[]mod{succeeds(Verify), invalid(true), sameReturned(false)},
+		"VerifyValid":   {"The token is valid.", at(), Verify, Answer{Valid: true}, []mod{succeeds(Verify), asked}},
+		"VerifyInvalid": {"The token is invalid.", at(), Verify, Answer{}, []mod{succeeds(Verify), invalid(true), asked}},
+		"VerifyInvalidAfterSame": {
+			"The plain call is worth another try: it is long ago.", at(sameTokenReturned, checked(5*time.Second)), Verify, Answer{},
+			[]mod{succeeds(Verify), invalid(true), sameReturned(false), asked},
 		},
-		"CheckFailed":   {"It says nothing of the token.", at(), Verify, fails(-1), []mod{fail(Verify, fails(-1), 1)}},
-		"CheckAnswered": {"The failures are over.", at(failed(Verify, -1, time.Minute, 4)), Verify, Answer{Valid: true}, []mod{succeeds(Verify)}},
+		"VerifyInvalidJustChecked": {
+			"WeChat has no other token: only a Force helps.", at(sameTokenReturned, checked(time.Second)), Verify, Answer{},
+			[]mod{succeeds(Verify), invalid(true), asked},
+		},
+		"VerifyFailed":   {"It says nothing of the token, and counts.", at(), Verify, fails(-1), []mod{fail(Verify, fails(-1), 1), asked}},
+		"VerifyAnswered": {"The failures are over.", at(failed(Verify, -1, time.Minute, 4), verifiedToday(7)), Verify, Answer{Valid: true}, []mod{succeeds(Verify), verifiedToday(8)}},
 
 		"InvalidReplaced": {
 			"Somebody has forced a token, and WeChat counted; the new one remembers why it came.", at(foundInvalid(3 * time.Second)), Refresh, brings(next, life),
-			[]mod{isNext, succeeds(Refresh), invalidBefore, countsForced},
+			[]mod{isNext, succeeds(Refresh), invalidBefore, countsForced, elsewhere, replaced(overlap - time.Hour)},
 		},
 		"InvalidForced": {
 			"It counts once.", at(foundInvalid(3*time.Second), sameTokenReturned), Force, brings(next, life),
-			[]mod{isNext, succeeds(Force), invalidBefore, countsForced},
+			[]mod{isNext, succeeds(Force), invalidBefore, countsForced, elsewhere, replaced(overlap)},
 		},
 		"InvalidReturned": {
 			"Nothing was forced.", at(foundInvalid(3 * time.Second)), Refresh, brings(present, time.Hour),
@@ -149,7 +191,7 @@ func TestDone(t *testing.T) {
 		},
 		"InvalidClassic": {
 			"A plain call of somebody else ends the token there: no forced one.", at(classic, foundInvalid(3*time.Second)), Refresh, brings(next, life),
-			[]mod{isNext, succeeds(Refresh), invalidBefore, calledToday(1)},
+			[]mod{isNext, succeeds(Refresh), invalidBefore, calledToday(1), elsewhere, replaced(overlap)},
 		},
 
 		"Ticket": {"It is trusted.", at(), Ticket, Answer{Ticket: wechat.Ticket{Value: "A", Life: life}}, []mod{succeeds(Ticket), func(s *situation) { s.Known.Tickets[jsapi] = ticketA }}},
@@ -174,7 +216,7 @@ func TestDone(t *testing.T) {
 			got := tc.given.State
 			got.Done(Call{Kind: tc.kind, Mode: got.Mode, Credentials: shop, Token: got.Known.Token, Start: noon}, tc.answer, end)
 			opts := cmp.Options{
-				cmp.AllowUnexported(State{}, attempt{}, record.Record{}),
+				cmp.AllowUnexported(State{}, attempt{}, ending{}, record.Record{}),
 				cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty(),
 			}
 			if diff := cmp.Diff(want.State, got, opts); diff != "" {

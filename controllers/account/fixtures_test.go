@@ -47,6 +47,7 @@ func at(mods ...mod) *situation {
 		},
 		Wants: Wants{UID: early, Generation: 1},
 	}
+	s.Spread = early
 	s.last[Refresh] = attempt{at: noon.Add(-time.Hour), succeededAt: noon.Add(-time.Hour)}
 	for _, mod := range mods {
 		mod(s)
@@ -170,6 +171,20 @@ func suspected(ago time.Duration) mod {
 
 func interval(d time.Duration) mod {
 	return func(s *situation) { s.Wants.CheckInterval = d }
+}
+
+func neverForce(s *situation) { s.Wants.NeverForce = true }
+
+// checked says that a Check has brought the same token.
+func checked(ago time.Duration) mod {
+	return func(s *situation) {
+		s.last[Check] = attempt{at: noon.Add(-ago), token: s.Known.Token.Fingerprint(), succeededAt: noon.Add(-ago)}
+	}
+}
+
+// verifiedToday are the calls that asked whether a token is valid.
+func verifiedToday(n int) mod {
+	return func(s *situation) { s.Known.Spent.Verify = budget.Calls{Day: "2026-01-02", Calls: n} }
 }
 
 // The places of the types of tickets.

@@ -52,7 +52,7 @@ func (d *dice) situation() *situation {
 		}
 		mods = append(mods, failed(kind, code, d.ago(), 1+d.n(200)))
 	}
-	for _, kind := range []Kind{Verify, Ticket, Ticket + wxCard} {
+	for _, kind := range []Kind{Check, Verify, Ticket, Ticket + wxCard} {
 		maybe(failed(kind, codes[d.n(len(codes))], d.ago(), 1+d.n(200)))
 	}
 	maybe(withAnotherToken(Kind(d.n(kinds))))
@@ -67,6 +67,8 @@ func (d *dice) situation() *situation {
 		mods = append(mods, forced(d.ago()))
 	}
 	maybe(calledToday([]int{1, 1799, 1800, 1999, 2000}[d.n(5)]))
+	maybe(verifiedToday([]int{1, 399, 400, 499, 500}[d.n(5)]))
+	maybe(neverForce)
 	maybe(forcedUncounted)
 	maybe(answerLost)
 	maybe(sameTokenReturned)
@@ -142,7 +144,7 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 			wait = s.ticketWait(last.failure, s.Ticket(w, n.Kind.place(), now))
 		}
 		asked := w.requestSince
-		if n.Kind == Verify {
+		if n.Kind == Check || n.Kind == Verify {
 			asked = w.reportSince
 		}
 		if n.Kind < Ticket && asked.After(last.at) {
@@ -178,12 +180,25 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 		if w.pending() == "" && !s.revoked(token, now) {
 			fail("no Force that nobody needs")
 		}
-	case Verify:
-		if !valid {
-			fail("no Verify of a token that is not valid")
+		if w.NeverForce {
+			fail("no Force where it is not allowed")
 		}
-		if w.CheckInterval == 0 && w.Reported != token.Fingerprint() && s.suspect != token.Fingerprint() {
-			fail("no Verify that nobody needs")
+	case Check, Verify:
+		if !valid {
+			fail("no check of a token that is not valid")
+		}
+		doubted := w.Reported == token.Fingerprint() || s.suspect == token.Fingerprint()
+		if w.CheckInterval == 0 && !doubted {
+			fail("no check that nobody needs")
+		}
+		if n.Kind == Check && s.Mode == v1alpha1.ModeClassic {
+			fail("no plain call to make sure in mode Classic")
+		}
+		if n.Kind == Verify && s.Mode == v1alpha1.ModeStable && !doubted {
+			fail("in mode Stable WeChat is asked about a token only in doubt")
+		}
+		if left := s.Known.Spent.VerifyLeft(now); n.Kind == Verify && (left == 0 || (left <= budget.VerifyReserve && !doubted)) {
+			fail("500 Verifies a day, of which 100 are kept for doubts")
 		}
 	default:
 		if !valid || !w.holds(token) {
@@ -193,7 +208,7 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 			fail("no ticket that nobody wants")
 		}
 	}
-	if n.Kind <= Force && s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(now) == 0 {
+	if n.Kind.ForToken() && s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(now) == 0 {
 		fail("2,000 calls a day in mode Classic")
 	}
 }

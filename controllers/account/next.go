@@ -8,19 +8,9 @@ import (
 	"wechattoken.io/operator/internal/record"
 )
 
-const (
-	// shortestPause is the shortest time between two Refresh calls for one account,
-	// however short-lived its tokens are.
-	shortestPause = time.Second
-
-	// verifySpacing is the shortest time between two Verifies of one token, so that a
-	// reporter who is always wrong costs two a minute.
-	verifySpacing = 30 * time.Second
-
-	// longestCheckWait is how long a Verify by interval waits at most while WeChat does
-	// not answer it.
-	longestCheckWait = time.Hour
-)
+// shortestPause is the shortest time between two Refresh calls for one account,
+// however short-lived its tokens are.
+const shortestPause = time.Second
 
 // Next is the call that a WeChatToken needs next.
 type Next struct {
@@ -46,9 +36,8 @@ type candidate struct {
 //     when the token is due.
 //   - Force when WeChat has called the token invalid before its end, or for a
 //     refresh request. It is a Refresh instead where that may do, because that is
-//     free in mode Stable.
-//   - Verify when a consumer or a call for a ticket has found the token invalid, or
-//     when the interval is over.
+//     free in mode Stable, and where the WeChatToken forbids it.
+//   - Check and Verify as check.go has it.
 //   - A ticket when it is due, and nothing else is: it never delays a token.
 //
 // The earliest candidate is the next call. The first candidate with a problem is
@@ -86,10 +75,7 @@ func (s *State) tokenCalls(w *Wants, t *record.Token, noToken bool, now time.Tim
 	if w.pending() != "" && !noToken {
 		all = append(all, s.forceForRequest(w, t, now))
 	}
-	if c, wanted := s.check(w, t, now); wanted {
-		all = append(all, c)
-	}
-	return all
+	return append(all, s.checks(w, t, now)...)
 }
 
 func (s *State) refresh(w *Wants, t *record.Token, noToken bool, now time.Time) candidate {
@@ -141,7 +127,11 @@ func (s *State) onlyForceHelps() bool {
 func (s *State) forceForInvalid(w *Wants, t *record.Token, refresh candidate, now time.Time) candidate {
 	next, exhausted := s.Known.Spent.NextForced(s.Mode, now)
 	c := candidate{kind: Force, at: next, cause: Cause{Kind: Revoked}}
-	if exhausted {
+	switch {
+	case w.NeverForce && s.onlyForceHelps():
+		refresh.cause = Cause{Kind: ForceNotAllowed}
+		return refresh // once a minute in mode Stable: somebody else may force one
+	case exhausted:
 		c.cause = Cause{Kind: ForceBudgetExhausted, Next: next}
 	}
 	if f, _ := s.tokenFailure(); f != nil {
@@ -158,7 +148,14 @@ func (s *State) forceForInvalid(w *Wants, t *record.Token, refresh candidate, no
 func (s *State) forceForRequest(w *Wants, t *record.Token, now time.Time) candidate {
 	next, exhausted := s.Known.Spent.NextForced(s.Mode, now)
 	c := candidate{kind: Force, at: later(next, now)}
+	plainHelps := s.Mode == v1alpha1.ModeStable && s.tokenAt().Before(w.requestSince) // once for each request
 	switch {
+	case w.NeverForce:
+		c.cause = Cause{Kind: ForceNotAllowed}
+		c.at, c.kind = s.due(w, t), Refresh
+		if plainHelps {
+			c.at = now
+		}
 	case s.forcedUncounted && s.Mode == v1alpha1.ModeStable:
 		c.at, c.kind = now, Refresh
 	case !next.After(now):
@@ -166,7 +163,7 @@ func (s *State) forceForRequest(w *Wants, t *record.Token, now time.Time) candid
 		c.cause = Cause{Kind: ForceDeferred, Next: next}
 	default:
 		c.cause = Cause{Kind: ForceBudgetExhausted, Next: next}
-		if s.Mode == v1alpha1.ModeStable && s.tokenAt().Before(w.requestSince) { // once for each request
+		if plainHelps {
 			c.at, c.kind = now, Refresh
 		}
 	}
@@ -177,66 +174,4 @@ func (s *State) forceForRequest(w *Wants, t *record.Token, now time.Time) candid
 		}
 	}
 	return c
-}
-
-// check is the Verify that is wanted next, if any.
-func (s *State) check(w *Wants, t *record.Token, now time.Time) (candidate, bool) {
-	if !s.Valid(t, now) {
-		return candidate{}, false
-	}
-	c := candidate{kind: Verify}
-	open := w.Report != "" && w.Reported == t.Fingerprint() && s.handledReport(w, t) != w.Report
-	switch {
-	case open:
-		c.at = w.reportSince
-		if s.verified(t) {
-			c.at = s.last[Verify].at.Add(verifySpacing)
-		}
-	case s.suspects(t):
-		c.at = s.suspectAt
-		if s.verified(t) {
-			c.at = s.last[Verify].at.Add(verifySpacing)
-		}
-	case w.CheckInterval > 0:
-		c.at = s.nextCheckAt(w)
-	default:
-		return candidate{}, false
-	}
-	if f := s.last[Verify].failure; f != nil {
-		c.at = s.afterFailure(c.at, w, Verify, f, t, w.reportSince)
-		if s.last[Verify].token == t.Fingerprint() {
-			c.cause = Cause{Kind: CheckFailed, Err: f.Err, Reported: open}
-		}
-	}
-	return c, true
-}
-
-// suspects reports whether a call for a ticket found t invalid, and WeChat was not
-// asked about it since. It is asked once for each token: an answer that is wrong
-// again and again is no reason to ask again and again.
-func (s *State) suspects(t *record.Token) bool {
-	return s.suspect != "" && s.suspect == t.Fingerprint() && (!s.verified(t) || s.last[Verify].at.Before(s.suspectAt))
-}
-
-// nextCheckAt is when the interval is over. Any call that told something of the token
-// counts, and a start of the operator is no reason for one.
-func (s *State) nextCheckAt(w *Wants) time.Time {
-	wait := w.CheckInterval
-	if f := s.last[Verify].failure; f != nil {
-		wait = double(wait, f.Count, max(wait, longestCheckWait))
-	}
-	last := later(s.Since, later(s.tokenAt(), s.last[Verify].at))
-	return last.Add(wait + offset(w.UID, w.CheckInterval/10))
-}
-
-// handledReport is the report of t that WeChat has contradicted: the present one,
-// or the one that the Secret remembers.
-func (s *State) handledReport(w *Wants, t *record.Token) string {
-	if w.Report != "" && w.Reported == t.Fingerprint() && s.verified(t) && !s.last[Verify].at.Before(w.reportSince) {
-		return w.Report
-	}
-	if w.holds(t) {
-		return w.Secret.HandledReport
-	}
-	return ""
 }

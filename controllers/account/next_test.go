@@ -8,12 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var kindNames = [kinds]string{"Refresh", "Force", "Verify", "jsapi", "wx_card"}
+var kindNames = [kinds]string{"Refresh", "Force", "Check", "Verify", "jsapi", "wx_card"}
 
 var causeNames = map[CauseKind]string{
 	CallFailed: "CallFailed", SameTokenReturned: "SameTokenReturned", ForceDeferred: "ForceDeferred",
 	ForceBudgetExhausted: "ForceBudgetExhausted", DayBudgetExhausted: "DayBudgetExhausted",
-	Revoked: "Revoked", CheckFailed: "CheckFailed",
+	Revoked: "Revoked", CheckFailed: "CheckFailed", ForceNotAllowed: "ForceNotAllowed", VerifyBudgetExhausted: "VerifyBudgetExhausted",
 }
 
 // say is a Next as the table has it: the call, the time from noon, the cause, and
@@ -111,28 +111,59 @@ func TestNext(t *testing.T) {
 		"InvalidAfterItsEnd":        {"It expired, that is all.", at(foundInvalid(0), ends(-time.Minute)), "Refresh now, no token"},
 		"PredecessorInvalid":        {"WeChat has called another token invalid.", at(foundInvalid(0), withAnotherToken(Verify)), "Refresh in 55m2s"},
 
-		// A report, a doubt, and the interval.
-		"Report":              {"A consumer says that the token is invalid: WeChat is asked.", at(reported(0)), "Verify now"},
+		// A report, and a doubt. Mode Stable makes a plain call before it asks.
+		"Report":              {"A consumer says that the token is invalid: WeChat may have another one.", at(reported(0)), "Check now"},
+		"ReportChecked":       {"WeChat has no other one: it is asked.", at(reported(10*time.Second), checked(0)), "Verify now"},
+		"ReportForced":        {"Any call for a token tells as much.", at(reported(10*time.Second), obtained(0)), "Verify now"},
+		"ReportCheckRefused":  {"The AppSecret was reset: the token tells what became of it.", at(reported(10*time.Second), failed(Check, 40125, 0, 1)), "Verify now"},
+		"ReportCheckFailed":   {"Who is out of reach tells nothing of the token either.", at(reported(10*time.Second), failed(Check, -1, 0, 1)), "Check in 1s, CheckFailed"},
+		"ReportClassic":       {"A plain call would end the token.", at(classic, reported(0)), "Verify now"},
 		"ReportOfAnother":     {"It is not the token in use.", at(reportedAnother), "Refresh in 55m2s"},
 		"ReportOfExpired":     {"There is nothing to ask.", at(reported(0), ends(-time.Minute)), "Refresh now, no token"},
 		"ReportRefuted":       {"WeChat has called the token valid since.", at(reported(10*time.Second), foundValid(0)), "Refresh in 55m2s"},
 		"ReportHandledBefore": {"The Secret says so, after a restart.", at(reported(0), reportHandled), "Refresh in 55m2s"},
-		"ReportAgain":         {"30 s between two Verifies, so that a reporter who is always wrong costs two a minute.", at(reported(0), foundValid(10*time.Second)), "Verify in 20s"},
-		"ReportUnanswered":    {"It waits as any failure does.", at(reported(time.Minute), failed(Verify, -1, 0, 1)), "Verify in 1s, CheckFailed"},
-		"ReportSinceFailure":  {"A new report shortens the wait to 30 s.", at(reported(0), failed(Verify, 45009, 10*time.Second, 1)), "Verify in 20s, CheckFailed"},
-		"ReportSpecChanged":   {"A changed spec ends the wait.", at(reported(time.Hour), failed(Verify, 45009, time.Minute, 1), specChanged(0)), "Verify now, CheckFailed"},
+		"ReportAgain":         {"30 s between two doubts, so that a reporter who is always wrong costs two a minute.", at(reported(0), checked(10*time.Second), foundValid(10*time.Second)), "Check in 20s"},
+		"ReportAgainClassic":  {"The same without a plain call.", at(classic, reported(0), foundValid(10*time.Second)), "Verify in 20s"},
+		"ReportUnanswered":    {"It waits as any failure does.", at(reported(time.Minute), checked(30*time.Second), failed(Verify, -1, 0, 1)), "Verify in 1s, CheckFailed"},
+		"ReportSinceFailure":  {"A new report shortens the wait to 30 s.", at(classic, reported(0), failed(Verify, 45009, 10*time.Second, 1)), "Verify in 20s, CheckFailed"},
+		"ReportSpecChanged":   {"A changed spec ends the wait.", at(classic, reported(time.Hour), failed(Verify, 45009, time.Minute, 1), specChanged(0)), "Verify now, CheckFailed"},
 		"ReportAndRequest":    {"Both are for now: the new token answers both.", at(reported(0), requested(0)), "Force now"},
-		"Suspect":             {"A call for a ticket found the token invalid.", at(suspected(0)), "Verify now"},
+		"ReportBudget":        {"500 a day; WeChat refuses some thousands.", at(classic, reported(0), verifiedToday(500)), "Refresh in 50m0s, VerifyBudgetExhausted"},
+		"ReportBudgetLeft":    {"The last 100 are for doubts.", at(classic, reported(0), verifiedToday(499)), "Verify now"},
+		"ReportBudgetStable":  {"A plain call has no such limit.", at(reported(0), verifiedToday(500)), "Check now"},
+		"Suspect":             {"A call for a ticket found the token invalid.", at(suspected(0)), "Check now"},
+		"SuspectChecked":      {"WeChat has no other one.", at(suspected(time.Second), checked(0)), "Verify now"},
 		"SuspectValid":        {"WeChat is asked once for each token.", at(suspected(10*time.Second), foundValid(0)), "Refresh in 55m2s"},
-		"SuspectSpacing":      {"Not within 30 s of the last Verify.", at(suspected(0), foundValid(10*time.Second)), "Verify in 20s"},
+		"SuspectSpacing":      {"Not within 30 s of the last Verify.", at(classic, suspected(0), foundValid(10*time.Second)), "Verify in 20s"},
 		"SuspectPredecessor":  {"The suspect is not the token in use.", at(func(s *situation) { s.suspect, s.suspectAt = "another", noon }), "Refresh in 55m2s"},
-		"Interval":            {"Nobody has told anything of the token for so long.", at(interval(10 * time.Minute)), "Verify now"},
-		"IntervalChecked":     {"Counted from the last Verify.", at(interval(10*time.Minute), foundValid(4*time.Minute)), "Verify in 6m0s"},
-		"IntervalRefreshed":   {"Counted from the last Refresh.", at(interval(10*time.Minute), obtained(4*time.Minute)), "Verify in 6m0s"},
-		"IntervalStarted":     {"A start is no reason for a Verify.", at(interval(10*time.Minute), started(4*time.Minute)), "Verify in 6m0s"},
-		"IntervalUnanswered":  {"Each failure doubles the interval.", at(interval(10*time.Minute), failed(Verify, -1, 4*time.Minute, 2)), "Verify in 16m0s, CheckFailed"},
-		"IntervalLongest":     {"An hour at most.", at(interval(10*time.Minute), failed(Verify, -1, 10*time.Minute, 99)), "Verify in 50m0s, CheckFailed"},
-		"CheckOfPredecessor":  {"It failed, and its token is gone: no cause.", at(interval(10*time.Minute), failed(Verify, -1, 4*time.Minute, 1), withAnotherToken(Verify)), "Verify in 6m0s"},
+
+		// The interval.
+		"Interval":            {"Nobody has told anything of the token for so long.", at(interval(10 * time.Minute)), "Check now"},
+		"IntervalClassic":     {"No other call is free.", at(classic, interval(10*time.Minute)), "Verify now"},
+		"IntervalChecked":     {"The rhythm goes on.", at(interval(10*time.Minute), checked(4*time.Minute)), "Check in 10m0s"},
+		"IntervalJustChecked": {"Also when the call was late.", at(interval(10*time.Minute), checked(0)), "Check in 10m0s"},
+		"IntervalRefreshed":   {"Any call that tells of the token takes the place of a Check, half an interval around it.", at(interval(10*time.Minute), obtained(4*time.Minute)), "Check in 10m0s"},
+		"IntervalLongBefore":  {"But no more than that.", at(interval(10*time.Minute), obtained(5*time.Minute)), "Check now"},
+		"IntervalStarted":     {"A start is no reason for a call: it comes an interval later, in the rhythm.", at(interval(10*time.Minute), started(4*time.Minute)), "Check in 10m0s"},
+		"IntervalSpread":      {"Each account has a rhythm of its own.", at(interval(10*time.Minute), checked(0), func(s *situation) { s.Spread = "another" }), "Check in 11m22s"},
+		"IntervalUnanswered":  {"Nobody is told of one that failed: WeChat may be busy.", at(interval(10*time.Minute), failed(Check, -1, 10*time.Minute, 4)), "Check now"},
+		"IntervalNoteworthy":  {"Of five in a row somebody should know.", at(interval(10*time.Minute), failed(Check, -1, 10*time.Minute, 5)), "Check now, CheckFailed"},
+		"IntervalRefused":     {"What a person must mend is told at once, long before the token ends.", at(interval(10*time.Minute), failed(Check, 40164, 0, 1)), "Check in 10m0s, CheckFailed"},
+		"IntervalReset":       {"It waits as any failure of its class does.", at(interval(10*time.Minute), failed(Check, 40125, 10*time.Minute, 1)), "Check in 50m0s, CheckFailed"},
+		"IntervalFailedDue":   {"A failed Check delays no Refresh.", at(interval(10*time.Minute), ends(time.Minute), failed(Check, 40164, 0, 1)), "Refresh now, CheckFailed"},
+		"IntervalDoubles":     {"In mode Classic each failure doubles the interval: the quota is small.", at(classic, interval(10*time.Minute), failed(Verify, -1, 4*time.Minute, 2)), "Verify in 20m0s"},
+		"IntervalLongest":     {"An hour at most.", at(classic, ends(3*time.Hour), interval(10*time.Minute), failed(Verify, -1, 10*time.Minute, 99)), "Verify in 50m0s, CheckFailed"},
+		"IntervalBudget":      {"100 of 500 a day are kept for doubts.", at(classic, ends(9*time.Hour), interval(10*time.Minute), verifiedToday(400)), "Verify in 4h0m0s"},
+		"CheckOfPredecessor":  {"It failed, and its token is gone: no cause.", at(interval(10*time.Minute), failed(Check, 40164, 20*time.Minute, 1), withAnotherToken(Check)), "Check now"},
+		"CheckNoToken":        {"What is not valid needs no Check.", at(interval(10*time.Minute), ends(-time.Minute)), "Refresh now, no token"},
+
+		// Who must not force.
+		"NeverRequest":        {"WeChat may have another token: one plain call for each request.", at(neverForce, requested(0)), "Refresh now, ForceNotAllowed"},
+		"NeverRequestAsked":   {"It has none: the next comes in its time.", at(neverForce, requested(time.Minute), obtained(0)), "Refresh in 55m2s, ForceNotAllowed"},
+		"NeverRequestClassic": {"Each call would end the token.", at(classic, neverForce, requested(0)), "Refresh in 50m0s, ForceNotAllowed"},
+		"NeverInvalid":        {"The plain call may bring another token.", at(neverForce, foundInvalid(0)), "Refresh now, Revoked, no token"},
+		"NeverInvalidSame":    {"It brought the invalid one: somebody else has to force one.", at(neverForce, foundInvalid(0), obtained(0), sameTokenReturned), "Refresh in 1m0s, ForceNotAllowed, no token"},
+		"NeverInvalidClassic": {"The next comes in its time.", at(classic, neverForce, foundInvalid(0)), "Refresh in 50m0s, ForceNotAllowed, no token"},
 
 		// Tickets come last.
 		"NoTicketYet":          {"There is a valid token in the Secret.", at(wanting(jsapi)), "jsapi now"},
@@ -148,8 +179,8 @@ func TestNext(t *testing.T) {
 		"TicketTokenDue":       {"The token comes first.", at(wanting(jsapi), ends(time.Minute)), "Refresh now"},
 		"TicketLongDue":        {"It stands behind a token, however long it has waited.", at(wanting(jsapi), ticket(jsapi, 30*time.Minute, time.Hour), ends(297*time.Second)), "Refresh now"},
 		"TicketRequest":        {"What a person asks for comes first.", at(wanting(jsapi), requested(0)), "Force now"},
-		"TicketReport":         {"A report comes first.", at(wanting(jsapi), reported(0)), "Verify now"},
-		"TicketSuspect":        {"The token is asked about first.", at(wanting(jsapi), suspected(0), failed(Ticket, 40001, 0, 1)), "Verify now"},
+		"TicketReport":         {"A report comes first.", at(wanting(jsapi), reported(0)), "Check now"},
+		"TicketSuspect":        {"The token is checked first.", at(wanting(jsapi), suspected(0), failed(Ticket, 40001, 0, 1)), "Check now"},
 		"TicketAnswerLost":     {"The token may be invalid.", at(wanting(jsapi), answerLost, failed(Refresh, 45009, 0, 1)), "Refresh in 1h0m0s, CallFailed"},
 		"TicketForceFailed":    {"A failed Force holds up no ticket.", at(wanting(jsapi), failed(Force, sameTokenCode, 0, 1)), "jsapi now"},
 		"TicketFailed":         {"It begins with 10 s: the quota is small.", at(wanting(jsapi), failed(Ticket, -1, 0, 1)), "jsapi in 10s"},

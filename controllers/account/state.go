@@ -21,6 +21,9 @@ const (
 	// Force brings a new token, which ends the present one. In mode Classic the call
 	// is the same as Refresh.
 	Force
+	// Check brings the token of now, as Refresh does, to make sure that it is still
+	// the one in use: in mode Stable only. It has failures of its own.
+	Check
 	// Verify asks whether the token is valid.
 	Verify
 	// Ticket and the place in record.TicketTypes is the kind of a ticket.
@@ -30,7 +33,7 @@ const (
 const kinds = int(Ticket) + len(record.TicketTypes)
 
 // ForToken reports whether a call of the kind brings a token.
-func (k Kind) ForToken() bool { return k <= Force }
+func (k Kind) ForToken() bool { return k <= Check }
 
 // ForTicket reports whether a call of the kind brings a ticket.
 func (k Kind) ForTicket() bool { return k >= Ticket }
@@ -48,6 +51,9 @@ type State struct {
 	// Since is when this process first heard of the account. Its start is no reason
 	// for a call.
 	Since time.Time
+	// Spread keeps accounts from being checked in the same moment: the UID of the
+	// first WeChatToken that this process has seen of it.
+	Spread types.UID
 
 	// Known is the newest token and the newest tickets, and all that was spent.
 	Known record.Record
@@ -56,11 +62,14 @@ type State struct {
 
 	// foundInvalid is what the last Verify has found of its token.
 	foundInvalid bool
-	// sameTokenReturned says that a Refresh since then has brought the same token.
+	// sameTokenReturned says that a plain call since then, or just before, has brought
+	// the same token.
 	sameTokenReturned bool
 	// suspect is the token that a call for a ticket found invalid, at suspectAt.
 	suspect   string
 	suspectAt time.Time
+	// replaced are the tokens that have a successor, the last one last.
+	replaced []ending
 	// replacedTicket is the ticket before the one in Known.
 	replacedTicket [len(record.TicketTypes)]string
 
@@ -72,6 +81,16 @@ type State struct {
 	// of its token. Any call that brings a token tells, and a plain one is free.
 	forcedUncounted bool
 }
+
+// ending is when a token ends that has a successor.
+type ending struct {
+	token string // fingerprint
+	at    time.Time
+}
+
+// manyEndings is how many are remembered: more than an account can have in the life
+// of a token.
+const manyEndings = 32
 
 // attempt is the last call of a kind.
 type attempt struct {
@@ -115,6 +134,7 @@ type Wants struct {
 	Suspended     bool
 	RefreshBefore time.Duration // in mode Classic
 	CheckInterval time.Duration // 0 for no checks
+	NeverForce    bool          // no Force for this one
 	Tickets       []int         // places in record.TicketTypes
 
 	Generation int64
@@ -166,18 +186,34 @@ func (s *State) Token(now time.Time) *record.Token {
 }
 
 // End is when t ends, or has ended, by all that is known: earlier than its
-// expires_in says if WeChat has called it invalid, or if there is a newer token.
+// expires_in says if WeChat has called it invalid, or if it has a successor. A third
+// token changes nothing of that.
 func (s *State) End(t *record.Token) time.Time {
 	end := t.ExpiresAt
 	if at := s.last[Verify].at; at.Before(end) && s.calledInvalid(t) {
 		end = at
 	}
-	if newest := &s.Known.Token; newest.ObtainedAt.After(t.ObtainedAt) && newest.Value != t.Value {
-		if replaced := newest.ObtainedAt.Add(s.Window); replaced.Before(end) {
-			end = replaced
-		}
+	newest := &s.Known.Token
+	if newest.Value == t.Value {
+		return end
+	}
+	is := func(e ending) bool { return e.token == t.Fingerprint() }
+	if i := slices.IndexFunc(s.replaced, is); i >= 0 {
+		return earlier(end, s.replaced[i].at)
+	}
+	if newest.ObtainedAt.After(t.ObtainedAt) {
+		return earlier(end, newest.ObtainedAt.Add(s.Window))
 	}
 	return end
+}
+
+// replace notes that t has a successor, which WeChat has given at a time or later.
+func (s *State) replace(t *record.Token, at time.Time) {
+	if t.Value == "" {
+		return
+	}
+	s.replaced = append(s.replaced[max(len(s.replaced)-manyEndings+1, 0):len(s.replaced):len(s.replaced)],
+		ending{t.Fingerprint(), earlier(t.ExpiresAt, at.Add(s.Window))})
 }
 
 // Valid reports whether WeChat still accepts t. No token is not valid.
@@ -200,7 +236,7 @@ func (s *State) verified(t *record.Token) bool {
 
 // tokenAt is when the last call began that brought a token.
 func (s *State) tokenAt() time.Time {
-	return later(s.last[Refresh].succeededAt, s.last[Force].succeededAt)
+	return later(later(s.last[Refresh].succeededAt, s.last[Check].succeededAt), s.last[Force].succeededAt)
 }
 
 // tokenFailure is how the last call for a token failed; nil if it did not.
@@ -229,7 +265,17 @@ func (s *State) Learn(found record.Record, now time.Time) bool {
 			last.succeededAt = later(last.succeededAt, t.FirstSeen)
 		}
 	}
+	if s.Known.Token.Value != before.Token.Value {
+		s.replace(&before.Token, s.Known.Token.ObtainedAt)
+	}
 	return s.Known.Token != before.Token || s.Known.Tickets != before.Tickets
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func later(a, b time.Time) time.Time {

@@ -63,9 +63,14 @@ func (v *View) ReportOutcome(r *record.Record) string {
 		return ReportConfirmed
 	case w.Reported != r.Token.Fingerprint():
 		return ReportOutdated
-	case v.last[Verify].failure != nil && v.last[Verify].token == w.Reported:
+	case v.unanswered(Check, w.Reported), v.unanswered(Verify, w.Reported):
 		return ReportUnanswered
 	default:
 		return ""
 	}
+}
+
+// unanswered reports whether the last call of a kind was about the token, and failed.
+func (v *View) unanswered(kind Kind, fingerprint string) bool {
+	return v.last[kind].failure != nil && v.last[kind].token == fingerprint
 }

@@ -28,14 +28,14 @@ const (
 // Definitions are those of all metrics of the operator. controller-runtime has
 // more.
 func Definitions() []Definition {
-	return slices.Concat(fromCache, []Definition{defRefreshes, defRequests, defReports, defRotations, defBuildInfo})
+	return slices.Concat(fromCache, []Definition{defRefreshes, defRequests, defReports, defElsewhere, defRotations, defBuildInfo})
 }
 
 // fromCache are the metrics that are made when they are scraped.
 var fromCache = []Definition{
 	defReady, defReadyReason,
 	defExpiration, defRefresh, defLastRefresh,
-	defForcedLeft, defCallsLeft,
+	defForcedLeft, defCallsLeft, defVerifyLeft,
 	defSkew,
 }
 
@@ -82,6 +82,11 @@ var (
 		Help:   "Calls of /cgi-bin/token that the account has left today, of 2,000; only in Classic mode. Only the leader knows.",
 		Series: "1 per WeChatToken in Classic mode, on the leader",
 	})
+	defVerifyLeft = madeAtScrape(Definition{
+		Name: "wechattoken_verify_calls_remaining", Type: gauge, Labels: perObject,
+		Help:   "Calls of get_api_domain_ip that the account has left today, of 500: they say whether a token is valid. The last 100 are for reports of an invalid token. Only the leader knows.",
+		Series: onePerObject + ", on the leader",
+	})
 	defSkew = madeAtScrape(Definition{
 		Name: "wechattoken_clock_skew_seconds", Type: gauge,
 		Help:   "How far the clock of this machine is ahead of WeChat's, by the last answer. It is missing before the first answer.",
@@ -89,7 +94,7 @@ var (
 	})
 	defRefreshes = Definition{
 		Name: "wechattoken_refreshes_total", Type: counter, Labels: []string{"result", "errcode"},
-		Help:   "Calls for a token, by result: success (a new token), unchanged (the token in use) or failure. On a failure errcode is WeChat's, other if the operator does not know it, or none if WeChat did not answer. Otherwise it is empty.",
+		Help:   "Calls for a token, by result: success (a new token), unchanged (the token in use) or failure. A check that has brought the token in use does not count. On a failure errcode is WeChat's, other if the operator does not know it, or none if WeChat did not answer. Otherwise it is empty.",
 		Series: "2, and 1 for each known errcode, other and none",
 	}
 	defRequests = Definition{
@@ -104,6 +109,11 @@ var (
 		Name: "wechattoken_invalid_token_reports_total", Type: counter, Labels: []string{"verdict"},
 		Help:   "Reports of an invalid token (wechattoken.io/invalid-token), by outcome: invalid (it was replaced), valid (WeChat accepts it) or outdated (it had been replaced before). A report counts as unanswered while WeChat does not answer, and once more when it does.",
 		Series: "4",
+	}
+	defElsewhere = Definition{
+		Name: "wechattoken_replaced_elsewhere_total", Type: counter,
+		Help:   "Tokens that somebody else has replaced, as a call found: another cluster or environment with the appid, or a person.",
+		Series: "1",
 	}
 	defRotations = Definition{
 		Name: "wechattoken_rotation_duration_seconds", Type: histogram,

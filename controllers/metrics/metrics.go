@@ -32,6 +32,7 @@ type Metrics struct {
 
 	refreshes *prometheus.CounterVec
 	reports   *prometheus.CounterVec
+	elsewhere prometheus.Counter
 	requests  *prometheus.HistogramVec
 	rotations prometheus.Histogram
 }
@@ -61,6 +62,7 @@ func New(tokens client.Reader, spent func(types.NamespacedName) (budget.Spent, b
 		spent:     spent,
 		refreshes: defRefreshes.counters(),
 		reports:   defReports.counters(),
+		elsewhere: prometheus.NewCounter(prometheus.CounterOpts{Name: defElsewhere.Name, Help: defElsewhere.Help}),
 		requests:  defRequests.histograms(),
 		rotations: prometheus.NewHistogram(defRotations.histogramOpts()),
 	}
@@ -131,6 +133,9 @@ func (m *Metrics) Rotated(since time.Time) {
 // Reported counts a report of an invalid token.
 func (m *Metrics) Reported(verdict string) { m.reports.WithLabelValues(verdict).Inc() }
 
+// ReplacedElsewhere counts a token that somebody else has replaced.
+func (m *Metrics) ReplacedElsewhere() { m.elsewhere.Inc() }
+
 // Skewed notes how far our clock is ahead of WeChat's.
 func (m *Metrics) Skewed(ahead time.Duration) { m.ahead.Store(&ahead) }
 
@@ -145,7 +150,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 }
 
 func (m *Metrics) counted() []prometheus.Collector {
-	return []prometheus.Collector{m.refreshes, m.reports, m.requests, m.rotations}
+	return []prometheus.Collector{m.refreshes, m.reports, m.elsewhere, m.requests, m.rotations}
 }
 
 // untilListed is how long a scrape waits for a cache that is being filled. It then

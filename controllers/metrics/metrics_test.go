@@ -184,7 +184,7 @@ func TestMetricsAreAsDefined(t *testing.T) {
 func TestSeriesOfATokenFollowIt(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	spent := budget.Spent{}.Force(v1alpha1.ModeStable, now.Add(-time.Hour)).CallClassic(now).CallClassic(now)
+	spent := budget.Spent{}.Force(v1alpha1.ModeStable, now.Add(-time.Hour)).CallClassic(now).CallClassic(now).CallVerify(now)
 	cases := map[string]struct {
 		reason string
 		tokens []*v1alpha1.WeChatToken
@@ -213,13 +213,14 @@ func TestSeriesOfATokenFollowIt(t *testing.T) {
 			},
 		},
 		"Budgets": {
-			reason: "Each mode has its own budget. Only Classic counts calls.",
+			reason: "Each mode has its own budget. Only Classic counts calls, both count questions.",
 			tokens: []*v1alpha1.WeChatToken{weChatToken(), weChatToken(named("old"), classic), weChatToken(named("other"))},
 			spent:  func(key types.NamespacedName) (budget.Spent, bool) { return spent, key.Name != "other" },
 			want: map[string]float64{
 				"ready web shop": 0, "ready web old": 0, "ready web other": 0,
 				"forced_refreshes_remaining web shop": 19,
 				"forced_refreshes_remaining web old":  1798, "calls_remaining web old": 1998,
+				"verify_calls_remaining web shop": 499, "verify_calls_remaining web old": 499,
 			},
 		},
 		"Deleted": {
@@ -295,6 +296,7 @@ func TestCountersBeginWithZero(t *testing.T) {
 	want := map[string]int{
 		"wechattoken_refreshes_total":             2 + 2 + len(wechat.Codes()),
 		"wechattoken_invalid_token_reports_total": 4,
+		"wechattoken_replaced_elsewhere_total":    1,
 		"wechattoken_rotation_duration_seconds":   1,
 	}
 	if diff := cmp.Diff(want, there); diff != "" {

@@ -40,6 +40,7 @@ func (m *Metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 	if spent, known := m.spent(client.ObjectKeyFromObject(wt)); known {
 		mode := wt.Spec.ModeOrDefault()
 		add(defForcedLeft, float64(spent.ForcedLeft(mode, now)))
+		add(defVerifyLeft, float64(spent.VerifyLeft(now)))
 		if mode == v1alpha1.ModeClassic {
 			add(defCallsLeft, float64(spent.ClassicLeft(now)))
 		}

@@ -30,12 +30,16 @@ var chinese = map[string]struct{ help, series string }{
 		"该账号今天还剩多少次 /cgi-bin/token 调用，上限 2,000；仅 Classic 模式。只有 leader 知道。",
 		"每个 Classic 模式的 WeChatToken 1 条，仅 leader",
 	},
+	"wechattoken_verify_calls_remaining": {
+		"该账号今天还剩多少次 get_api_domain_ip 调用，上限 500：用来询问 token 是否有效。最后 100 次留给“token 已失效”的报告。只有 leader 知道。",
+		"每个 WeChatToken 1 条，仅 leader",
+	},
 	"wechattoken_clock_skew_seconds": {
 		"本机时钟比微信快多少秒，以最近一次应答为准。收到第一次应答之后才有。",
 		"1 条",
 	},
 	"wechattoken_refreshes_total": {
-		"获取 token 的调用次数，按结果区分：success（拿到新 token）、unchanged（仍是正在用的那个）、failure（失败）。失败时 errcode 是微信返回的错误码；不认识的错误码记为 other，没有收到微信应答记为 none。其余情况为空。",
+		"获取 token 的调用次数，按结果区分：success（拿到新 token）、unchanged（仍是正在用的那个）、failure（失败）。检查得到的仍是正在用的 token 时不计。失败时 errcode 是微信返回的错误码；不认识的错误码记为 other，没有收到微信应答记为 none。其余情况为空。",
 		"2 条，另外每个已知错误码以及 other、none 各 1 条",
 	},
 	"wechattoken_wechat_request_duration_seconds": {
@@ -45,6 +49,10 @@ var chinese = map[string]struct{ help, series string }{
 	"wechattoken_invalid_token_reports_total": {
 		"收到的“token 已失效”报告（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
 		"4 条",
+	},
+	"wechattoken_replaced_elsewhere_total": {
+		"调用时发现 token 已被别处替换的次数：同一 appid 的另一个集群或环境，或某个人。",
+		"1 条",
 	},
 	"wechattoken_rotation_duration_seconds": {
 		"从微信返回新 token，到等着它的 Secret 写入完成，用了多长时间。",

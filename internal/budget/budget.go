@@ -26,6 +26,14 @@ const (
 	// that no flood of them stops the refreshes that are due.
 	ClassicReserve = 200
 
+	// VerifyPerDay is how many calls of get_api_domain_ip an account makes in a day at
+	// most. Users report that WeChat refuses more than 1,000 to 5,000; no page has a
+	// number.
+	VerifyPerDay = 500
+	// VerifyReserve is how many of them are kept for doubts from those that the
+	// interval makes.
+	VerifyReserve = 100
+
 	// forcedSlack is added to the spacing. A Secret stores whole seconds, so a call
 	// counts as up to 1 s earlier than it was, and it may have travelled longer than
 	// the next one. WeChat refuses a forced call that comes too soon, and counts it.
@@ -45,6 +53,10 @@ var beijing = time.FixedZone("UTC+8", 8*60*60)
 type Spent struct {
 	Forced  []time.Time // when forced calls were made, oldest first, whole seconds
 	Classic Calls       // calls of /cgi-bin/token
+	Verify  Calls       // calls of get_api_domain_ip
+	// Elsewhere are the times at which a call has found that somebody else had
+	// replaced the token, oldest first, whole seconds. It limits nothing.
+	Elsewhere []time.Time
 }
 
 // Calls are the calls of one of WeChat's days.
@@ -66,28 +78,53 @@ func (s Spent) Force(mode v1alpha1.Mode, now time.Time) Spent {
 
 // CallClassic adds a call of /cgi-bin/token.
 func (s Spent) CallClassic(now time.Time) Spent {
-	s.Classic = Calls{Day: dayOf(now), Calls: s.Classic.on(now) + 1}
+	s.Classic = Calls{Day: dayOf(now), Calls: s.Classic.on(now, ClassicPerDay) + 1}
+	return s
+}
+
+// CallVerify adds a call of get_api_domain_ip.
+func (s Spent) CallVerify(now time.Time) Spent {
+	s.Verify = Calls{Day: dayOf(now), Calls: s.Verify.on(now, VerifyPerDay) + 1}
+	return s
+}
+
+// SeenElsewhere adds the time at which a call has found that somebody else had
+// replaced the token.
+func (s Spent) SeenElsewhere(now time.Time) Spent {
+	s.Elsewhere = newest(append(lately(s.Elsewhere, now), now.UTC().Truncate(time.Second)))
 	return s
 }
 
 // Merge is what two sources know together.
 func (s Spent) Merge(other Spent) Spent {
 	s.Forced = newest(slices.Concat(s.Forced, other.Forced))
-	if other.Classic.Day > s.Classic.Day || (other.Classic.Day == s.Classic.Day && other.Classic.Calls > s.Classic.Calls) {
-		s.Classic = other.Classic
-	}
+	s.Elsewhere = newest(slices.Concat(s.Elsewhere, other.Elsewhere))
+	s.Classic, s.Verify = s.Classic.more(other.Classic), s.Verify.more(other.Verify)
 	return s
 }
 
-// Bounded is s without what cannot be: at most the last ForcedPerDay forced calls
-// of the last 24 hours, and at most ClassicPerDay calls, of the day of now. It is
-// what counts of a budget that somebody may have edited.
-func (s Spent) Bounded(now time.Time) Spent {
-	s.Forced = s.forcedOn(now)
-	if s.Classic.Calls = s.Classic.on(now); s.Classic.Calls == 0 {
-		s.Classic = Calls{}
+// more is the later of two counts, or the larger of the same day.
+func (c Calls) more(other Calls) Calls {
+	if other.Day > c.Day || (other.Day == c.Day && other.Calls > c.Calls) {
+		return other
 	}
+	return c
+}
+
+// Bounded is s without what cannot be: at most the last ForcedPerDay forced calls
+// of the last 24 hours, and at most as many calls as the limits allow, of the day of
+// now. It is what counts of a budget that somebody may have edited.
+func (s Spent) Bounded(now time.Time) Spent {
+	s.Forced, s.Elsewhere = s.forcedOn(now), lately(s.Elsewhere, now)
+	s.Classic, s.Verify = s.Classic.bounded(now, ClassicPerDay), s.Verify.bounded(now, VerifyPerDay)
 	return s
+}
+
+func (c Calls) bounded(now time.Time, limit int) Calls {
+	if c.Calls = c.on(now, limit); c.Calls == 0 {
+		return Calls{}
+	}
+	return c
 }
 
 // NextForced is the earliest time of the next forced call, and whether a daily
@@ -100,7 +137,7 @@ func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exha
 	}
 	limit := at
 	switch {
-	case mode == v1alpha1.ModeClassic && s.Classic.on(now) >= ClassicPerDay-ClassicReserve:
+	case mode == v1alpha1.ModeClassic && s.Classic.on(now, ClassicPerDay) >= ClassicPerDay-ClassicReserve:
 		limit = NextDay(now)
 	case mode == v1alpha1.ModeStable && len(spent) == ForcedPerDay:
 		limit = spent[0].Add(day)
@@ -111,10 +148,13 @@ func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exha
 	return at, false
 }
 
-// forcedOn are the forced calls that count now. One in the future was stored by a
-// clock that was wrong.
-func (s Spent) forcedOn(now time.Time) []time.Time {
-	return newest(slices.DeleteFunc(slices.Clone(s.Forced), func(t time.Time) bool {
+// forcedOn are the forced calls that count now.
+func (s Spent) forcedOn(now time.Time) []time.Time { return lately(s.Forced, now) }
+
+// lately are those of the last 24 hours. One in the future was stored by a clock that
+// was wrong.
+func lately(all []time.Time, now time.Time) []time.Time {
+	return newest(slices.DeleteFunc(slices.Clone(all), func(t time.Time) bool {
 		return now.Sub(t) >= day || t.After(now.Add(clockSlack))
 	}))
 }
@@ -136,9 +176,14 @@ func (s Spent) ForcedLeft(mode v1alpha1.Mode, now time.Time) int {
 	return max(ForcedPerDay-len(s.forcedOn(now)), 0)
 }
 
+// VerifyLeft is how many calls of get_api_domain_ip are left on the day of now.
+func (s Spent) VerifyLeft(now time.Time) int {
+	return max(VerifyPerDay-s.Verify.on(now, VerifyPerDay), 0)
+}
+
 // ClassicLeft is how many calls of /cgi-bin/token are left on the day of now.
 func (s Spent) ClassicLeft(now time.Time) int {
-	return max(ClassicPerDay-s.Classic.on(now), 0)
+	return max(ClassicPerDay-s.Classic.on(now, ClassicPerDay), 0)
 }
 
 // NextDay is when WeChat's day ends.
@@ -151,9 +196,9 @@ func dayOf(t time.Time) string { return t.In(beijing).Format(time.DateOnly) }
 
 // on is how many calls of the day of now are counted. A stored count may have been
 // edited.
-func (c Calls) on(now time.Time) int {
+func (c Calls) on(now time.Time, limit int) int {
 	if c.Day != dayOf(now) {
 		return 0
 	}
-	return min(max(c.Calls, 0), ClassicPerDay)
+	return min(max(c.Calls, 0), limit)
 }

@@ -83,6 +83,8 @@ func TestBounded(t *testing.T) {
 		"Negative":   {"Calls do not come back.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", -5}}, Spent{Forced: []time.Time{}}},
 		"Unsorted":   {"The last 20 stay.", Spent{Forced: append(fullDay(), ago(23*time.Hour+time.Minute)...)}, Spent{Forced: fullDay()}},
 		"Twice":      {"One call counts once.", Spent{Forced: slices.Repeat(ago(time.Hour), 1000)}, Spent{Forced: ago(time.Hour)}},
+		"Questions":  {"500 a day.", Spent{Verify: Calls{"2026-01-02", 501}}, Spent{Verify: Calls{"2026-01-02", 500}}},
+		"Elsewhere":  {"Only the last 24 hours count.", Spent{Elsewhere: ago(25*time.Hour, time.Hour, -time.Hour)}, Spent{Elsewhere: ago(time.Hour)}},
 		"ForeignDay": {"Only today counts.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-01", 5}}, Spent{Forced: []time.Time{}}},
 	}
 	for name, tc := range cases {
@@ -110,6 +112,13 @@ func TestSpendingIsNotForgotten(t *testing.T) {
 	}
 	if got := more.Merge(Spent{Classic: Calls{"2026-01-01", 2000}}); got.Classic != more.Classic {
 		t.Errorf("merged to %+v, want the later day", got)
+	}
+	asked := Spent{}.CallVerify(noon).SeenElsewhere(noon.Add(-time.Hour)).Merge(Spent{}.CallVerify(noon).CallVerify(noon)).SeenElsewhere(noon)
+	if diff := cmp.Diff(Spent{Verify: Calls{"2026-01-02", 2}, Elsewhere: ago(time.Hour, 0)}, asked); diff != "" {
+		t.Errorf("questions, and what was seen (-want +got):\n%s", diff)
+	}
+	if got := (Spent{Verify: Calls{"2026-01-02", VerifyPerDay}}); got.VerifyLeft(noon) != 0 || got.VerifyLeft(noon.Add(12*time.Hour)) != VerifyPerDay {
+		t.Errorf("%d questions are left of a day that is used up, and %d of the next", got.VerifyLeft(noon), got.VerifyLeft(noon.Add(12*time.Hour)))
 	}
 }
 

@@ -76,6 +76,8 @@ type stored struct {
 	HandledReport        string                               `json:"handledReport,omitempty"`
 	ForcedCalls          []int64                              `json:"forcedCalls,omitempty"` // Unix seconds
 	ClassicCalls         *budget.Calls                        `json:"classicCalls,omitempty"`
+	VerifyCalls          *budget.Calls                        `json:"verifyCalls,omitempty"`
+	ReplacedElsewhere    []int64                              `json:"replacedElsewhere,omitempty"` // Unix seconds
 	Tickets              map[v1alpha1.TicketType]storedTicket `json:"tickets,omitempty"`
 	Layout               string                               `json:"layout"`
 }
@@ -96,11 +98,12 @@ func (r *Record) encode(key Key) string {
 		HandledRefresh: r.HandledRefresh, HandledReport: r.HandledReport,
 		Layout: r.layout,
 	}
-	for _, t := range r.Spent.Forced {
-		s.ForcedCalls = append(s.ForcedCalls, t.Unix())
-	}
+	s.ForcedCalls, s.ReplacedElsewhere = unix(r.Spent.Forced), unix(r.Spent.Elsewhere)
 	if r.Spent.Classic != (budget.Calls{}) {
 		s.ClassicCalls = &r.Spent.Classic
+	}
+	if r.Spent.Verify != (budget.Calls{}) {
+		s.VerifyCalls = &r.Spent.Verify
 	}
 	for i, t := range r.Tickets {
 		if t.Value == "" {
@@ -153,22 +156,22 @@ func Read(secret *corev1.Secret, key Key) *Record {
 	if s == nil {
 		return nil
 	}
-	var times parser
+	var parsed parser
 	r := &Record{
 		Token: Token{
 			Value: valueOf(secret, s.Token), AppID: s.AppID, Mode: s.Mode,
-			ObtainedAt: times.parse(s.ObtainedAt), ExpiresAt: times.parse(s.ExpiresAt),
-			PredecessorInvalidAt: times.parseOptional(s.PredecessorInvalidAt),
+			ObtainedAt: parsed.parse(s.ObtainedAt), ExpiresAt: parsed.parse(s.ExpiresAt),
+			PredecessorInvalidAt: parsed.parseOptional(s.PredecessorInvalidAt),
 		},
-		ReplacedAt:     times.parseOptional(s.ReplacedAt),
+		ReplacedAt:     parsed.parseOptional(s.ReplacedAt),
 		HandledRefresh: s.HandledRefresh,
 		HandledReport:  s.HandledReport,
 		Spent:          s.spent(),
 		Verified:       verified,
 		layout:         s.Layout,
 	}
-	if times.err != nil || !wire.Usable(r.Token.Value) || !wire.UsableLife(r.Token.ExpiresAt.Sub(r.Token.ObtainedAt)) ||
-		len(s.ForcedCalls) > budget.ForcedPerDay || max(len(s.HandledRefresh), len(s.HandledReport)) > maxHandled {
+	if parsed.err != nil || !wire.Usable(r.Token.Value) || !wire.UsableLife(r.Token.ExpiresAt.Sub(r.Token.ObtainedAt)) ||
+		max(len(s.ForcedCalls), len(s.ReplacedElsewhere)) > budget.ForcedPerDay || max(len(s.HandledRefresh), len(s.HandledReport)) > maxHandled {
 		return nil
 	}
 	for i := range TicketTypes {
@@ -188,14 +191,28 @@ func ReadSpent(annotations map[string]string) budget.Spent {
 }
 
 func (s *stored) spent() budget.Spent {
-	var spent budget.Spent
-	for _, at := range s.ForcedCalls {
-		spent.Forced = append(spent.Forced, time.Unix(at, 0))
-	}
+	spent := budget.Spent{Forced: times(s.ForcedCalls), Elsewhere: times(s.ReplacedElsewhere)}
 	if s.ClassicCalls != nil {
 		spent.Classic = *s.ClassicCalls
 	}
+	if s.VerifyCalls != nil {
+		spent.Verify = *s.VerifyCalls
+	}
 	return spent
+}
+
+func unix(all []time.Time) (seconds []int64) {
+	for _, at := range all {
+		seconds = append(seconds, at.Unix())
+	}
+	return seconds
+}
+
+func times(seconds []int64) (all []time.Time) {
+	for _, at := range seconds {
+		all = append(all, time.Unix(at, 0))
+	}
+	return all
 }
 
 // ticket is the i-th ticket; the zero one if it is not there, or unusable.
@@ -204,15 +221,15 @@ func (s *stored) ticket(secret *corev1.Secret, i int) Ticket {
 	if !ok {
 		return Ticket{}
 	}
-	var times parser
+	var parsed parser
 	t := Ticket{
 		Value:     valueOf(secret, was.Ticket),
-		FirstSeen: times.parse(was.FirstSeen), ExpiresAt: times.parse(was.ExpiresAt),
+		FirstSeen: parsed.parse(was.FirstSeen), ExpiresAt: parsed.parse(was.ExpiresAt),
 	}
 	if was.Life <= int64(LongestTicket/time.Second) {
 		t.Life = time.Duration(was.Life) * time.Second
 	}
-	if times.err != nil || !wire.Usable(t.Value) || !wire.UsableLife(t.Life) || !wire.UsableLife(t.ExpiresAt.Sub(t.FirstSeen)) {
+	if parsed.err != nil || !wire.Usable(t.Value) || !wire.UsableLife(t.Life) || !wire.UsableLife(t.ExpiresAt.Sub(t.FirstSeen)) {
 		return Ticket{}
 	}
 	return t

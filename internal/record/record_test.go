@@ -39,7 +39,10 @@ func full(mods ...func(*Record)) Record {
 			{Value: "jsapi", FirstSeen: noon, Life: 2 * time.Hour, ExpiresAt: noon.Add(time.Hour)},
 			{Value: "card", FirstSeen: noon, Life: time.Hour, ExpiresAt: noon.Add(time.Hour)},
 		},
-		Spent:          budget.Spent{Forced: []time.Time{time.Unix(noon.Unix(), 0)}, Classic: budget.Calls{Day: "2026-11-22", Calls: 37}},
+		Spent: budget.Spent{
+			Forced: []time.Time{time.Unix(noon.Unix(), 0)}, Elsewhere: []time.Time{time.Unix(noon.Unix(), 0)},
+			Classic: budget.Calls{Day: "2026-11-22", Calls: 37}, Verify: budget.Calls{Day: "2026-11-22", Calls: 7},
+		},
 		HandledRefresh: "1", HandledReport: "0123456789abcdef@x", ReplacedAt: noon,
 	}
 	for _, mod := range mods {
