@@ -28,6 +28,7 @@ var tokenChecks = []check[tokenFacts]{
 	{"life", tokenLives},
 	{"secret", secretOurs},
 	{"budget", budgetLeft},
+	{"others", replacedElsewhere},
 	{"consumers", consumersFollow},
 }
 
@@ -184,6 +185,16 @@ func budgetLeft(f *tokenFacts, now time.Time) []finding {
 		return []finding{warns("%s: find who changes %s", text, v1alpha1.AnnotationRefreshRequestedAt)}
 	}
 	return []finding{passes("%s", text)}
+}
+
+// replacedElsewhere is no warning: where several clusters share the appid, it is as it
+// should be.
+func replacedElsewhere(f *tokenFacts, _ time.Time) []finding {
+	e := f.wt.Status.ReplacedElsewhere
+	if e.Count == 0 {
+		return []finding{passes("nobody else has replaced the token in the last 24 hours, as far as the operator has found")}
+	}
+	return []finding{passes("somebody else has replaced the token %d times in 24 hours, last found at %s. If no other cluster or environment uses the appid, find them: %s", e.Count, stamp(e.LastTime.Time), console.Interfaces)}
 }
 
 func consumersFollow(f *tokenFacts, _ time.Time) []finding {

@@ -70,6 +70,8 @@ func (a *asked) hopeless(ready *metav1.Condition, stalled bool, now time.Time) e
 	switch {
 	case is(v1alpha1.ReasonSuspended):
 		return exitf(exitNo, "%s. Set spec.suspend to false; the request is done then", ready.Message)
+	case is(v1alpha1.ReasonRefreshNotAllowed) && settled:
+		return exitf(exitNo, "%s. The request stays, and the next token answers it", ready.Message)
 	case is(v1alpha1.ReasonRefreshBudgetExhausted) && settled:
 		return exitf(exitLimit, "%s. The request stays, and is done then", ready.Message)
 	case is(v1alpha1.ReasonRefreshRefused, v1alpha1.ReasonDayQuotaExceeded) && isNew:

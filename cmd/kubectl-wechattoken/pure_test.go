@@ -105,6 +105,7 @@ func TestALeakTakesItsRefreshes(t *testing.T) {
 		"ClassicDay":  {"The day ends in Beijing.", v1alpha1.ModeClassic, asIs, called(1800, "2026-11-22"), exitLimit, "It takes 1 forced refreshes, and 0 are left; there is one more at the earliest at 2026-11-22T16:00:00Z"},
 		"Suspended":   {"The operator does nothing.", v1alpha1.ModeStable, suspended, budget.Spent{}, exitNo, "spec.suspend is true"},
 		"NothingYet":  {"Without a token none has leaked.", v1alpha1.ModeStable, noToken, budget.Spent{}, exitNo, "There is no token"},
+		"NeverForced": {"The production cluster ends it.", v1alpha1.ModeStable, func(wt *v1alpha1.WeChatToken) { wt.Spec.ForcedRefresh = v1alpha1.ForcedRefreshNever }, budget.Spent{}, exitNo, "spec.forcedRefresh is Never"},
 		"WrongClocks": {"What was spent in the future does not count.", v1alpha1.ModeStable, asIs, budget.Spent{Forced: slices.Repeat([]time.Time{noon.Add(time.Hour)}, 20)}, 0, ""},
 	}
 	for name, tc := range cases {
@@ -293,6 +294,7 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 		"Done":           {reason: "The echo is the end.", before: v1alpha1.ReasonTokenValid, now: deferred, handled: true, done: true},
 		"Deferred":       {reason: "WeChat's 30 s pass.", before: v1alpha1.ReasonTokenValid, now: deferred, after: time.Minute},
 		"Exhausted":      {reason: "A day is too long.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonRefreshBudgetExhausted, after: settle, code: exitLimit},
+		"NotAllowed":     {reason: "Two hours are too long.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonRefreshNotAllowed, after: settle, code: exitNo},
 		"ExhaustedStill": {reason: "It may be said of an earlier request, for a moment.", before: v1alpha1.ReasonRefreshBudgetExhausted, now: v1alpha1.ReasonRefreshBudgetExhausted},
 		"Suspended":      {reason: "Nobody works on it.", before: v1alpha1.ReasonSuspended, now: v1alpha1.ReasonSuspended, code: exitNo},
 		"Refused":        {reason: "WeChat allows no more.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonRefreshRefused, code: exitLimit},
