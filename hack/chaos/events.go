@@ -42,23 +42,23 @@ func (w *world) happen(ctx context.Context, events []event) {
 
 // do lets one event happen, from its beginning to its end.
 func (w *world) do(ctx context.Context, e event) error {
-	t := w.journal.targets[e.Target]
+	t, c := w.journal.targets[e.Target], w.clusters[e.Cluster]
 	switch e.Kind {
 	case killManager:
-		return end(w.pick(e.Leader), syscall.SIGKILL)
+		return end(w.pick(c, e.Leader), syscall.SIGKILL)
 	case killMidCall:
-		return w.strike(ctx, w.pick(e.Leader))
+		return w.strike(ctx, w.pick(c, e.Leader))
 	case pauseManager:
-		w.pick(e.Leader).pause(ctx, e.For)
+		w.pick(c, e.Leader).pause(ctx, e.For)
 		return nil
 	case endManager:
-		return end(w.pick(e.Leader), syscall.SIGTERM)
+		return end(w.pick(c, e.Leader), syscall.SIGTERM)
 	case restartAPI:
-		return w.disturbAPIServer(ctx, e.For, w.plane.KillAPIServer, w.plane.StartAPIServer)
+		return w.disturbAPIServer(ctx, c, e.For, c.plane.KillAPIServer, c.plane.StartAPIServer)
 	case pauseAPI:
-		return w.disturbAPIServer(ctx, e.For,
-			func() error { return w.plane.SignalAPIServer(syscall.SIGSTOP) },
-			func() error { return w.plane.SignalAPIServer(syscall.SIGCONT) })
+		return w.disturbAPIServer(ctx, c, e.For,
+			func() error { return c.plane.SignalAPIServer(syscall.SIGSTOP) },
+			func() error { return c.plane.SignalAPIServer(syscall.SIGCONT) })
 	case breakWeChat:
 		return w.breakWeChat(ctx, e)
 	case forceRefresh:
@@ -115,32 +115,33 @@ func written(ctx context.Context, write func(context.Context) error) error {
 // object is what a patch sets, by its path.
 type object = map[string]any
 
-func (w *world) merge(ctx context.Context, obj client.Object, patch object) error {
+func (c *cluster) merge(ctx context.Context, obj client.Object, patch object) error {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return err
 	}
 	return written(ctx, func(ctx context.Context) error {
-		return w.cluster.Patch(ctx, obj, client.RawPatch(types.MergePatchType, body), client.FieldOwner("chaos"))
+		return c.Patch(ctx, obj, client.RawPatch(types.MergePatchType, body), client.FieldOwner("chaos"))
 	})
 }
 
-func (w *world) annotate(ctx context.Context, obj client.Object, key, value string) error {
-	return w.merge(ctx, obj, object{"metadata": object{"annotations": object{key: value}}})
+func (c *cluster) annotate(ctx context.Context, obj client.Object, key, value string) error {
+	return c.merge(ctx, obj, object{"metadata": object{"annotations": object{key: value}}})
 }
 
 // request asks for a new token.
 func (w *world) request(ctx context.Context, t target) error {
 	now := time.Now()
 	w.journal.write(func() { w.journal.requests = append(w.journal.requests, request{now, t.account}) })
-	return w.annotate(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, v1alpha1.AnnotationRefreshRequestedAt, now.Format(time.RFC3339Nano))
+	return w.in(t).annotate(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, v1alpha1.AnnotationRefreshRequestedAt, now.Format(time.RFC3339Nano))
 }
 
 // report lets many report a token.
 func (w *world) report(ctx context.Context, t target, writers int, v version) error {
 	return w.many(t, writers, func(t target) error {
+		w.journal.write(func() { w.journal.reports = append(w.journal.reports, request{time.Now(), t.account}) })
 		value := v.token() + "@" + time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
-		return w.annotate(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, v1alpha1.AnnotationInvalidToken, value)
+		return w.in(t).annotate(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, v1alpha1.AnnotationInvalidToken, value)
 	})
 }
 
@@ -155,7 +156,7 @@ func (w *world) breakWeChat(ctx context.Context, e event) error {
 	for _, t := range w.journal.targets {
 		if slices.Contains([]int{45009, 40013, 40164, 89503}, f.Code) && t.account.appID == f.AppID {
 			visited := object{"example.com/visited": time.Now().Format(time.RFC3339Nano)}
-			errs = append(errs, w.merge(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, object{"spec": object{"secret": object{"annotations": visited}}}))
+			errs = append(errs, w.in(t).merge(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, object{"spec": object{"secret": object{"annotations": visited}}}))
 		}
 	}
 	return errors.Join(errs...)
@@ -167,15 +168,15 @@ func (w *world) damage(ctx context.Context, t target, e event) error {
 	var err error
 	switch e.Kind {
 	case editToken:
-		return w.merge(ctx, secret, object{"stringData": object{"access_token": fmt.Sprintf("98_edited_by_chaos_%020d", time.Now().UnixNano())}})
+		return w.in(t).merge(ctx, secret, object{"stringData": object{"access_token": fmt.Sprintf("98_edited_by_chaos_%020d", time.Now().UnixNano())}})
 	case editMemory:
-		return w.annotate(ctx, secret, record.Annotation, `{"expiresAt":"2099-01-01T00:00:00Z"}`)
+		return w.in(t).annotate(ctx, secret, record.Annotation, `{"expiresAt":"2099-01-01T00:00:00Z"}`)
 	case removeOwner: // the operator names the remedy, which is to delete it
-		err = w.merge(ctx, secret, object{"metadata": object{"ownerReferences": nil}})
+		err = w.in(t).merge(ctx, secret, object{"metadata": object{"ownerReferences": nil}})
 		sleep(ctx, e.For)
 	default:
 	}
-	return errors.Join(err, written(ctx, func(ctx context.Context) error { return w.cluster.Delete(ctx, secret) }))
+	return errors.Join(err, written(ctx, func(ctx context.Context) error { return w.in(t).Delete(ctx, secret) }))
 }
 
 // endOutside ends the token in the Secret of t, as somebody does who uses the same
@@ -195,7 +196,7 @@ func (w *world) endOutside(ctx context.Context, t target, e event) error {
 }
 
 // resetAppSecret resets the AppSecret of an appid at WeChat, and a while later in the
-// cluster.
+// clusters.
 func (w *world) resetAppSecret(ctx context.Context, appID string, after time.Duration) error {
 	w.resets.Lock()
 	defer w.resets.Unlock()
@@ -206,7 +207,7 @@ func (w *world) resetAppSecret(ctx context.Context, appID string, after time.Dur
 	for _, t := range w.journal.targets {
 		if t.account.appID == appID {
 			source := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: t.name + "-app"}}
-			errs = append(errs, w.merge(ctx, source, object{"stringData": object{"appsecret": secret}}))
+			errs = append(errs, w.in(t).merge(ctx, source, object{"stringData": object{"appsecret": secret}}))
 		}
 	}
 	return errors.Join(errs...)

@@ -15,6 +15,7 @@ import (
 // own, and with "-app" behind it the one with the AppSecret.
 type target struct {
 	index     int
+	cluster   int
 	namespace string
 	name      string
 	account   account
@@ -46,16 +47,20 @@ var namespaces = []string{"chaos-a", "chaos-b", "chaos-c", "chaos-d"}
 
 // fleet is count targets. Of each 14, four have an appid of their own, three
 // share one in mode Stable, three in mode Classic, and four share one appid but
-// not the mode.
+// not the mode. Those that share one in mode Stable are in both clusters; in mode
+// Classic two operators would end each other's tokens.
 func fleet(count int) []target {
 	const s, c = wechattest.Stable, wechattest.Classic
 	pattern := [][]wechattest.Endpoint{{s}, {c}, {s, s, s}, {s}, {c}, {c, c, c}, {s, s, c, c}}
 	var all []target
 	for app := 0; len(all) < count; app++ {
-		for _, endpoint := range pattern[app%len(pattern)] {
-			i := len(all)
+		for place, endpoint := range pattern[app%len(pattern)] {
+			i, cluster := len(all), app%clusters
+			if endpoint == s {
+				cluster = (app + place) % clusters
+			}
 			all = append(all, target{
-				i, namespaces[i%len(namespaces)], fmt.Sprintf("wt-%03d", i),
+				i, cluster, namespaces[i%len(namespaces)], fmt.Sprintf("wt-%03d", i),
 				account{fmt.Sprintf("wx%016x", 0xc0de0000+app), endpoint},
 			})
 		}

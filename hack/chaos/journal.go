@@ -29,6 +29,7 @@ type journal struct {
 	versions  [][]version // by target, of its Secret
 	takeovers []takeover
 	requests  []request
+	reports   []request
 	obstacles []obstacle
 	found     []note // promises that were not kept
 
@@ -51,13 +52,14 @@ type version struct {
 
 func (v version) token() string { return record.Fingerprint(v.value) }
 
-// takeover is a process of a manager that gets the lease.
+// takeover is a process of a manager that gets the lease of its cluster.
 type takeover struct {
 	at      time.Time
+	cluster int
 	process int
 }
 
-// request is a new value of a refresh annotation.
+// request is a new value of a refresh annotation, or a report.
 type request struct {
 	at      time.Time // of the first try to write it
 	account account
@@ -67,8 +69,9 @@ type request struct {
 // that may be behind.
 type obstacle struct {
 	from, to time.Time
-	appID    string // empty: of all
-	spacing  bool   // a call of the operator's own, which the next must keep away from
+	cluster  int // of which all is meant, if the appid is empty
+	appID    string
+	spacing  bool // a call of the operator's own, which the next must keep away from
 }
 
 func newJournal(life time.Duration, targets []target) *journal {
@@ -91,10 +94,15 @@ func (j *journal) findf(format string, args ...any) {
 	j.write(func() { j.found = append(j.found, note{time.Now(), "", fmt.Sprintf(format, args...)}) })
 }
 
-// obstruct notes that until now, since from, the run has kept the operator from its
-// work for an appid, or for all, and that it may take as long as tail to catch up.
+// obstruct notes that until now, since from, the run has kept the operators from their
+// work for an appid, and that it may take as long as tail to catch up.
 func (j *journal) obstruct(appID string, from time.Time, tail time.Duration) {
-	j.write(func() { j.obstacles = append(j.obstacles, obstacle{from, time.Now().Add(tail), appID, false}) })
+	j.write(func() { j.obstacles = append(j.obstacles, obstacle{from, time.Now().Add(tail), 0, appID, false}) })
+}
+
+// disturbed notes the same for a whole cluster.
+func (j *journal) disturbed(cluster int, from time.Time, tail time.Duration) {
+	j.write(func() { j.obstacles = append(j.obstacles, obstacle{from, time.Now().Add(tail), cluster, "", false}) })
 }
 
 // held is what the Secret of a target held last.
@@ -107,8 +115,8 @@ func (j *journal) held(target int) version {
 	return version{}
 }
 
-// follow notes every version of the Secrets until ctx ends.
-func (j *journal) follow(ctx context.Context, c client.WithWatch) {
+// follow notes every version of the Secrets of a cluster until ctx ends.
+func (j *journal) follow(ctx context.Context, cluster int, c client.WithWatch) {
 	for ; ctx.Err() == nil; sleep(ctx, 200*time.Millisecond) {
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		var list corev1.SecretList
@@ -122,7 +130,9 @@ func (j *journal) follow(ctx context.Context, c client.WithWatch) {
 			there[s.Namespace+"/"+s.Name] = string(s.Data["access_token"])
 		}
 		for _, t := range j.targets {
-			j.saw(t.key(), there[t.key()])
+			if t.cluster == cluster {
+				j.saw(t.key(), there[t.key()])
+			}
 		}
 		changes, err := c.Watch(ctx, &list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 		if err != nil {

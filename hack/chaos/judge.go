@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -16,11 +17,12 @@ import (
 //   - in time: a token has a successor before its end.
 //   - follows: a token that WeChat has given reaches all Secrets of its account.
 //   - needless: a token that a Secret holds is not fetched again in the first two
-//     fifths of its life, nor ever by force, more often than somebody has asked.
-//   - at once: an account has one call at a time.
+//     fifths of its life, nor ever by force, more often than somebody has asked. A plain
+//     call that makes sure of it comes in its rhythm, and not when an operator starts.
+//   - at once: an account has one call at a time, in each cluster.
 //   - refused: WeChat refuses no call, and no force for its quota.
 //
-// They do not hold while the run stands in the operator's way, nor until the operator
+// They hold in both clusters, whatever the other one does. They do not hold while the run stands in the operator's way, nor until the operator
 // has had the time to catch up: see obstacle. That time is
 //
 //   - prompt after a time without a leader that runs; and, for an appid, after the report
@@ -46,9 +48,9 @@ func (j *journal) judge() {
 	for _, c := range j.calls {
 		switch {
 		case c.Fault != "":
-			j.obstacles = append(j.obstacles, obstacle{c.At, c.At.Add(retry), c.AppID, false})
+			j.obstacles = append(j.obstacles, obstacle{c.At, c.At.Add(retry), 0, c.AppID, false})
 		case c.Forced, c.Endpoint == wechattest.Business && !c.InvalidToken:
-			j.obstacles = append(j.obstacles, obstacle{c.At, c.At.Add(patience), c.AppID, true})
+			j.obstacles = append(j.obstacles, obstacle{c.At, c.At.Add(patience), 0, c.AppID, true})
 		}
 	}
 	slices.SortFunc(j.obstacles, func(a, b obstacle) int { return a.from.Compare(b.from) })
@@ -67,6 +69,7 @@ type history struct {
 	*journal
 	account
 
+	clusters []int // that have a target of the account
 	calls    []wechattest.Call
 	tokens   []wechattest.Token // oldest first
 	holdings []holding
@@ -74,6 +77,7 @@ type history struct {
 
 // holding is a time in which who mounts a Secret finds a token there.
 type holding struct {
+	cluster  int
 	secret   string
 	from, to time.Time
 	token    wechattest.Token // one that was never made is as old as can be
@@ -82,7 +86,12 @@ type holding struct {
 func (j *journal) histories() map[account]*history {
 	all, known := map[account]*history{}, map[string]wechattest.Token{}
 	for _, t := range j.targets {
-		all[t.account] = &history{journal: j, account: t.account}
+		if all[t.account] == nil {
+			all[t.account] = &history{journal: j, account: t.account}
+		}
+		if h := all[t.account]; !slices.Contains(h.clusters, t.cluster) {
+			h.clusters = append(h.clusters, t.cluster)
+		}
 	}
 	for _, c := range j.calls {
 		if h := all[account{c.AppID, c.Endpoint}]; h != nil {
@@ -103,7 +112,7 @@ func (j *journal) histories() map[account]*history {
 				token = wechattest.Token{Fingerprint: v.token()}
 			}
 			if v.value != "" {
-				h.holdings, to = append(h.holdings, holding{t.key(), v.at, to, token}), v.at
+				h.holdings, to = append(h.holdings, holding{t.cluster, t.key(), v.at, to, token}), v.at
 			}
 		}
 	}
@@ -113,7 +122,7 @@ func (j *journal) histories() map[account]*history {
 // secrets judges what the Secrets held.
 func (h *history) secrets() {
 	for _, s := range h.holdings {
-		if at, ok := h.free(latest(s.from, s.token.Ends), s.to); ok {
+		if at, ok := h.free(s.cluster, latest(s.from, s.token.Ends), s.to); ok {
 			h.missf(at, "valid: %s holds %s, which is invalid", s.secret, s.token.Fingerprint)
 		}
 		i := slices.IndexFunc(h.calls, func(c wechattest.Call) bool {
@@ -122,7 +131,7 @@ func (h *history) secrets() {
 		if i < 0 {
 			continue
 		}
-		if at, ok := h.free(latest(s.from, h.calls[i].At.Add(prompt)), s.to); ok {
+		if at, ok := h.free(s.cluster, latest(s.from, h.calls[i].At.Add(prompt)), s.to); ok {
 			h.missf(at, "follows: %s holds %s, and WeChat has given %s", s.secret, s.token.Fingerprint, h.calls[i].Token)
 		}
 	}
@@ -154,7 +163,7 @@ func (h *history) needless() {
 				newest = t
 			}
 		}
-		if !h.repeats(c, newest) || h.inTheWay(c.At, h.appID) || h.deposed(c) {
+		if !h.repeats(c, newest) || h.inTheWay(c.At, 0, h.appID) || h.deposed(c) || h.inRhythm(c) {
 			continue
 		}
 		asked, pending := 0, false
@@ -166,6 +175,9 @@ func (h *history) needless() {
 		if c.Rotated {
 			made++
 		}
+		pending = pending || slices.ContainsFunc(h.reports, func(r request) bool {
+			return r.account == h.account && r.at.Before(c.At) && r.at.After(c.At.Add(-patience))
+		})
 		if made > asked || !c.Rotated && !pending {
 			h.missf(c.At, "needless: a call beside a valid token, new %t; %d were made, and %d asked for", c.Rotated, made, asked)
 		}
@@ -181,16 +193,48 @@ func (h *history) repeats(c wechattest.Call, newest wechattest.Token) bool {
 	})
 }
 
-// deposed reports whether another process leads than the one that makes a call, which
-// may not know yet.
-func (h *history) deposed(c wechattest.Call) bool {
-	leader := 0
-	for _, t := range h.takeovers {
-		if t.at.Before(c.At) {
-			leader = t.process
+// inRhythm reports whether a call is one of the plain ones by which an operator makes
+// sure of a token: half an interval or more after its last call, and not as soon as it
+// leads.
+func (h *history) inRhythm(c wechattest.Call) bool {
+	interval := window(h.life) / 5
+	from := h.tookOver(c.From).Add(interval * 9 / 10)
+	for _, last := range h.calls {
+		if last.From == c.From && last.At.Before(c.At) {
+			from = latest(from, last.At.Add(interval*2/5))
 		}
 	}
-	return c.From != addressOf(leader)
+	return h.endpoint == wechattest.Stable && !c.Forced && !c.Rotated && !c.At.Before(from)
+}
+
+// tookOver is when a process got the lease.
+func (h *history) tookOver(process netip.Addr) (at time.Time) {
+	for _, t := range h.takeovers {
+		if addressOf(t.process) == process {
+			at = t.at
+		}
+	}
+	return at
+}
+
+// deposed reports whether no process leads that makes a call, which may not know yet.
+func (h *history) deposed(c wechattest.Call) bool {
+	leaders := map[int]int{} // by cluster
+	for _, t := range h.takeovers {
+		if t.at.Before(c.At) {
+			leaders[t.cluster] = t.process
+		}
+	}
+	return !slices.ContainsFunc(h.clusters, func(cluster int) bool { return addressOf(leaders[cluster]) == c.From })
+}
+
+// clusterOf is the cluster of a process.
+func (h *history) clusterOf(process netip.Addr) int {
+	i := slices.IndexFunc(h.takeovers, func(t takeover) bool { return addressOf(t.process) == process })
+	if i < 0 {
+		return -1
+	}
+	return h.takeovers[i].cluster
 }
 
 // atOnce leaves out an AppSecret that is being replaced: then there are two accounts. No
@@ -198,21 +242,24 @@ func (h *history) deposed(c wechattest.Call) bool {
 func (h *history) atOnce() {
 	var last wechattest.Call
 	for _, c := range h.calls {
-		if c.At.Before(last.At.Add(latency)) && last.From == c.From && !h.inTheWay(c.At, h.appID) {
+		if c.At.Before(last.At.Add(latency)) && last.From == c.From && !h.inTheWay(c.At, 0, h.appID) {
 			h.missf(c.At, "at once: the call before began only %s earlier", c.At.Sub(last.At))
 		}
-		last = c
+		if h.clusterOf(last.From) == h.clusterOf(c.From) || c.At.After(last.At.Add(latency)) {
+			last = c
+		}
 	}
 }
 
 // refused leaves out a leader that may have ended before it could note down that it has
-// forced.
+// forced, and what another cluster has forced: nobody tells an operator of it in time.
 func (h *history) refused() {
 	var forced wechattest.Call
 	for _, c := range h.calls {
 		switch {
-		case c.Errcode != 0 && c.Fault == "" && !h.inTheWay(c.At, h.appID):
+		case c.Errcode != 0 && c.Fault == "" && !h.inTheWay(c.At, 0, h.appID):
 			h.missf(c.At, "refused: WeChat answers %d", c.Errcode)
+		case c.ForceRefused && len(h.clusters) > 1:
 		case c.ForceRefused && (c.From == forced.From || h.calmAt(c.At) && h.calmAt(forced.At)):
 			h.missf(c.At, "refused: a forced call comes %s after the last", c.At.Sub(forced.At))
 		case c.Forced && c.Rotated:
@@ -221,25 +268,29 @@ func (h *history) refused() {
 	}
 }
 
-// free is the first moment between two in which nothing was in the way.
-func (h *history) free(from, to time.Time) (at time.Time, ok bool) {
+// free is the first moment between two in which nothing was in the way in a cluster.
+func (h *history) free(cluster int, from, to time.Time) (at time.Time, ok bool) {
 	at = from
 	for _, o := range h.obstacles {
-		if (o.appID == "" || o.appID == h.appID) && !o.from.After(at) && o.to.After(at) {
+		if (o.appID == "" && o.cluster == cluster || o.appID == h.appID) && !o.from.After(at) && o.to.After(at) {
 			at = o.to
 		}
 	}
 	return at, at.Before(to)
 }
 
-// calmAt reports whether nothing was in the way in a moment that keeps a token from its
-// successor.
-func (h *history) calmAt(at time.Time) bool { return !h.inTheWay(at, "") && !h.inTheWay(at, h.appID) }
+// calmAt reports whether nothing was in the way in a moment, in one cluster of the
+// account at least, that keeps a token from its successor.
+func (h *history) calmAt(at time.Time) bool {
+	calm := func(cluster int) bool { return !h.inTheWay(at, cluster, "") }
+	return slices.ContainsFunc(h.clusters, calm) && !h.inTheWay(at, 0, h.appID)
+}
 
-// inTheWay reports whether the run stood in the way of an appid by itself, or of all.
-func (h *history) inTheWay(at time.Time, appID string) bool {
+// inTheWay reports whether the run stood in the way of an appid, or, if that is empty, of
+// a cluster.
+func (h *history) inTheWay(at time.Time, cluster int, appID string) bool {
 	return slices.ContainsFunc(h.obstacles, func(o obstacle) bool {
-		return o.appID == appID && !o.spacing && !o.from.After(at) && o.to.After(at)
+		return o.appID == appID && (appID != "" || o.cluster == cluster) && !o.spacing && !o.from.After(at) && o.to.After(at)
 	})
 }
 

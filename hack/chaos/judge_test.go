@@ -38,7 +38,7 @@ func made(seconds float64, token string) wechattest.Token {
 func replaced(seconds float64) *journal {
 	j := newJournal(2*time.Minute, fleet(1))
 	j.begun, j.ended = at(0), at(180)
-	j.takeovers = []takeover{{at(-1), 1}}
+	j.takeovers = []takeover{{at(-1), 0, 1}}
 	j.calls = []wechattest.Call{brought(0, "a", nil), brought(seconds, "b", nil)}
 	j.tokens = []wechattest.Token{made(0, "a"), made(seconds, "b")}
 	j.versions[0] = []version{{at(0.1), "a"}, {at(seconds + 0.1), "b"}}
@@ -62,7 +62,7 @@ func TestJudgeFindsBrokenPromises(t *testing.T) {
 		return func(j *journal) { j.requests = append(j.requests, request{at(seconds), fleet(1)[0].account}) }
 	}
 	inTheWay := func(from, to float64, appID string) func(*journal) {
-		return func(j *journal) { j.obstacles = append(j.obstacles, obstacle{at(from), at(to), appID, false}) }
+		return func(j *journal) { j.obstacles = append(j.obstacles, obstacle{at(from), at(to), 0, appID, false}) }
 	}
 	revoked := func(j *journal) { j.tokens[0].Ends = at(60) }
 	stays := func(j *journal) { j.versions[0] = j.versions[0][:1] }
@@ -79,9 +79,21 @@ func TestJudgeFindsBrokenPromises(t *testing.T) {
 		"Invalid":          {reason: "A revoked token must leave the Secret.", mods: []func(*journal){revoked}, want: "valid"},
 		"InvalidUnknown":   {reason: "Nobody had reported it.", mods: []func(*journal){revoked, inTheWay(60, 95, appID)}},
 		"InvalidElsewhere": {reason: "Another account is in nobody's way.", mods: []func(*journal){revoked, inTheWay(60, 95, "another")}, want: "valid"},
-		"Edited":           {reason: "A Secret must not hold what never was a token.", mods: []func(*journal){edited}, want: "valid"},
-		"Late":             {reason: "A token must have a successor before its end.", replaced: 118, want: "in time"},
-		"LateLeaderless":   {reason: "Without a leader it cannot.", replaced: 118, mods: []func(*journal){inTheWay(91, 119, "")}},
+		"InvalidOtherCluster": {
+			reason: "What happens to another cluster is in nobody's way here.",
+			mods: []func(*journal){revoked, func(j *journal) {
+				j.obstacles = append(j.obstacles, obstacle{at(60), at(95), 1, "", false})
+			}},
+			want: "valid",
+		},
+		"Checked":         {reason: "A plain call in its rhythm makes sure of the token.", mods: []func(*journal){again(30, plain), again(24, plain), again(18, plain)}},
+		"CheckedTooOften": {reason: "An interval is 6 s.", mods: []func(*journal){again(20, plain), again(18, plain)}, want: "needless"},
+		"CheckedAtOnce": {reason: "A report is answered by a plain call.", mods: []func(*journal){again(20, plain), again(18, plain), func(j *journal) {
+			j.reports = append(j.reports, request{at(19.9), fleet(1)[0].account})
+		}}},
+		"Edited":         {reason: "A Secret must not hold what never was a token.", mods: []func(*journal){edited}, want: "valid"},
+		"Late":           {reason: "A token must have a successor before its end.", replaced: 118, want: "in time"},
+		"LateLeaderless": {reason: "Without a leader it cannot.", replaced: 118, mods: []func(*journal){inTheWay(91, 119, "")}},
 		"LateByFault": {
 			reason: "A call that WeChat spoils is followed by a wait.", replaced: 118,
 			mods: []func(*journal){again(92, func(c *wechattest.Call) { c.Fault, c.Token = wechattest.FaultReset, "" })},
@@ -92,7 +104,7 @@ func TestJudgeFindsBrokenPromises(t *testing.T) {
 		"RestartCalls": {
 			reason: "A new leader finds the token in the Secret.",
 			mods: []func(*journal){
-				func(j *journal) { j.takeovers = append(j.takeovers, takeover{at(20), 2}) }, inTheWay(5, 35, ""),
+				func(j *journal) { j.takeovers = append(j.takeovers, takeover{at(20), 0, 2}) }, inTheWay(5, 35, ""),
 				again(21, func(c *wechattest.Call) { c.From, c.Rotated = addressOf(2), false }),
 			},
 			want: "needless",
@@ -103,7 +115,7 @@ func TestJudgeFindsBrokenPromises(t *testing.T) {
 		},
 		"DeposedCalls": {
 			reason: "A leader that was paused does not know yet that it is none.",
-			mods:   []func(*journal){func(j *journal) { j.takeovers = append(j.takeovers, takeover{at(20), 2}) }, again(21, plain)},
+			mods:   []func(*journal){func(j *journal) { j.takeovers = append(j.takeovers, takeover{at(20), 0, 2}) }, again(21, plain)},
 		},
 		"TwoAtOnce": {reason: "The first call has no answer yet.", mods: []func(*journal){again(0.02, plain)}, want: "at once"},
 		"TwoLeaders": {

@@ -29,8 +29,17 @@ func (w *world) inspect(where string, told []byte) {
 	}
 }
 
-// inspectAll looks into what the operator tells beside its log.
+// inspectAll looks into what the operators tell beside their logs.
 func (w *world) inspectAll(ctx context.Context) error {
+	for _, c := range w.clusters {
+		if err := w.inspectCluster(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) inspectCluster(ctx context.Context, c *cluster) error {
 	var said []byte
 	var err error
 	for _, args := range []string{
@@ -39,7 +48,7 @@ func (w *world) inspectAll(ctx context.Context) error {
 		"create clusterrolebinding scraper --clusterrole=cluster-admin --serviceaccount=default:scraper",
 		"create token scraper",
 	} {
-		if said, err = w.plane.Kubectl(strings.Fields(args)...).Output(); err != nil {
+		if said, err = c.plane.Kubectl(strings.Fields(args)...).Output(); err != nil {
 			return fmt.Errorf("kubectl %s: %w", args, err)
 		}
 		if strings.HasPrefix(args, "get") {
@@ -48,7 +57,7 @@ func (w *world) inspectAll(ctx context.Context) error {
 	}
 	bearer := "Bearer " + string(bytes.TrimSpace(said))
 	for begun := time.Now(); ; sleep(ctx, time.Second) { // they may just have started
-		err = errors.Join(w.inspectMetrics(ctx, w.pick(true).metrics, bearer), w.inspectMetrics(ctx, w.pick(false).metrics, bearer))
+		err = errors.Join(w.inspectMetrics(ctx, w.pick(c, true).metrics, bearer), w.inspectMetrics(ctx, w.pick(c, false).metrics, bearer))
 		if err == nil || time.Since(begun) > grace {
 			return err
 		}

@@ -22,14 +22,18 @@ func (w *world) live(ctx context.Context, events []event, calm time.Duration, sc
 	defer watchers.Wait()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	watchers.Go(func() { w.journal.follow(watching, w.cluster) })
+	for _, c := range w.clusters {
+		watchers.Go(func() { w.journal.follow(watching, c.number, c) })
+	}
 	if err := w.create(ctx); err != nil {
 		return err
 	}
 	if ill := w.settle(ctx); len(ill) > 0 {
 		return fmt.Errorf("the WeChatTokens have no tokens after %s: %v", longestCalm, ill)
 	}
-	watchers.Go(func() { w.watchOver(watching) })
+	for _, c := range w.clusters {
+		watchers.Go(func() { w.watchOver(watching, c) })
+	}
 	watchers.Go(func() { w.progress(watching, screen) })
 	w.happen(ctx, events)
 	w.fake.ClearFaults()
@@ -44,13 +48,13 @@ func (w *world) live(ctx context.Context, events []event, calm time.Duration, sc
 	return w.inspectAll(ctx)
 }
 
-// create creates the accounts at WeChat and the targets in the cluster.
+// create creates the accounts at WeChat and the targets in the clusters.
 func (w *world) create(ctx context.Context) error {
 	for _, t := range w.journal.targets {
 		w.fake.AddAccount(t.account.appID, appSecret(t.account.appID, 0))
 		secret := &corev1.Secret{ObjectMeta: t.meta(), StringData: map[string]string{"appsecret": appSecret(t.account.appID, 0)}}
 		secret.Name += "-app"
-		err := errors.Join(w.cluster.Create(ctx, secret), w.cluster.Create(ctx, &v1alpha1.WeChatToken{
+		err := errors.Join(w.in(t).Create(ctx, secret), w.in(t).Create(ctx, &v1alpha1.WeChatToken{
 			ObjectMeta: t.meta(),
 			Spec: v1alpha1.WeChatTokenSpec{
 				AppID: t.account.appID, Mode: t.account.mode(),
@@ -67,9 +71,12 @@ func (w *world) create(ctx context.Context) error {
 // progress prints a line every 5 s.
 func (w *world) progress(ctx context.Context, screen io.Writer) {
 	for begun := time.Now(); ctx.Err() == nil; sleep(ctx, 5*time.Second) {
-		c, works := w.fake.Counts(""), w.works()
+		c, works := w.fake.Counts(""), [clusters]bool{}
+		for i := range works {
+			works[i] = w.clusters[i].works()
+		}
 		w.journal.write(func() {
-			fmt.Fprintf(screen, "%4.0f s: a leader works %t, %d takeovers, %d stable and %d classic calls, %d forced, %d findings so far\n",
+			fmt.Fprintf(screen, "%4.0f s: leaders work %t, %d takeovers, %d stable and %d classic calls, %d forced, %d findings so far\n",
 				time.Since(begun).Seconds(), works, len(w.journal.takeovers), c.Stable.Calls, c.Classic.Calls, c.Forced, len(w.journal.found))
 		})
 	}
@@ -92,15 +99,17 @@ func (w *world) settle(ctx context.Context) []string {
 // ill says which targets are not as they should be: Ready, with a token that WeChat
 // accepts.
 func (w *world) ill(ctx context.Context) []string {
-	var list v1alpha1.WeChatTokenList
-	if err := w.cluster.List(ctx, &list); err != nil {
-		return []string{err.Error()}
-	}
 	var ill []string
-	for _, wt := range list.Items {
-		c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
-		if c == nil || c.Status != metav1.ConditionTrue {
-			ill = append(ill, fmt.Sprintf("%s is not Ready: %+v", wt.Name, c))
+	for _, c := range w.clusters {
+		var list v1alpha1.WeChatTokenList
+		if err := c.List(ctx, &list); err != nil {
+			return []string{err.Error()}
+		}
+		for _, wt := range list.Items {
+			ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
+			if ready == nil || ready.Status != metav1.ConditionTrue {
+				ill = append(ill, fmt.Sprintf("%s is not Ready: %+v", wt.Name, ready))
+			}
 		}
 	}
 	for i, t := range w.journal.targets {

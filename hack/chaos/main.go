@@ -1,8 +1,8 @@
-// Command chaos lets the operator live while everything around it breaks: real
-// processes of etcd, kube-apiserver and two managers, and a fake WeChat whose
-// tokens live 2 minutes instead of 2 hours. Whatever happens follows from a
-// seed. In the end it judges what the Secrets held and what WeChat was asked. It
-// runs in the root of the repository.
+// Command chaos lets the operator live while everything around it breaks: in two
+// clusters that share accounts, each of real processes of etcd, kube-apiserver and two
+// managers, with one fake WeChat whose tokens live 2 minutes instead of 2 hours.
+// Whatever happens follows from a seed. In the end it judges what the Secrets held and
+// what WeChat was asked. It runs in the root of the repository.
 package main
 
 import (

@@ -32,24 +32,24 @@ func addressOf(process int) netip.Addr {
 
 // manage keeps a manager running until it retires: it is started anew whenever it ends,
 // as the kubelet does.
-func (w *world) manage(manager int) {
+func (w *world) manage(c *cluster, manager int) {
 	for {
-		p, log, err := w.startProcess(manager)
+		p, log, err := w.startProcess(c, manager)
 		if err != nil {
 			w.journal.findf("a manager does not start: %v", err)
 		}
 		if p == nil {
 			return
 		}
-		w.listen(p, log)
+		w.listen(c, p, log)
 		w.journal.notef("", "process %d is gone", p.number)
-		w.leading.CompareAndSwap(p, nil)
+		c.leading.CompareAndSwap(p, nil)
 		time.Sleep(time.Second)
 	}
 }
 
 // startProcess starts a process of a manager, with its log; none once all are to retire.
-func (w *world) startProcess(manager int) (*process, io.Reader, error) {
+func (w *world) startProcess(c *cluster, manager int) (*process, io.Reader, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.retired {
@@ -68,40 +68,40 @@ func (w *world) startProcess(manager int) (*process, io.Reader, error) {
 	p.metrics = "https://" + metrics + "/metrics"
 	log, out := io.Pipe()
 	var err error
-	p.Process, err = testcluster.StartProcess("../bin/manager", w.plane.Kubeconfig, out, out,
+	p.Process, err = testcluster.StartProcess("../bin/manager", c.plane.Kubeconfig, out, out,
 		"--wechat-url="+url, "--allow-plain-http", "--stable-window="+window(w.journal.life).String(),
 		"--leader-election-namespace="+namespaces[0], "--metrics-bind-address="+metrics, "--health-probe-bind-address=0")
 	if err != nil {
 		return nil, nil, err
 	}
-	w.running[manager] = p
+	c.running[manager] = p
 	go func() { <-p.Ended(); out.Close() }()
 	return p, log, nil
 }
 
 // listen reads the log of a process to its end.
-func (w *world) listen(p *process, log io.Reader) {
+func (w *world) listen(c *cluster, p *process, log io.Reader) {
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		fmt.Fprintf(w.log, "process %d: %s\n", p.number, lines.Text())
 		w.inspect(fmt.Sprintf("the log of process %d", p.number), lines.Bytes())
 		if strings.Contains(lines.Text(), "Successfully acquired lease") {
-			w.leading.Store(p)
-			w.journal.notef("", "process %d leads", p.number)
-			w.journal.write(func() { w.journal.takeovers = append(w.journal.takeovers, takeover{time.Now(), p.number}) })
+			c.leading.Store(p)
+			w.journal.notef("", "process %d leads in cluster %d", p.number, c.number)
+			w.journal.write(func() { w.journal.takeovers = append(w.journal.takeovers, takeover{time.Now(), c.number, p.number}) })
 		}
 	}
 }
 
 // pick is the process that leads, or the other one. Without a leader it is any.
-func (w *world) pick(leader bool) *process {
+func (w *world) pick(c *cluster, leader bool) *process {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.leading.Load(); l != nil && (w.running[0] == l) != leader {
-		return w.running[1]
+	if l := c.leading.Load(); l != nil && (c.running[0] == l) != leader {
+		return c.running[1]
 	}
-	return w.running[0]
+	return c.running[0]
 }
 
 // grace is how long a process may take to end, as a pod has it.
@@ -133,12 +133,17 @@ func (w *world) retire() {
 	w.mu.Lock()
 	w.retired = true
 	w.mu.Unlock()
-	for _, p := range w.running {
-		if p == nil {
+	for _, c := range w.clusters {
+		if c == nil {
 			continue
 		}
-		if err := end(p, syscall.SIGTERM); err != nil || p.ExitCode() != 0 {
-			w.journal.findf("process %d ended with exit code %d on SIGTERM, %v", p.number, p.ExitCode(), err)
+		for _, p := range c.running {
+			if p == nil {
+				continue
+			}
+			if err := end(p, syscall.SIGTERM); err != nil || p.ExitCode() != 0 {
+				w.journal.findf("process %d ended with exit code %d on SIGTERM, %v", p.number, p.ExitCode(), err)
+			}
 		}
 	}
 	w.managers.Wait()

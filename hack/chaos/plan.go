@@ -37,6 +37,7 @@ type event struct {
 	At      time.Duration // since the begin
 	Kind    kind
 	For     time.Duration // how long it lasts, or how much later its second part comes
+	Cluster int           // of what is about processes
 	Leader  bool          // of the managers the one that leads
 	AppID   string        // that it is about; empty: all
 	Target  int           // of what is about one
@@ -46,7 +47,7 @@ type event struct {
 
 func (e event) String() string {
 	what := strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Kind, e.Fault.Kind, e.Fault.Endpoint))
-	return fmt.Sprintf("%s, errcode %d, %s, leader %t, wt-%03d, %d writers", what, e.Fault.Code, e.For, e.Leader, e.Target, e.Writers)
+	return fmt.Sprintf("%s, errcode %d, %s, cluster %d, leader %t, wt-%03d, %d writers", what, e.Fault.Code, e.For, e.Cluster, e.Leader, e.Target, e.Writers)
 }
 
 // window is the part of a token's life in which WeChat has the next stable one, and in
@@ -69,6 +70,7 @@ func plan(seed uint64, length time.Duration, targets []target) []event {
 	p := &planner{Rand: rand.New(rand.NewPCG(seed, seed)), length: length, targets: targets}
 	const second = time.Second
 	repeat(p, 20*second, 40*second, processes, func(e event) event {
+		e.Cluster = p.IntN(clusters)
 		if e.For > 0 { // the longest it may be
 			e.For = p.between(e.For/10, e.For)
 		}

@@ -21,27 +21,37 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// world is everything that runs: the API server, two managers, WeChat.
+// world is everything that runs: the clusters, and one WeChat.
 type world struct {
-	journal *journal
-	log     *os.File // of the managers
-
-	plane   *testcluster.Cluster
-	planeMu sync.Mutex // one thing at a time is done to the API server
-	cluster client.WithWatch
+	journal  *journal
+	log      *os.File // of the managers
+	clusters [clusters]*cluster
 
 	fake    *wechattest.Server
 	strikes sync.Map   // address of a process to what happens at its next call for a token
 	resets  sync.Mutex // of AppSecrets, one at a time
 
 	managers sync.WaitGroup
-	leading  atomic.Pointer[process]
 
 	mu        sync.Mutex // guards what follows
 	servers   []*http.Server
-	running   [2]*process // of each manager, the last
-	processes int         // of managers, ever
+	processes int // of managers, ever
 	retired   bool
+}
+
+// clusters is how many there are. They share WeChat, and some of its accounts, and know
+// nothing of each other.
+const clusters = 2
+
+// cluster is an API server with two managers.
+type cluster struct {
+	client.WithWatch
+
+	number  int
+	plane   *testcluster.Cluster
+	mu      sync.Mutex // one thing at a time is done to the API server
+	leading atomic.Pointer[process]
+	running [2]*process // of each manager, the last; the world's mu guards it
 }
 
 // latency makes calls long enough for two at once to be seen.
@@ -56,17 +66,11 @@ func (w *world) start(ctx context.Context) error {
 	if w.log, err = os.CreateTemp("", "wechattoken-chaos-*.log"); err != nil {
 		return err
 	}
-	if w.plane, err = testcluster.Start(); err != nil {
-		return err
-	}
 	if err := v1alpha1.AddToScheme(scheme.Scheme); err != nil {
 		return err
 	}
-	if w.cluster, err = client.NewWithWatch(w.plane.Config, client.Options{}); err != nil {
-		return err
-	}
-	for _, name := range namespaces {
-		if err := w.cluster.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+	for i := range w.clusters {
+		if w.clusters[i], err = startCluster(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -79,11 +83,33 @@ func (w *world) start(ctx context.Context) error {
 			}
 		},
 	})
-	for i := range w.running {
-		w.managers.Go(func() { w.manage(i) })
+	for _, c := range w.clusters {
+		for i := range c.running {
+			w.managers.Go(func() { w.manage(c, i) })
+		}
 	}
 	return nil
 }
+
+func startCluster(ctx context.Context, number int) (*cluster, error) {
+	plane, err := testcluster.Start()
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{number: number, plane: plane}
+	if c.WithWatch, err = client.NewWithWatch(plane.Config, client.Options{}); err != nil {
+		return c, err
+	}
+	for _, name := range namespaces {
+		if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// in is the cluster of a target.
+func (w *world) in(t target) *cluster { return w.clusters[t.cluster] }
 
 // sleep lets d pass, or less if ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
@@ -111,39 +137,42 @@ func (w *world) stop() error {
 	for _, s := range w.servers {
 		_ = s.Close() // nobody is left who would mind
 	}
-	if w.plane == nil {
-		return nil
+	var errs []error
+	for _, c := range w.clusters {
+		if c != nil {
+			_ = c.plane.SignalAPIServer(syscall.SIGKILL) // faster than Stop by itself, and it may be gone
+			errs = append(errs, c.plane.Stop())
+		}
 	}
-	_ = w.plane.SignalAPIServer(syscall.SIGKILL) // faster than Stop by itself, and it may be gone
-	return w.plane.Stop()
+	return errors.Join(errs...)
 }
 
 // works reports whether there is a leader that runs.
-func (w *world) works() bool {
-	l := w.leading.Load()
+func (c *cluster) works() bool {
+	l := c.leading.Load()
 	return l != nil && !l.paused.Load()
 }
 
-// watchOver notes when there was no leader that runs, until ctx ends.
-func (w *world) watchOver(ctx context.Context) {
+// watchOver notes when a cluster had no leader that runs, until ctx ends.
+func (w *world) watchOver(ctx context.Context, c *cluster) {
 	worked, works := time.Now(), true
 	for ; ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
 		before := works
-		if works = w.works(); !works {
+		if works = c.works(); !works {
 			continue
 		}
 		if !before {
-			w.journal.obstruct("", worked, prompt)
+			w.journal.disturbed(c.number, worked, prompt)
 		}
 		worked = time.Now()
 	}
 }
 
 // disturbAPIServer does something to the API server, and undoes it a while later.
-func (w *world) disturbAPIServer(ctx context.Context, d time.Duration, do, undo func() error) error {
-	w.planeMu.Lock()
-	defer w.planeMu.Unlock()
-	defer w.journal.obstruct("", time.Now(), patience)
+func (w *world) disturbAPIServer(ctx context.Context, c *cluster, d time.Duration, do, undo func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer w.journal.disturbed(c.number, time.Now(), patience)
 	err := do()
 	sleep(ctx, d)
 	return errors.Join(err, undo())
