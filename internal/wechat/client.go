@@ -81,6 +81,7 @@ func NewClient(baseURL string, timeout time.Duration) *Client {
 func newTransport(timeout time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: refusedByProxy,
 		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
 		TLSHandshakeTimeout:    timeout,
 		ForceAttemptHTTP2:      true,
@@ -88,6 +89,15 @@ func newTransport(timeout time.Duration) *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 	}
+}
+
+// refusedByProxy is the error of a proxy that makes no connection to WeChat. net/http
+// itself has the text of the status only, which is the proxy's own.
+func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &proxyRefusal{answer.StatusCode}
 }
 
 // NewClientWithTransports returns a Client that sends the calls of

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,14 +19,19 @@ import (
 // that is new each time, an x509 error the time of day.
 func networkError(err error, timeout time.Duration) *Error {
 	var (
-		dns  *net.DNSError
-		op   *net.OpError
-		cert *tls.CertificateVerificationError
-		tlsR tls.RecordHeaderError
+		dns     *net.DNSError
+		op      *net.OpError
+		cert    *tls.CertificateVerificationError
+		tlsR    tls.RecordHeaderError
+		refusal *proxyRefusal
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &Error{Message: "the call was given up", Lost: true}
+	case errors.As(err, &refusal):
+		return &Error{Message: refusal.Error()}
+	case errors.As(err, &op) && op.Op == "proxyconnect" && errors.As(err, &dns):
+		return &Error{Message: "the host name of the proxy does not resolve"}
 	case errors.As(err, &dns):
 		return &Error{Message: "the host name does not resolve"}
 	case errors.As(err, &cert):
@@ -46,6 +52,13 @@ func networkError(err error, timeout time.Duration) *Error {
 	default:
 		return &Error{Message: "the request failed on its way", Lost: true}
 	}
+}
+
+// proxyRefusal is the answer of a proxy that makes no connection.
+type proxyRefusal struct{ status int }
+
+func (r *proxyRefusal) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("the proxy does not connect to WeChat: it answers %d %s", r.status, http.StatusText(r.status)))
 }
 
 func isTimeout(err error) bool {
