@@ -1,6 +1,7 @@
 package wechat
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -16,8 +17,26 @@ const maxErrCode = 9_999_999
 // outcome is what any answer may hold. Only errcode decides whether the answer is
 // an error: WeChat sends errors with status 200, and JSON as text/plain.
 type outcome struct {
-	ErrCode int64  `json:"errcode"`
-	ErrMsg  string `json:"errmsg"`
+	ErrCode integer `json:"errcode"`
+	ErrMsg  string  `json:"errmsg"`
+}
+
+// integer is a number that a gateway may have made a string: what is plainly there is
+// taken.
+type integer int64
+
+// UnmarshalJSON reads it. null leaves it as it is.
+func (i *integer) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	var n json.Number // takes a number, and a string that holds one
+	if err := json.Unmarshal(text, &n); err != nil {
+		return err
+	}
+	value, err := n.Int64()
+	*i = integer(value)
+	return err
 }
 
 // failed is the Error that the outcome reports; nil if it is none. It does not
@@ -27,7 +46,7 @@ func (o outcome) failed(status int, secrets ...string) *Error {
 	case o.ErrCode < -maxErrCode || o.ErrCode > maxErrCode:
 		return unusable(status, "the answer has no usable errcode")
 	case o.ErrCode != 0:
-		return answered(o.ErrCode, o.ErrMsg, status, secrets...)
+		return answered(int64(o.ErrCode), o.ErrMsg, status, secrets...)
 	case status != http.StatusOK:
 		return unusable(status, fmt.Sprintf("HTTP status %d", status))
 	default:
@@ -40,6 +59,7 @@ func decode(body []byte, status int, into any) *Error {
 	if len(body) > wire.MaxBody {
 		return unusable(status, fmt.Sprintf("the answer is larger than %d KiB", wire.MaxBody>>10))
 	}
+	body = bytes.TrimPrefix(body, []byte("\ufeff")) // some gateways put a byte-order mark before it
 	if err := json.Unmarshal(body, into); err != nil {
 		// What is not JSON is not shown: it may echo the request.
 		return unusable(status, fmt.Sprintf("the answer (HTTP status %d) is not JSON as WeChat writes it", status))
@@ -51,8 +71,8 @@ func decode(body []byte, status int, into any) *Error {
 func parse(body []byte, status int, creds Credentials) (Token, error) {
 	var answer struct {
 		outcome
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
+		AccessToken string  `json:"access_token"`
+		ExpiresIn   integer `json:"expires_in"`
 	}
 	if err := decode(body, status, &answer); err != nil {
 		return Token{}, err
@@ -71,8 +91,8 @@ func parse(body []byte, status int, creds Credentials) (Token, error) {
 }
 
 // lifeOf is an expires_in.
-func lifeOf(seconds int64, status int) (time.Duration, *Error) {
-	if seconds <= 0 || seconds > int64(wire.MaxLife/time.Second) {
+func lifeOf(seconds integer, status int) (time.Duration, *Error) {
+	if seconds <= 0 || seconds > integer(wire.MaxLife/time.Second) {
 		return 0, unusable(status, "the answer has no usable expires_in")
 	}
 	return time.Duration(seconds) * time.Second, nil
@@ -82,8 +102,8 @@ func lifeOf(seconds int64, status int) (time.Duration, *Error) {
 func parseTicket(body []byte, status int, token string) (Ticket, error) {
 	var answer struct {
 		outcome
-		Ticket    string `json:"ticket"`
-		ExpiresIn int64  `json:"expires_in"`
+		Ticket    string  `json:"ticket"`
+		ExpiresIn integer `json:"expires_in"`
 	}
 	if err := decode(body, status, &answer); err != nil {
 		return Ticket{}, err
@@ -111,7 +131,7 @@ func parseValid(body []byte, status int, token string) (bool, error) {
 	if err := decode(body, status, &answer); err != nil {
 		return false, err
 	}
-	if meaning(answer.ErrCode).InvalidToken {
+	if meaning(int64(answer.ErrCode)).InvalidToken {
 		return false, nil
 	}
 	if err := answer.failed(status, token); err != nil {
