@@ -112,6 +112,10 @@ func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 	switch c.Kind {
 	case account.CallFailed:
 		f = ofError(c.Err)
+		if c.Lasting {
+			f.ends = byPerson
+			f.message += ". It has answered so for an hour, so it may not pass: look the errcode up in WeChat's table of return codes (全局返回码)"
+		}
 	case account.SameTokenReturned:
 		f.reason = v1alpha1.ReasonRefreshRefused
 		f.message = "WeChat returned the same token on a forced refresh; somebody else may have used up the forced refreshes of this account. The operator tries again later"

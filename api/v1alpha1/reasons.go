@@ -62,7 +62,8 @@ const (
 	ReasonSecretRefused = "SecretRefused"
 
 	// ReasonWeChatUnavailable says that WeChat did not answer, or answered that
-	// it is busy, or answered something unknown.
+	// it is busy, or answered something unknown. With an errcode that is unknown, and
+	// has come back for an hour, Stalled is True.
 	ReasonWeChatUnavailable = "WeChatUnavailable"
 	// ReasonMinuteQuotaExceeded is errcode 45011.
 	ReasonMinuteQuotaExceeded = "MinuteQuotaExceeded"
@@ -77,9 +78,11 @@ const (
 	// ReasonAppSecretFrozen is errcode 40243.
 	ReasonAppSecretFrozen = "AppSecretFrozen"
 	// ReasonRequestRejected is an errcode that says the request is wrong for
-	// this account: 40002, 41002, 41004, 43002, 48001, 48017, 50001, 61024.
+	// this account: 40002, 41002, 41004, 43002, 43003, 47001, 48001, 48017, 50001,
+	// 61024, and those of WeChat's list from 40000 to 44999, 46000 to 50999 and 61000
+	// to 61999 that have no reason of their own.
 	ReasonRequestRejected = "RequestRejected"
-	// ReasonIPNotAllowed is errcode 40164 or 61004.
+	// ReasonIPNotAllowed is errcode 40164, 45035 or 61004.
 	ReasonIPNotAllowed = "IPNotAllowed"
 	// ReasonIPConfirmationPending is errcode 89501 or 89503.
 	ReasonIPConfirmationPending = "IPConfirmationPending"

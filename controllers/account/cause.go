@@ -44,14 +44,20 @@ type Cause struct {
 	// Next is when the next call is possible, of ForceDeferred, ForceBudgetExhausted
 	// and VerifyBudgetExhausted.
 	Next time.Time
+	// Lasting says that WeChat has answered an errcode for an hour or more of which
+	// nothing is known: it does not seem to pass by itself.
+	Lasting bool
 	// Reported says that a consumer waits for the check that failed.
 	Reported bool
 }
+
+// lasting is how long an unknown errcode is taken for one that passes by itself.
+const lasting = time.Hour
 
 // causeOf is the cause that a failed call for a token is.
 func causeOf(f *Failure) Cause {
 	if f.Err == nil {
 		return Cause{Kind: SameTokenReturned}
 	}
-	return Cause{Kind: CallFailed, Err: f.Err}
+	return Cause{Kind: CallFailed, Err: f.Err, Lasting: f.Err.Unknown() && f.At.Sub(f.Since) >= lasting}
 }

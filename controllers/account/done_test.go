@@ -217,10 +217,38 @@ func TestDone(t *testing.T) {
 			got.Done(Call{Kind: tc.kind, Mode: got.Mode, Credentials: shop, Token: got.Known.Token, Start: noon}, tc.answer, end)
 			opts := cmp.Options{
 				cmp.AllowUnexported(State{}, attempt{}, ending{}, record.Record{}),
-				cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty(),
+				cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Failure{}, "Since"),
 			}
 			if diff := cmp.Diff(want.State, got, opts); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// An unknown errcode that comes back for an hour does not seem to pass by itself. What
+// is known to pass may take a day.
+func TestUnknownErrcodeLastsAfterAnHour(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reason string
+		codes  []int64 // one each 20 minutes, the last one at noon
+		want   bool
+	}{
+		"AnHour":  {"Nobody knows that it passes.", []int64{12345, 12345, 12345, 12345}, true},
+		"Shorter": {"It may pass.", []int64{12345, 12345, 12345}, false},
+		"Another": {"The hour begins with this errcode.", []int64{54321, 12345, 12345, 12345}, false},
+		"Known":   {"WeChat is busy, for 12 hours as somebody has seen.", []int64{-1, -1, -1, -1}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := at(noToken).State
+			for i, code := range tc.codes {
+				then := noon.Add(time.Duration(i+1-len(tc.codes)) * 20 * time.Minute)
+				s.Done(Call{Kind: Refresh, Mode: s.Mode, Credentials: shop, Start: then}, fails(code), then)
+			}
+			if got := s.Next(&Wants{}, noon).Cause; got.Kind != CallFailed || got.Lasting != tc.want {
+				t.Errorf("%s\ngot %+v, want lasting %t", tc.reason, got, tc.want)
 			}
 		})
 	}

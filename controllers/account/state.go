@@ -105,6 +105,7 @@ type Failure struct {
 	Err   *wechat.Error // nil if WeChat returned the same token on a forced call
 	At    time.Time     // when it ended
 	Count int           // failures of one class in a row, this one included
+	Since time.Time     // when the first of those in a row ended that had the same errcode
 }
 
 // sameToken is the class of a forced call that returned the same token.
@@ -120,9 +121,13 @@ func (f *Failure) class() wechat.Class {
 // followedBy is the next failure, counted as one more in a row if it is of the
 // same class.
 func (f *Failure) followedBy(err *wechat.Error, now time.Time) *Failure {
-	next := &Failure{Err: err, At: now, Count: 1}
-	if f != nil && f.class() == next.class() {
-		next.Count += f.Count
+	next := &Failure{Err: err, At: now, Count: 1, Since: now}
+	if f == nil || f.class() != next.class() {
+		return next
+	}
+	next.Count += f.Count
+	if f.Err == nil || f.Err.Code == err.Code {
+		next.Since = f.Since
 	}
 	return next
 }

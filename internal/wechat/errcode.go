@@ -63,6 +63,13 @@ var (
 		Class: WrongRequest, Wait: time.Hour, Reason: "AppSecretInvalid",
 		Remedy: "Put the AppSecret of this appid into the Secret of spec.appSecretRef; if it is lost, reset it at " + console.Keys,
 	}
+	// unlisted is an errcode of those ranges of the page of return codes in which a
+	// person has to change something: a wrong argument, a missing right, a frozen
+	// account.
+	unlisted = Errcode{
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "RequestRejected",
+		Remedy: "Look the errcode up in WeChat's table of return codes (全局返回码), and act as it says",
+	}
 	incomplete = Errcode{
 		Class: WrongRequest, Wait: time.Hour, Reason: "RequestRejected",
 		Remedy: "Look for a proxy that changes requests, and check spec.appID and the AppSecret",
@@ -99,6 +106,7 @@ var errcodes = map[int64]Errcode{
 	40125: wrongSecret,
 	40013: {Class: WrongRequest, Wait: time.Hour, Reason: "AppIDInvalid", Remedy: "Correct spec.appID"},
 	40002: incomplete, // grant_type
+	47001: incomplete, // the body is no JSON
 	41002: incomplete, // appid missing
 	41004: incomplete, // AppSecret missing
 	61024: {
@@ -106,11 +114,13 @@ var errcodes = map[int64]Errcode{
 		Remedy: "A third-party platform (第三方平台) manages this account; its token must come from there",
 	},
 
+	41001: unavailable, // a call with a token arrived without it
 	40014: wrongToken,
 	42001: wrongToken, // it has expired
 
 	40164: notAllowed,
 	61004: notAllowed, // the address is not registered
+	45035: notAllowed, // the same, of a call with a token
 	89501: unconfirmed,
 	89503: unconfirmed, // the administrator got a message
 	89506: {
@@ -125,6 +135,10 @@ var errcodes = map[int64]Errcode{
 	43002: { // require POST
 		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "RequestRejected",
 		Remedy: "Look for a gateway or a proxy on the way to WeChat that turns the POST into another request",
+	},
+	43003: { // require https
+		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "RequestRejected",
+		Remedy: "Look for a gateway or a proxy on the way to WeChat that speaks HTTP to it",
 	},
 	48017: { // the address that was called has been retired
 		Class: Refused, Wait: 5 * time.Minute, Longest: 30 * time.Minute, Reason: "RequestRejected",
@@ -150,10 +164,16 @@ var errcodes = map[int64]Errcode{
 	50007: restricted, // the account is frozen
 }
 
-// meaning is the row of an errcode, or what an unknown one and none mean.
+// meaning is the row of an errcode, or what one without a row and none mean. By the
+// page of return codes 40000 to 44999 are wrong arguments, tokens and methods, 46000 to
+// 50999 wrong data, missing rights and restrictions, and 61000 to 61999 those of
+// third-party platforms. 45000 to 45999 are limits, which may pass.
 func meaning(code int64) Errcode {
 	if m, known := errcodes[code]; known {
 		return m
+	}
+	if code >= 40000 && code < 45000 || code >= 46000 && code < 51000 || code >= 61000 && code < 62000 {
+		return unlisted
 	}
 	return unavailable
 }

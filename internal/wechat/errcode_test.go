@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -31,9 +32,18 @@ func TestEachErrcodeHasItsMeaning(t *testing.T) {
 	}
 }
 
+// Those that the page of return codes has, and no row here, wait for a person.
+func TestErrcodesOfRangesWaitForAPerson(t *testing.T) {
+	for _, code := range []int64{40066, 41003, 44002, 46001, 49003, 50005, 61007} {
+		if m := (&wechat.Error{Code: code}).Meaning(); m.Class != wechat.Refused || m.Longest != 30*time.Minute || !strings.Contains(m.Remedy, "全局返回码") {
+			t.Errorf("%d: %+v, want one that a person ends", code, m)
+		}
+	}
+}
+
 func TestUnknownErrcodesAreTransient(t *testing.T) {
 	want := wechat.Errcode{Class: wechat.Transient, Reason: "WeChatUnavailable", Remedy: "The operator tries again"}
-	for _, code := range []int64{0, 99999} {
+	for _, code := range []int64{0, 45001, 99999, 9001001} {
 		if diff := cmp.Diff(want, (&wechat.Error{Code: code}).Meaning()); diff != "" {
 			t.Errorf("%d (-want +got):\n%s", code, diff)
 		}

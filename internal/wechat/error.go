@@ -33,6 +33,13 @@ func (e *Error) Error() string {
 // Meaning is what the errcode means. An unknown errcode, and none, is Transient.
 func (e *Error) Meaning() Errcode { return meaning(e.Code) }
 
+// Unknown reports whether WeChat has answered an errcode of which nothing is known,
+// not even whether it passes.
+func (e *Error) Unknown() bool {
+	_, known := errcodes[e.Code]
+	return e.Code != 0 && !known && e.Class() == Transient
+}
+
 // Class says what ends the failure.
 func (e *Error) Class() Class { return e.Meaning().Class }
 
