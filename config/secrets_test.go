@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/internal/record"
 )
 
 const secretsPolicy = "ValidatingAdmissionPolicy '" + name + "-secrets' with binding '" + name + "-secrets' denied request: "
@@ -39,15 +41,23 @@ func TestTheOperatorWritesNoSecretButThoseOfWeChatTokens(t *testing.T) {
 		return r
 	}
 	stored := map[string]*corev1.Secret{
-		"ours":          ownedBy(ns, controller()),
-		"unowned":       ownedBy(ns),
-		"another's":     ownedBy(ns, metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop", UID: "u", Controller: new(true)}),
-		"no-controller": ownedBy(ns, as(func(r *metav1.OwnerReference) { r.Controller = nil })),
-		"other-group":   ownedBy(ns, as(func(r *metav1.OwnerReference) { r.APIVersion = "wechattoken.io.example.com/v1" })),
-		"other-kind":    ownedBy(ns, as(func(r *metav1.OwnerReference) { r.Kind = "WeChatTokenList" })),
-		"tls":           ownedBy(ns, controller()),
+		"ours":           ownedBy(ns, controller()),
+		"unowned":        ownedBy(ns),
+		"another's":      ownedBy(ns, metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop", UID: "u", Controller: new(true)}),
+		"orphan":         ownedBy(ns),
+		"orphan-tls":     ownedBy(ns),
+		"another-record": ownedBy(ns, metav1.OwnerReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop", UID: "u", Controller: new(true)}),
+		"no-controller":  ownedBy(ns, as(func(r *metav1.OwnerReference) { r.Controller = nil })),
+		"other-group":    ownedBy(ns, as(func(r *metav1.OwnerReference) { r.APIVersion = "wechattoken.io.example.com/v1" })),
+		"other-kind":     ownedBy(ns, as(func(r *metav1.OwnerReference) { r.Kind = "WeChatTokenList" })),
+		"tls":            ownedBy(ns, controller()),
 	}
-	stored["tls"].Type, stored["tls"].Data = corev1.SecretTypeTLS, map[string][]byte{"tls.crt": nil, "tls.key": nil}
+	for _, what := range []string{"tls", "orphan-tls"} {
+		stored[what].Type, stored[what].Data = corev1.SecretTypeTLS, map[string][]byte{"tls.crt": nil, "tls.key": nil}
+	}
+	for _, what := range []string{"orphan", "orphan-tls", "another-record"} {
+		stored[what].Annotations = map[string]string{record.Annotation: "{}"}
+	}
 	for what, s := range stored {
 		s.Name = strings.ReplaceAll(what, "'", "-")
 		if err := admin.Create(t.Context(), s); err != nil {
@@ -109,6 +119,10 @@ func TestTheOperatorWritesNoSecretButThoseOfWeChatTokens(t *testing.T) {
 		"ChangeTLS":           {"The operator makes none of this type.", patch("tls", `{"data":{"k":"dw=="}}`), changes},
 		"Adopt":               {"To call it one's own does not make it so.", patch("unowned", `{"metadata":{"ownerReferences":[`+ref+`]},"data":{"k":"dw=="}}`), changes},
 		"AdoptByApply":        {"To call it one's own does not make it so.", apply("unowned", ref), changes},
+		"AdoptTLS":            {"The operator has made none of this type.", patch("orphan-tls", `{"metadata":{"ownerReferences":[`+ref+`]},"data":{"k":"dw=="}}`), changes},
+		"AdoptAnothers":       {"Another controller has it.", patch("another-record", `{"data":{"k":"dw=="}}`), changes},
+		"AdoptForNobody":      {"Nothing would ever delete it.", patch("orphan", `{"data":{"k":"dw=="}}`), writes},
+		"DeleteOrphan":        {"It is taken over, or left alone.", remove("orphan"), changes},
 		"BecomeTheOwner":      {"To call it one's own does not make it so.", patch("no-controller", `{"metadata":{"ownerReferences":[`+ref+`]}}`), changes},
 		"ChangeOtherGroup":    {"A group that begins alike is another's.", patch("other-group", `{"data":{"k":"dw=="}}`), changes},
 		"ChangeOtherKind":     {"A kind that begins alike is another.", patch("other-kind", `{"data":{"k":"dw=="}}`), changes},
@@ -129,6 +143,7 @@ func TestTheOperatorWritesNoSecretButThoseOfWeChatTokens(t *testing.T) {
 		"ApplyAgain":  apply("ours", ref),
 		"Change":      patch("ours", `{"data":{"k":"dw=="}}`),
 		"NextVersion": patch("ours", `{"metadata":{"ownerReferences":[`+strings.Replace(ref, "v1alpha1", "v1", 1)+`]}}`),
+		"AdoptOrphan": apply("orphan", ref),
 		"Delete":      remove("ours"),
 	}
 	operator := clientFor(t, cluster.serviceAccount(t, name, name))

@@ -37,6 +37,9 @@ func announce(ctx context.Context, recorder events.EventRecorder, before, after 
 		if slices.Contains(normalReasons, is.Reason) {
 			kind = corev1.EventTypeNormal
 		}
+		if is.Reason == v1alpha1.ReasonNamespaceTerminating {
+			continue // no event can be written there
+		}
 		ctrl.LoggerFrom(ctx).Info(is.Message, strings.ToLower(of.condition[:1])+of.condition[1:], is.Status, "reason", is.Reason)
 		recorder.Eventf(after, nil, kind, is.Reason, of.action, "%s", refusal.Short(is.Message))
 	}

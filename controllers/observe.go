@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +33,8 @@ type observation struct {
 
 	target   *corev1.Secret // nil if there is none
 	conflict string         // who else has the target, or an older claim to it
+	adopting bool           // nobody has the target, and it is provably of this account
+	leaving  bool           // the namespace is being deleted, and the target is gone
 	onTarget *record.Record // what the target remembers; nil if it has no record
 	// old are the Secrets of this WeChatToken that the spec no longer names.
 	old   []*corev1.Secret
@@ -42,7 +45,7 @@ type observation struct {
 
 // holds is what the target holds, if it serves the spec; nil if it does not.
 func (o *observation) holds(now time.Time) *record.Record {
-	if o.onTarget == nil || o.conflict != "" || !o.onTarget.Token.Serves(o.wt) || o.onTarget.Token.Ahead(now) {
+	if o.onTarget == nil || o.conflict != "" || o.adopting || !o.onTarget.Token.Serves(o.wt) || o.onTarget.Token.Ahead(now) {
 		return nil
 	}
 	return o.onTarget
@@ -78,7 +81,12 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		return o, err
 	}
 	m.looked = true
-	if o.conflict = r.conflict(wt, o.target); o.conflict != "" {
+	if o.leaving = isFirst && o.target == nil && wt.Status.SecretName == wt.TokenSecretName() && r.isLeaving(ctx, target); o.leaving {
+		r.Accounts.Pause(key, time.Now())
+		return o, nil
+	}
+	o.conflict = r.conflict(wt, o.target)
+	if o.conflict != "" && (o.target == nil || metav1.GetControllerOfNoCopy(o.target) != nil) {
 		r.Accounts.Pause(key, time.Now())
 		return o, nil
 	}
@@ -89,7 +97,10 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		o.key = record.NewKey(o.credentials.AppSecret)
 	}
 	o.onTarget = record.Read(o.target, o.key)
-	if o.credentials == nil {
+	if o.adopting = o.conflict != "" && r.mayAdopt(&o); o.adopting {
+		o.conflict = ""
+	}
+	if o.credentials == nil || o.conflict != "" {
 		r.Accounts.Pause(key, time.Now())
 		return o, nil
 	}
@@ -98,6 +109,23 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	}
 	r.join(key, &o, time.Now())
 	return o, nil
+}
+
+// mayAdopt reports whether the target, which nobody controls, is of this account: it has
+// a record that only the holder of the AppSecret can have written. So a Secret from a
+// backup, which has lost its owner, is taken over.
+func (r *WeChatTokenReconciler) mayAdopt(o *observation) bool {
+	target := client.ObjectKeyFromObject(o.target)
+	return o.onTarget != nil && o.onTarget.Verified && o.onTarget.Token.Serves(o.wt) &&
+		o.target.Type == corev1.SecretTypeOpaque && r.claims.first(target) == o.wt.Name
+}
+
+// isLeaving asks whether the namespace is being deleted, by a Secret that would be
+// created. It is asked at a start, of a WeChatToken whose Secret is gone: a call for the
+// next token would be for nothing, and in mode Classic end one that others have.
+func (r *WeChatTokenReconciler) isLeaving(ctx context.Context, target types.NamespacedName) bool {
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: target.Namespace, Name: target.Name}}
+	return apierrors.HasStatusCause(r.Client.Create(ctx, s, client.DryRunAll), corev1.NamespaceTerminatingCause)
 }
 
 // get reads a Secret, all of it if owner controls it. trusting says to believe the
@@ -123,6 +151,7 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 		RefreshBefore: wt.Spec.RefreshBeforeOrDefault(),
 		CheckInterval: wt.Spec.CheckIntervalOr(r.CheckInterval),
 		NeverForce:    wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever,
+		Unchecked:     o.adopting,
 		Tickets:       record.Wanted(wt),
 		Generation:    wt.Generation,
 		Request:       requestOn(wt),

@@ -25,12 +25,13 @@ const repairPause = 10 * time.Second
 // decide says what to do with what was observed:
 //
 //   - Nothing is touched while the WeChatToken is suspended, while its AppSecret
-//     cannot be read, or while the target is somebody else's.
+//     cannot be read, or while the target is somebody else's. One that nobody has, and
+//     is provably of the account, is taken over once WeChat has told of its token.
 //   - The target is made to hold the newest token and tickets that are known, in
 //     the shape that the spec wants, as long as that token is valid.
 //   - Secrets under names that the spec no longer uses go after that.
 func decide(o *observation, now time.Time) plan {
-	if o.conflict != "" || o.wt.Spec.Suspend || o.account == nil {
+	if o.conflict != "" || o.wt.Spec.Suspend || o.account == nil || (o.adopting && !o.account.Told()) {
 		return plan{}
 	}
 	p := plan{remove: o.old}
@@ -91,6 +92,9 @@ func lookAgain(o *observation, p plan, out outcome, now time.Time) time.Time {
 	}
 	if out.refused != "" {
 		earlier(now.Add(refusedWait(o, out, now)))
+	}
+	if end := o.wt.Status.ExpirationTime; out.unread && end != nil {
+		earlier(end.Time)
 	}
 	if out.holds == nil {
 		return at

@@ -42,6 +42,18 @@ var valid = finding{reason: v1alpha1.ReasonTokenValid, message: "The Secret hold
 // nothing new: the first answer for this account has not come yet.
 func findingOf(o *observation, out outcome, now time.Time) (f finding, pending bool) {
 	switch {
+	case out.gone:
+		return finding{
+			reason:  v1alpha1.ReasonNamespaceTerminating,
+			message: "The namespace is being deleted, so the Secret is not written any more",
+			ends:    byItself,
+		}, false
+	case out.unread:
+		return finding{
+			reason:  v1alpha1.ReasonSecretRefused,
+			message: "The API server does not let the operator read a Secret: " + out.refused + ". Give its ServiceAccount the role of config/rbac; it tries again every 30 s",
+			ends:    byPerson,
+		}, false
 	case o.conflict != "":
 		return finding{
 			reason:  v1alpha1.ReasonSecretConflict,

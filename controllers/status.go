@@ -30,7 +30,10 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return !slices.Contains(conditions, c.Type) })
 	s.ObservedGeneration = o.wt.Generation
 	s.LastError = f.err
-	ready := describeToken(&s, o, out.holds, r.StableWindow, now)
+	ready := now.Before(endOf(&s)) && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionReady)
+	if !out.unread { // then the Secret is as it was, as far as anybody knows
+		ready = describeToken(&s, o, out.holds, r.StableWindow, now)
+	}
 	set(&s, o.wt, v1alpha1.ConditionReady, ready, f.reason, f.message, now)
 	for kind, ends := range map[string]end{v1alpha1.ConditionReconciling: byItself, v1alpha1.ConditionStalled: byPerson} {
 		if f.ends == ends {
@@ -39,11 +42,21 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 			meta.RemoveStatusCondition(&s.Conditions, kind)
 		}
 	}
-	describeTickets(&s, o, out.holds, now)
+	if !out.unread {
+		describeTickets(&s, o, out.holds, now)
+	}
 	if !r.Consumers {
 		describeUnwatched(&s, o.wt, now)
 	}
 	return s
+}
+
+// endOf is when the token that a status tells of expires; the zero time without one.
+func endOf(s *v1alpha1.WeChatTokenStatus) time.Time {
+	if s.ExpirationTime == nil {
+		return time.Time{}
+	}
+	return s.ExpirationTime.Time
 }
 
 // isBadNews reports whether what was valid before is not valid now.

@@ -325,7 +325,11 @@ func TestWriteInsistsOnWhatWasSeen(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
 		w.create(appSecret(testAppSecret), weChatToken())
 		w.run(time.Hour)
-		w.between(func() { w.edit("shop", func(s *corev1.Secret) { s.OwnerReferences = nil }) })
+		w.between(func() {
+			w.edit("shop", func(s *corev1.Secret) {
+				s.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "theirs", UID: "theirs", Controller: new(true)}}
+			})
+		})
 		token := w.token()
 		w.change(requesting("1"))
 		w.run(time.Minute)

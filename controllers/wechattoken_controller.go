@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,8 +110,11 @@ func (r *WeChatTokenReconciler) wakeNext(key types.NamespacedName) {
 func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken) (ctrl.Result, error) {
 	o, err := r.observe(ctx, wt)
 	var p plan
-	var out outcome
-	if err == nil {
+	out := outcome{gone: o.leaving}
+	switch {
+	case refusal.Is(err):
+		out.unread, out.refused, err = true, textOf(err, &o, nil), nil
+	case err == nil && !o.leaving:
 		p = decide(&o, time.Now())
 		out, err = r.act(ctx, &o, p)
 	}
@@ -118,7 +122,7 @@ func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeCh
 	switch {
 	case err != nil:
 		err = errors.Join(err, r.keepStatus(ctx, wt, now))
-	case !out.gone:
+	default:
 		var wait time.Duration
 		if wait, err = r.publishInTurn(ctx, &o, out, now); wait > 0 {
 			return ctrl.Result{RequeueAfter: wait, Priority: new(int(lowPriority))}, nil
@@ -133,7 +137,7 @@ func (r *WeChatTokenReconciler) reconcile(ctx context.Context, wt *v1alpha1.WeCh
 	// The priority is said each time: otherwise the queue keeps the low one of objects
 	// seen at the start.
 	result := ctrl.Result{Priority: new(0)}
-	if at := lookAgain(&o, p, out, now); !at.IsZero() && !out.gone {
+	if at := lookAgain(&o, p, out, now); !at.IsZero() {
 		result.RequeueAfter = max(at.Sub(now), time.Millisecond)
 	}
 	return result, nil
@@ -147,8 +151,9 @@ const conflictWait = 200 * time.Millisecond
 type outcome struct {
 	holds   *record.Record // what the target holds, if it serves the spec; nil if it does not
 	wrote   bool           // the target was written
-	refused string         // what the API server said to the write; empty if it took it
-	gone    bool           // the namespace is going, and the WeChatToken with it
+	refused string         // what the API server said to the write, or to a read; empty if it took it
+	unread  bool           // what it said is about a read, so that the target is not known
+	gone    bool           // the namespace is being deleted, and the WeChatToken with it
 }
 
 // act does what the plan says. An error means that the cluster failed us; a refusal
@@ -160,7 +165,9 @@ func (r *WeChatTokenReconciler) act(ctx context.Context, o *observation, p plan)
 		case err == nil:
 			out.wrote, out.holds = true, p.write
 		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-			return outcome{gone: true}, nil
+			r.Accounts.Pause(client.ObjectKeyFromObject(o.wt), time.Now())
+			out.gone = true
+			return out, nil
 		case apierrors.IsConflict(err):
 			return out, err
 		case refusal.Is(err):
@@ -191,6 +198,11 @@ func textOf(err error, o *observation, r *record.Record) string {
 // it is ours.
 func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p plan) error {
 	key := client.ObjectKeyFromObject(o.wt)
+	if frozen(o.target, p.write, o) {
+		if err := r.replace(ctx, o); err != nil {
+			return err
+		}
+	}
 	s := &application{SecretApplyConfiguration: *record.Render(o.wt, *p.write, o.key)}
 	seen, options := noVersion, []client.ApplyOption(nil)
 	if o.target != nil {
@@ -205,6 +217,29 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p pla
 	r.memories.of(o.wt).wrote(o, p, time.Now())
 	r.Metrics.Rotated(r.Accounts.Wrote(key, p.write))
 	logWrite(ctx, o, p.write)
+	return nil
+}
+
+// frozen reports whether the target is immutable, and holds other data than is wanted:
+// then it has to make room for another one.
+func frozen(target *corev1.Secret, want *record.Record, o *observation) bool {
+	if target == nil || target.Immutable == nil || !*target.Immutable {
+		return false
+	}
+	for key, value := range record.Render(o.wt, *want, o.key).Data {
+		if !bytes.Equal(target.Data[key], value) {
+			return true
+		}
+	}
+	return false
+}
+
+// replace deletes the target as it was seen, for one that is created in its place.
+func (r *WeChatTokenReconciler) replace(ctx context.Context, o *observation) error {
+	if err := r.removeOld(ctx, []*corev1.Secret{o.target}); err != nil {
+		return err
+	}
+	o.target = nil
 	return nil
 }
 

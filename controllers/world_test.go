@@ -113,11 +113,20 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 			WithGlobalResourceVersionCounter(). // as of etcd
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
 			WithInterceptorFuncs(interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+					if o := (&client.CreateOptions{}).ApplyOptions(opts); len(o.DryRun) > 0 && w.refuse != nil {
+						return w.refuse()
+					}
+					return c.Create(ctx, obj, opts...)
+				},
 				Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 					if w.refuse != nil {
 						if err := w.refuse(); err != nil {
 							return err
 						}
+					}
+					if err := w.checkImmutable(obj.(*application)); err != nil {
+						return err
 					}
 					return w.effect("write of the Secret", func() error {
 						w.secretWrites++
@@ -144,6 +153,21 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 		w.restart()
 		test(w)
 	})
+}
+
+// checkImmutable refuses what the API server refuses of an immutable Secret. The client
+// in memory does not.
+func (w *world) checkImmutable(a *application) error {
+	is := w.secret(*a.Name)
+	if is == nil || is.Immutable == nil || !*is.Immutable {
+		return nil
+	}
+	for key, value := range a.Data {
+		if !bytes.Equal(is.Data[key], value) {
+			return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Secret").GroupKind(), *a.Name, nil)
+		}
+	}
+	return nil
 }
 
 // restart replaces the operator by one that remembers nothing, as after a

@@ -57,8 +57,12 @@ const (
 	ReasonAppSecretMissing = "AppSecretMissing"
 	// ReasonSecretConflict says that the target Secret belongs to somebody else.
 	ReasonSecretConflict = "SecretConflict"
-	// ReasonSecretRefused says that the API server refused the target Secret:
-	// an admission policy, a quota, or missing permissions.
+	// ReasonNamespaceTerminating says that the namespace is being deleted, so that no
+	// Secret can be written there.
+	ReasonNamespaceTerminating = "NamespaceTerminating"
+	// ReasonSecretRefused says that the API server refused to write the target
+	// Secret, or to read a Secret: an admission policy, a quota, or missing
+	// permissions.
 	ReasonSecretRefused = "SecretRefused"
 
 	// ReasonWeChatUnavailable says that WeChat did not answer, or answered that

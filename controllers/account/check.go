@@ -88,10 +88,15 @@ func (s *State) doubt(w *Wants, t *record.Token) (since time.Time, reported, dou
 		return w.reportSince, true, true
 	case s.suspects(t):
 		return s.suspectAt, false, true
+	case w.Unchecked && !s.told():
+		return s.Since, false, true
 	default:
 		return time.Time{}, false, false
 	}
 }
+
+// told reports whether WeChat has told this process anything of the token.
+func (s *State) told() bool { return !s.tokenAt().IsZero() || !s.last[Verify].succeededAt.IsZero() }
 
 // openReport reports whether a consumer has called t invalid, and waits for an answer.
 func (s *State) openReport(w *Wants, t *record.Token) bool {
@@ -112,7 +117,7 @@ func (s *State) afterCheckFailure(c candidate, w *Wants, t *record.Token) candid
 		return c
 	}
 	c.at = s.afterFailure(c.at, w, c.kind, f, t, w.reportSince)
-	waited := s.openReport(w, t) || f.Err.Class() != wechat.Transient || f.Count >= noteworthy
+	waited := w.Unchecked || s.openReport(w, t) || f.Err.Class() != wechat.Transient || f.Count >= noteworthy
 	if c.cause.Kind == NoCause && waited && s.last[c.kind].token == t.Fingerprint() {
 		c.cause = Cause{Kind: CheckFailed, Err: f.Err}
 	}

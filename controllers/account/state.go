@@ -140,6 +140,7 @@ type Wants struct {
 	RefreshBefore time.Duration // in mode Classic
 	CheckInterval time.Duration // 0 for no checks
 	NeverForce    bool          // no Force for this one
+	Unchecked     bool          // the token on the Secret counts when WeChat has told of it
 	Tickets       []int         // places in record.TicketTypes
 
 	Generation int64

@@ -16,6 +16,9 @@ type View struct {
 // Next is the call that the WeChatToken needs next.
 func (v *View) Next(now time.Time) Next { return v.State.Next(&v.Wants, now) }
 
+// Told reports whether WeChat has told this process anything of the account's token.
+func (v *View) Told() bool { return v.told() }
+
 // Want is what the Secret should hold: the newest token and its tickets. It is nil
 // while there is no valid token. ReplacedAt is not set.
 func (v *View) Want(now time.Time) *record.Record {

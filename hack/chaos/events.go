@@ -171,7 +171,7 @@ func (w *world) damage(ctx context.Context, t target, e event) error {
 		return w.in(t).merge(ctx, secret, object{"stringData": object{"access_token": fmt.Sprintf("98_edited_by_chaos_%020d", time.Now().UnixNano())}})
 	case editMemory:
 		return w.in(t).annotate(ctx, secret, record.Annotation, `{"expiresAt":"2099-01-01T00:00:00Z"}`)
-	case removeOwner: // the operator names the remedy, which is to delete it
+	case removeOwner: // the operator takes it back; then it goes all the same
 		err = w.in(t).merge(ctx, secret, object{"metadata": object{"ownerReferences": nil}})
 		sleep(ctx, e.For)
 	default:

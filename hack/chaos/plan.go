@@ -24,7 +24,7 @@ const (
 	deleteSecret   kind = "delete-secret"   // somebody deletes the Secret
 	editToken      kind = "edit-token"      // the Secret gets a token that never was one
 	editMemory     kind = "edit-memory"     // the Secret's annotation says that the token is valid for ever
-	removeOwner    kind = "remove-owner"    // the Secret is nobody's, until somebody deletes it a while later
+	removeOwner    kind = "remove-owner"    // the Secret loses its owner, and somebody deletes it a while later
 	forceRefresh   kind = "force"           // the annotation refresh-requested-at
 	endToken       kind = "end-token"       // somebody outside ends the token, and it is reported a while later
 	fetchOutside   kind = "fetch-outside"   // somebody outside fetches a classic token; the old one is reported when it is invalid
