@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -76,6 +77,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 	if err := r.setup(mgr, secrets.Source(meta, o.Namespaces), o.Workers); err != nil {
 		return nil, err
 	}
+	looked := []func(context.Context){r.lookAtAll}
 	if o.Consumers {
 		c := &consumers.Reconciler{
 			Client: mgr.GetClient(), Pods: mgr.GetAPIReader(), Secrets: secrets,
@@ -84,6 +86,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 		if err := c.SetupWithManager(ctx, mgr, secrets.Changes(), o.Workers); err != nil {
 			return nil, err
 		}
+		looked = append(looked, c.LookAtAll)
+	}
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		return watchClock(ctx, func(by time.Duration) {
+			mgr.GetLogger().Info("the clock has jumped: the machine was suspended, or somebody has set the clock. All is looked at anew", "seconds", by.Seconds())
+			for _, look := range looked {
+				look(ctx)
+			}
+		})
+	})); err != nil {
+		return nil, err
 	}
 	return func() error {
 		if !secrets.Synced() {
@@ -96,7 +109,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 // New returns a reconciler of WeChatTokens and the accounts that it uses. The
 // caller starts the accounts.
 func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecorder, o Options) *WeChatTokenReconciler {
-	r := &WeChatTokenReconciler{Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, CheckInterval: o.CheckInterval, Consumers: o.Consumers}
+	r := &WeChatTokenReconciler{wake: func(types.NamespacedName, bool) {}, Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, CheckInterval: o.CheckInterval, Consumers: o.Consumers}
 	r.Accounts = account.New(account.Options{
 		WeChat: o.WeChat,
 		Window: o.StableWindow,

@@ -216,6 +216,17 @@ func (a *Accounts) account(id ID, creds wechat.Credentials, mode v1alpha1.Mode, 
 	return acc
 }
 
+// Recheck queues each account for its next call as of now: the clock by which it was
+// queued has jumped.
+func (a *Accounts) Recheck(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, acc := range a.byID {
+		next, _ := acc.next(now)
+		a.callAt(id, next.At, now, acc.priority())
+	}
+}
+
 // wakeAll wakes the members but the one at key.
 func (a *Accounts) wakeAll(acc *account, but types.NamespacedName, failed bool) {
 	for _, m := range acc.members {
