@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/contest"
 )
 
 // memories are those of all WeChatTokens, by their keys.
@@ -31,7 +32,7 @@ type lastWrite struct {
 	what       string // a fingerprint of all but the budget
 	token      string // its fingerprint
 	replacedAt time.Time
-	repairedAt time.Time // when the same was last written once more
+	repairs    contest.Effect // the same was written once more
 }
 
 func (all *memories) of(wt *v1alpha1.WeChatToken) *memory {
@@ -48,11 +49,11 @@ func (all *memories) forget(key types.NamespacedName) { all.byKey.Delete(key) }
 
 // wrote notes what the plan has made the target hold.
 func (m *memory) wrote(o *observation, p plan, now time.Time) {
-	repairedAt := m.last.repairedAt
+	repairs := m.last.repairs
 	if p.repair {
-		repairedAt = now
+		repairs = repairs.Done(now, o.repairPause(p.write))
 	}
-	m.last = lastWrite{contentsOf(o, p.write), p.write.Token.Fingerprint(), p.write.ReplacedAt, repairedAt}
+	m.last = lastWrite{contentsOf(o, p.write), p.write.Token.Fingerprint(), p.write.ReplacedAt, repairs}
 }
 
 // maxEarlier bounds the names that are remembered of one WeChatToken. They are read

@@ -9,6 +9,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/controllers/account"
+	"wechattoken.io/operator/internal/contest"
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 )
@@ -193,7 +194,7 @@ func wrote(facts ...fact) sight {
 
 // repaired is when this process last wrote the same once more.
 func repaired(ago time.Duration) sight {
-	return func(o *observation) { o.last.repairedAt = noon.Add(-ago) }
+	return func(o *observation) { o.last.repairs = contest.Effect{}.Done(noon.Add(-ago), repairData) }
 }
 
 // answered is the end of a call that WeChat answers, with the token in use.

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"wechattoken.io/operator/internal/budget"
+	"wechattoken.io/operator/internal/contest"
 	"wechattoken.io/operator/internal/record"
 )
 
@@ -18,9 +19,20 @@ type plan struct {
 	wake   time.Time        // look again then; zero waits for an event
 }
 
-// repairPause is the shortest time between two repairs of one Secret, so that a
-// fight with somebody who changes it back costs 6 writes a minute.
-const repairPause = 10 * time.Second
+// Pauses between two repairs of one Secret. Pods read its data, so that the pause for it
+// does not grow as long as that for its labels, annotations and owner.
+var (
+	repairData     = contest.Pause{First: 10 * time.Second, Longest: 20 * time.Second}
+	repairMetadata = contest.Pause{First: 10 * time.Second, Longest: 5 * time.Minute}
+)
+
+// repairPause is the one for what the target is to hold.
+func (o *observation) repairPause(want *record.Record) contest.Pause {
+	if o.target == nil || !record.HasData(o.target, record.Render(o.wt, *want, o.key)) {
+		return repairData
+	}
+	return repairMetadata
+}
 
 // decide says what to do with what was observed:
 //
@@ -49,7 +61,7 @@ func decide(o *observation, now time.Time) plan {
 		}
 	}
 	p.repair = o.last.what == contentsOf(o, want)
-	if next := o.last.repairedAt.Add(repairPause); p.repair && now.Before(next) {
+	if next := o.last.repairs.Next(o.repairPause(want)); p.repair && now.Before(next) {
 		p.wake = next
 		return p
 	}
@@ -100,6 +112,7 @@ func lookAgain(o *observation, p plan, out outcome, now time.Time) time.Time {
 		return at
 	}
 	earlier(o.endOf(&out.holds.Token))
+	earlier(o.last.repairs.Over(repairMetadata))
 	earlier(lastElsewhere(out.holds).Add(shownElsewhere))
 	for _, place := range record.Wanted(o.wt) {
 		earlier(out.holds.Tickets[place].ExpiresAt)

@@ -38,6 +38,13 @@ var normalReasons = []string{
 
 var valid = finding{reason: v1alpha1.ReasonTokenValid, message: "The Secret holds a valid token"}
 
+// contested says that somebody fights over the Secret. Ready follows the token in it.
+var contested = finding{
+	reason: v1alpha1.ReasonSecretContested,
+	message: "Somebody changes the Secret back again and again. The operator repairs it with a growing pause, at most 3 times a minute: " +
+		"find who does by kubectl get secret --show-managed-fields, and have them leave alone what spec.secret asks for",
+}
+
 // findingOf is what there is to say of a WeChatToken. pending says that there is
 // nothing new: the first answer for this account has not come yet.
 func findingOf(o *observation, out outcome, now time.Time) (f finding, pending bool) {
@@ -71,7 +78,10 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 	if next.Cause.Kind != account.NoCause {
 		return ofCause(next.Cause, o.wt.Spec.ModeOrDefault(), out.holds != nil && now.Before(o.endOf(&out.holds.Token))), false
 	}
-	if next.NoToken || out.holds == nil {
+	switch {
+	case out.paused && out.holds == nil, out.holds != nil && o.last.repairs.Contested(now, repairMetadata):
+		return contested, false
+	case next.NoToken || out.holds == nil:
 		return finding{}, true
 	}
 	t := &out.holds.Token

@@ -89,7 +89,7 @@ func TestSecretFollowsTheSpec(t *testing.T) {
 				}
 				// Back again, the label and the keys go too.
 				w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec = weChatToken().Spec })
-				w.run(repairPause + time.Second)
+				w.run(repairData.First + time.Second)
 				s = w.secret("shop")
 				if diff := cmp.Diff([]string{"access_token", "appid", "expires_at", "obtained_at"}, sortedKeys(s.Data)); diff != "" {
 					t.Errorf("%s\nkeys after the change back (-want +got):\n%s", tc.reason, diff)

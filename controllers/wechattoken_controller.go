@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -153,13 +152,14 @@ type outcome struct {
 	wrote   bool           // the target was written
 	refused string         // what the API server said to the write, or to a read; empty if it took it
 	unread  bool           // what it said is about a read, so that the target is not known
+	paused  bool           // a repair waits, for somebody takes it back
 	gone    bool           // the namespace is being deleted, and the WeChatToken with it
 }
 
 // act does what the plan says. An error means that the cluster failed us; a refusal
 // of the Secret is an outcome instead, because its user must see it.
 func (r *WeChatTokenReconciler) act(ctx context.Context, o *observation, p plan) (outcome, error) {
-	out := outcome{holds: o.holds(time.Now())}
+	out := outcome{holds: o.holds(time.Now()), paused: p.repair && p.write == nil}
 	if p.write != nil {
 		switch err := r.write(ctx, o, p); {
 		case err == nil:
@@ -214,6 +214,9 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p pla
 		return err
 	}
 	r.Secrets.Wrote(key, &s.is)
+	if p.repair {
+		r.Metrics.Repaired()
+	}
 	r.memories.of(o.wt).wrote(o, p, time.Now())
 	r.Metrics.Rotated(r.Accounts.Wrote(key, p.write))
 	logWrite(ctx, o, p.write)
@@ -223,15 +226,7 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p pla
 // frozen reports whether the target is immutable, and holds other data than is wanted:
 // then it has to make room for another one.
 func frozen(target *corev1.Secret, want *record.Record, o *observation) bool {
-	if target == nil || target.Immutable == nil || !*target.Immutable {
-		return false
-	}
-	for key, value := range record.Render(o.wt, *want, o.key).Data {
-		if !bytes.Equal(target.Data[key], value) {
-			return true
-		}
-	}
-	return false
+	return target != nil && target.Immutable != nil && *target.Immutable && !record.HasData(target, record.Render(o.wt, *want, o.key))
 }
 
 // replace deletes the target as it was seen, for one that is created in its place.

@@ -57,6 +57,9 @@ const (
 	ReasonAppSecretMissing = "AppSecretMissing"
 	// ReasonSecretConflict says that the target Secret belongs to somebody else.
 	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretContested says that somebody else changes the target Secret back
+	// again and again.
+	ReasonSecretContested = "SecretContested"
 	// ReasonNamespaceTerminating says that the namespace is being deleted, so that no
 	// Secret can be written there.
 	ReasonNamespaceTerminating = "NamespaceTerminating"
@@ -114,6 +117,8 @@ const (
 	// ReasonRestartLate says that the old token was invalid before all pods had the
 	// new one.
 	ReasonRestartLate = "RestartLate"
+	// ReasonRestartUndone says that somebody else takes back what restarts a workload.
+	ReasonRestartUndone = "RestartUndone"
 	// ReasonRestartRefused says that the API server refused a restart.
 	ReasonRestartRefused = "RestartRefused"
 	// ReasonRestartManual says that a workload to restart does not replace all of

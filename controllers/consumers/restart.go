@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/contest"
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/refusal"
 )
@@ -46,7 +48,22 @@ const (
 type rollout struct {
 	upToDate   bool      // all pods were created after the token was stored, and so all that follow
 	generation int64     // the restart made it: a cache with an older one is stale
-	made       time.Time // when, should somebody take the annotation away
+	restarts   contest.Effect
+}
+
+// retry is the pause before a restart that was taken back is made again.
+func retry(window time.Duration) contest.Pause {
+	return contest.Pause{First: pause(window), Longest: max(time.Hour, pause(window))}
+}
+
+// replacedAt is since when w may have pods with another token than the stored one: since
+// that has replaced another; zero for a first one. In mode Classic a first one has ended
+// another all the same: the WeChatToken, or its Secret, was made anew.
+func replacedAt(stored *record.Record) time.Time {
+	if stored.ReplacedAt.IsZero() && stored.Token.Mode == v1alpha1.ModeClassic {
+		return stored.Token.ObtainedAt
+	}
+	return stored.ReplacedAt
 }
 
 // restartAnnotation is on the pod templates of workloads that were restarted for
@@ -94,9 +111,9 @@ func pause(window time.Duration) time.Duration { return window / 2 }
 // window after it was replaced, or at once if it was invalid before.
 func oldTokenEnds(stored *record.Record, window time.Duration) time.Time {
 	if !stored.Token.PredecessorInvalidAt.IsZero() {
-		return stored.ReplacedAt
+		return replacedAt(stored)
 	}
-	return stored.ReplacedAt.Add(window)
+	return replacedAt(stored).Add(window)
 }
 
 // step is how far the restart of a workload is.
@@ -124,13 +141,11 @@ const (
 //     somebody would make to have a workload roll for ever. Who waits was stored after the last
 //     restart or a moment before it, so the wait ends before a window has passed.
 func (w *workload) step(stored *record.Record, annotation string, known rollout, window time.Duration, now time.Time) (step, finding) {
-	end, age, last := oldTokenEnds(stored, window), now.Sub(stored.ReplacedAt), w.lastRestart(now)
-	if known.made.After(last) {
-		last = known.made
-	}
+	end, age, last := oldTokenEnds(stored, window), now.Sub(replacedAt(stored)), w.lastRestart(now)
+	again := known.restarts.Next(retry(window))
 	stale := w.generation < known.generation
 	switch {
-	case stored.ReplacedAt.IsZero(), w.onDelete, known.upToDate, !createdBefore(w.created, stored):
+	case replacedAt(stored).IsZero(), w.onDelete, known.upToDate, !createdBefore(w.created, stored):
 		return stepDone, finding{}
 	case stale:
 		return stepRunning, finding{reason: v1alpha1.ReasonRestarting, wake: end}
@@ -141,13 +156,15 @@ func (w *workload) step(stored *record.Record, annotation string, known rollout,
 		return stepRunning, finding{reason: v1alpha1.ReasonRestarting, wake: end}
 	case !now.Before(stored.Token.ExpiresAt):
 		return stepDone, finding{} // there is nothing to restart for, and Ready says so
+	case now.Before(again):
+		return stepPauses, finding{reason: v1alpha1.ReasonRestartUndone, wake: again}
 	case !w.available && now.Before(end):
 		return stepWaits, finding{reason: v1alpha1.ReasonRestartWaits, why: "an earlier rollout is not finished", wake: end}
 	case now.Before(last.Add(pause(window))):
 		why := fmt.Sprintf("the operator has restarted it within the last %s", pause(window))
 		return stepPauses, finding{reason: v1alpha1.ReasonRestartWaits, why: why, wake: last.Add(pause(window))}
 	case age >= 0 && age < gathering:
-		return stepGathers, finding{reason: v1alpha1.ReasonRestarting, wake: stored.ReplacedAt.Add(gathering)} // in a moment
+		return stepGathers, finding{reason: v1alpha1.ReasonRestarting, wake: replacedAt(stored).Add(gathering)} // in a moment
 	default:
 		return stepDue, finding{}
 	}
@@ -156,14 +173,25 @@ func (w *workload) step(stored *record.Record, annotation string, known rollout,
 // createdBefore reports whether something that was created then may have seen the
 // token before the stored one.
 func createdBefore(created time.Time, stored *record.Record) bool {
-	return created.Before(stored.ReplacedAt.Add(createdSlack))
+	return created.Before(replacedAt(stored).Add(createdSlack))
 }
 
 // olderPod reports whether the pod is one of w that may have the token before the
-// stored one. One that has ended or is ending needs no other.
+// stored one. One that has ended or is ending needs no other, and one that waited for
+// its first Secret has the stored one.
 func (w *workload) olderPod(pod *corev1.Pod, stored *record.Record) bool {
 	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || !pod.DeletionTimestamp.IsZero()
+	if stored.ReplacedAt.IsZero() && !startedBefore(pod, replacedAt(stored)) {
+		return false
+	}
 	return !ended && w.ownsPod(pod) && createdBefore(pod.CreationTimestamp.Time, stored)
+}
+
+// startedBefore reports whether a container of the pod runs since a time before at.
+func startedBefore(pod *corev1.Pod, at time.Time) bool {
+	return slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), func(s corev1.ContainerStatus) bool {
+		return s.State.Running != nil && s.State.Running.StartedAt.Time.Before(at)
+	})
 }
 
 // restart brings the restart of w a step on, notes what was done, and returns what
@@ -239,7 +267,8 @@ func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	if err != nil {
 		return finding{}, err
 	}
-	known.rollouts[w.uid] = rollout{generation: generation, made: now}
+	restarts := known.rollouts[w.uid].restarts.Done(now, retry(r.Window))
+	known.rollouts[w.uid] = rollout{generation: generation, restarts: restarts}
 	ctrl.LoggerFrom(ctx).Info("restarted a workload for a new token", "kind", w.kind, "name", w.name, "tokenFingerprint", known.token)
 	if end := oldTokenEnds(stored, r.Window); now.Before(end) {
 		return finding{reason: v1alpha1.ReasonRestarting, wake: end}, nil

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/contest"
 	"wechattoken.io/operator/internal/record"
 )
 
@@ -39,6 +40,14 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 	}
 	ours, earlier := restarted(key, "new", gathering), restarted(key, "old", -time.Hour)
 	soon, late := at.Add(time.Minute), at.Add(testWindow)
+	first := func(t *record.Record) { t.ReplacedAt = time.Time{} }
+	classic := func(t *record.Record) { t.Token.Mode = v1alpha1.ModeClassic }
+	undone := func(when ...time.Duration) (e contest.Effect) {
+		for _, d := range when {
+			e = e.Done(at.Add(d), retry(testWindow))
+		}
+		return e
+	}
 	invalid := func(t *record.Record) { t.Token.PredecessorInvalidAt = at }
 	cases := map[string]struct {
 		reason string
@@ -51,7 +60,7 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 	}{
 		"Due":                {reason: "The token has replaced another.", w: base(), token: token(), now: soon, want: stepDue},
 		"DueAfterOurs":       {reason: "The restart for the token before does not count.", w: base(earlier), token: token(), now: soon, want: stepDue},
-		"FirstToken":         {reason: "Pods that were there before it have waited for it.", w: base(), token: token(func(t *record.Record) { t.ReplacedAt = time.Time{} }), now: soon, want: stepDone},
+		"FirstToken":         {reason: "Pods that were there before it have waited for it.", w: base(), token: token(first), now: soon, want: stepDone},
 		"ExpiredToken":       {reason: "An expired token is worth no restart.", w: base(), token: token(), now: at.Add(3 * time.Hour), want: stepDone},
 		"OnDelete":           {reason: "A rollout would do nothing.", w: base(func(w *workload) { w.onDelete = true }), token: token(), now: soon, want: stepDone},
 		"New":                {reason: "It is younger than the token.", w: base(func(w *workload) { w.created = at.Add(3 * time.Second) }), token: token(), now: soon, want: stepDone},
@@ -68,7 +77,10 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 		"CacheBehind":        {reason: "The cache does not show our rollout yet.", w: base(), token: token(), known: rollout{generation: 8}, now: soon, want: stepRunning},
 		"CacheHasCaughtUp":   {reason: "It shows it.", w: base(ours), token: token(), known: rollout{generation: 7}, now: soon, want: stepServed},
 		"TakenBack":          {reason: "Somebody has undone our rollout.", w: base(earlier), token: token(), known: rollout{generation: 6}, now: soon, want: stepDue},
-		"TakenBackLately":    {reason: "A fight is slow.", w: base(earlier), token: token(), known: rollout{generation: 6, made: at.Add(30 * time.Second)}, now: soon, want: stepPauses, until: 3 * time.Minute},
+		"TakenBackLately":    {reason: "A fight is slow.", w: base(earlier), token: token(), known: rollout{generation: 6, restarts: undone(30 * time.Second)}, now: soon, want: stepPauses, until: 3 * time.Minute},
+		"TakenBackTwice":     {reason: "It gets slower.", w: base(earlier), token: token(), known: rollout{generation: 6, restarts: undone(-time.Minute, 30*time.Second)}, now: at.Add(4 * time.Minute), want: stepPauses, until: 330 * time.Second},
+		"FirstClassic":       {reason: "Its call has ended what older pods have.", w: base(), token: token(first, classic), now: soon, want: stepDue},
+		"FirstClassicLater":  {reason: "A younger workload has it.", w: base(func(w *workload) { w.created = at.Add(3 * time.Second) }), token: token(first, classic), now: soon, want: stepDone},
 
 		"Gathers":        {reason: "Other tokens may come in the same moment.", w: base(), token: token(), now: at.Add(gathering - 1), want: stepGathers, until: gathering},
 		"GathersInvalid": {reason: "One that comes too late for this restart would wait for much longer.", w: base(), token: token(invalid), now: at, want: stepGathers, until: gathering},
@@ -141,6 +153,28 @@ func TestWhichPodsAreOlder(t *testing.T) {
 				t.Errorf("got %t", got)
 			}
 		})
+	}
+
+	// Of a first token only what ran before it has another one: who waited for the Secret
+	// was created before it, too.
+	first := &record.Record{Token: record.Token{Mode: v1alpha1.ModeClassic, ObtainedAt: at}}
+	runs := func(since time.Time) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(since)}}}}
+		}
+	}
+	for reason, tc := range map[string]struct {
+		pod  *corev1.Pod
+		want bool
+	}{
+		"ran before":  {pod(before, rs("shop-6d4b"), runs(before)), true},
+		"waited":      {pod(before, rs("shop-6d4b"), runs(after)), false},
+		"waits":       {pod(before, rs("shop-6d4b")), false},
+		"ran, ending": {pod(before, rs("shop-6d4b"), runs(before), func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Now()) }), false},
+	} {
+		if got := d.olderPod(tc.pod, first); got != tc.want {
+			t.Errorf("a pod that %s is older: %t", reason, got)
+		}
 	}
 }
 

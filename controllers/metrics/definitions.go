@@ -28,7 +28,7 @@ const (
 // Definitions are those of all metrics of the operator. controller-runtime has
 // more.
 func Definitions() []Definition {
-	return slices.Concat(fromCache, []Definition{defRefreshes, defRequests, defReports, defElsewhere, defRotations, defBuildInfo})
+	return slices.Concat(fromCache, []Definition{defRefreshes, defRequests, defReports, defElsewhere, defRepairs, defRotations, defUnreadable, defBuildInfo})
 }
 
 // fromCache are the metrics that are made when they are scraped.
@@ -115,6 +115,11 @@ var (
 		Help:   "Tokens that somebody else has replaced, as a call found: another cluster or environment with the appid, or a person.",
 		Series: "1",
 	}
+	defRepairs = Definition{
+		Name: "wechattoken_secret_repairs_total", Type: counter,
+		Help:   "Secrets that were written once more because somebody else had changed them.",
+		Series: "1",
+	}
 	defRotations = Definition{
 		Name: "wechattoken_rotation_duration_seconds", Type: histogram,
 		Help:   "How long it took from WeChat's answer with a new token until a Secret that waited for it was written.",
@@ -123,6 +128,11 @@ var (
 		// where the API server does not accept the write. At 300 s the old token has
 		// expired.
 		Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300},
+	}
+	defUnreadable = Definition{
+		Name: "wechattoken_namespace_unreadable", Type: gauge, Labels: []string{labelNamespace},
+		Help:   "1 for each namespace of --namespaces in which the operator may not list WeChatTokens or Secrets, and which it so does not serve.",
+		Series: "1 per such namespace",
 	}
 	defBuildInfo = Definition{
 		Name: "wechattoken_build_info", Type: gauge, Labels: []string{"version", "revision", "goversion"},
@@ -142,6 +152,19 @@ func BuildInfo(version, revision string) prometheus.Collector {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: defBuildInfo.Name, Help: defBuildInfo.Help}, defBuildInfo.Labels)
 	g.WithLabelValues(version, revision, runtime.Version()).Set(1)
 	return g
+}
+
+// Unreadable is the metric of the namespaces that a program does not serve.
+func Unreadable(namespaces []string) prometheus.Collector {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: defUnreadable.Name, Help: defUnreadable.Help}, defUnreadable.Labels)
+	for _, namespace := range namespaces {
+		g.WithLabelValues(namespace).Set(1)
+	}
+	return g
+}
+
+func (d *Definition) counter() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: d.Name, Help: d.Help})
 }
 
 func (d *Definition) counters() *prometheus.CounterVec {

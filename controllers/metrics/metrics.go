@@ -33,6 +33,7 @@ type Metrics struct {
 	refreshes *prometheus.CounterVec
 	reports   *prometheus.CounterVec
 	elsewhere prometheus.Counter
+	repairs   prometheus.Counter
 	requests  *prometheus.HistogramVec
 	rotations prometheus.Histogram
 }
@@ -62,7 +63,8 @@ func New(tokens client.Reader, spent func(types.NamespacedName) (budget.Spent, b
 		spent:     spent,
 		refreshes: defRefreshes.counters(),
 		reports:   defReports.counters(),
-		elsewhere: prometheus.NewCounter(prometheus.CounterOpts{Name: defElsewhere.Name, Help: defElsewhere.Help}),
+		elsewhere: defElsewhere.counter(),
+		repairs:   defRepairs.counter(),
 		requests:  defRequests.histograms(),
 		rotations: prometheus.NewHistogram(defRotations.histogramOpts()),
 	}
@@ -136,6 +138,9 @@ func (m *Metrics) Reported(verdict string) { m.reports.WithLabelValues(verdict).
 // ReplacedElsewhere counts a token that somebody else has replaced.
 func (m *Metrics) ReplacedElsewhere() { m.elsewhere.Inc() }
 
+// Repaired counts a repair of a Secret.
+func (m *Metrics) Repaired() { m.repairs.Inc() }
+
 // Skewed notes how far our clock is ahead of WeChat's.
 func (m *Metrics) Skewed(ahead time.Duration) { m.ahead.Store(&ahead) }
 
@@ -150,7 +155,7 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 }
 
 func (m *Metrics) counted() []prometheus.Collector {
-	return []prometheus.Collector{m.refreshes, m.reports, m.elsewhere, m.requests, m.rotations}
+	return []prometheus.Collector{m.refreshes, m.reports, m.elsewhere, m.repairs, m.requests, m.rotations}
 }
 
 // untilListed is how long a scrape waits for a cache that is being filled. It then

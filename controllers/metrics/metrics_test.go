@@ -153,7 +153,7 @@ func TestMetricsAreAsDefined(t *testing.T) {
 	m := New(holding(weChatToken(classic, valid(time.Now()))), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true }, verdicts)
 	m.Skewed(time.Second)
 	m.Called("token", time.Second, nil)
-	families := gathered(t, m, BuildInfo("v1.2.3", "0123abc"))
+	families := gathered(t, m, BuildInfo("v1.2.3", "0123abc"), Unreadable([]string{"pay"}))
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	if err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %v, %v", problems, err)
@@ -297,6 +297,7 @@ func TestCountersBeginWithZero(t *testing.T) {
 		"wechattoken_refreshes_total":             2 + 2 + len(wechat.Codes()),
 		"wechattoken_invalid_token_reports_total": 4,
 		"wechattoken_replaced_elsewhere_total":    1,
+		"wechattoken_secret_repairs_total":        1,
 		"wechattoken_rotation_duration_seconds":   1,
 	}
 	if diff := cmp.Diff(want, there); diff != "" {

@@ -54,9 +54,17 @@ var chinese = map[string]struct{ help, series string }{
 		"调用时发现 token 已被别处替换的次数：同一 appid 的另一个集群或环境，或某个人。",
 		"1 条",
 	},
+	"wechattoken_secret_repairs_total": {
+		"因为被别人改动而重新写入 Secret 的次数。",
+		"1 条",
+	},
 	"wechattoken_rotation_duration_seconds": {
 		"从微信返回新 token，到等着它的 Secret 写入完成，用了多长时间。",
 		"1 个直方图",
+	},
+	"wechattoken_namespace_unreadable": {
+		"--namespaces 里 operator 无权列出 WeChatToken 或 Secret、因而没有服务的命名空间，值恒为 1。",
+		"每个这样的命名空间 1 条",
 	},
 	"wechattoken_build_info": {
 		"本程序的构建信息，值恒为 1。",

@@ -106,15 +106,20 @@ func layoutOf(wt *v1alpha1.WeChatToken) string {
 // Matches reports whether s has all of want. It may have more: people add labels
 // and keys of their own, and they stay.
 func Matches(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
+	return HasData(s, want) && hasAll(s.Labels, want.Labels) && hasAll(s.Annotations, want.Annotations) &&
+		slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool {
+			return o.UID == *want.OwnerReferences[0].UID && o.Controller != nil && *o.Controller
+		})
+}
+
+// HasData reports whether s has the data of want.
+func HasData(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
 	for k, v := range want.Data {
 		if !bytes.Equal(s.Data[k], v) {
 			return false
 		}
 	}
-	return hasAll(s.Labels, want.Labels) && hasAll(s.Annotations, want.Annotations) &&
-		slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool {
-			return o.UID == *want.OwnerReferences[0].UID && o.Controller != nil && *o.Controller
-		})
+	return true
 }
 
 func hasAll(is, want map[string]string) bool {
