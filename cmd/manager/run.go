@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
@@ -77,7 +78,16 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("find a cluster: set KUBECONFIG or --kubeconfig: %w", err)
 	}
-	mgr, err := newManager(cfg, o, func() {
+	cfg.QPS = -1 // priority and fairness of the API server does what a throttle would do, and knows better
+	m, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	readable, unreadable, err := divide(ctx, m, o.watched())
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(cfg, o, readable, func() {
 		log.Error(nil, "Another replica leads")
 		os.Exit(1) // before a worker does anything more
 	})
@@ -92,7 +102,7 @@ func run(ctx context.Context, o options) error {
 		WeChat:        wechat.NewClient(o.weChatURL, o.requestTimeout),
 		StableWindow:  o.stableWindow,
 		CheckInterval: o.checks(),
-		Namespaces:    o.watched(),
+		Namespaces:    readable,
 		Workers:       o.workers,
 		Consumers:     o.consumers,
 		Metrics:       ctrlmetrics.Registry,
@@ -109,22 +119,31 @@ func run(ctx context.Context, o options) error {
 	}); err != nil {
 		return err
 	}
+	if len(unreadable) > 0 {
+		log.Error(nil, "The operator may not list WeChatTokens or Secrets in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", unreadable)
+		if err := ctrlmetrics.Registry.Register(metrics.Unreadable(unreadable)); err != nil {
+			return err
+		}
+		var stop context.CancelFunc
+		ctx, stop = context.WithCancel(ctx)
+		defer stop()
+		go awaitReadable(ctx, m, unreadable, func(namespace string) {
+			log.Info("The operator may read a namespace that it could not read when it started. It ends, to start anew with it", "namespace", namespace)
+			stop()
+		})
+	}
 	return mgr.Start(ctx)
 }
 
-// newManager makes the manager. lost is called when it leads no longer, and must
-// end the process.
-func newManager(cfg *rest.Config, o options, lost func()) (ctrl.Manager, error) {
+// newManager makes the manager, for the given namespaces or for all. lost is called when
+// it leads no longer, and must end the process.
+func newManager(cfg *rest.Config, o options, watched []string, lost func()) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
-	// The API server's priority and fairness does what a throttle here would do,
-	// and knows better.
-	cfg.QPS = -1
-
 	var namespaces map[string]cache.Config
-	for _, ns := range o.watched() {
+	for _, ns := range watched {
 		if namespaces == nil {
 			namespaces = map[string]cache.Config{}
 		}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/metadata"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// A namespace of --namespaces may have lost its RoleBinding, or be gone. The caches of
+// all namespaces are filled before anything is done in any, so it would keep the others
+// from being served. It is left out until it can be read, and the operator then starts
+// anew: no cache of controller-runtime takes a namespace more.
+const (
+	// askAgain is how often a namespace that cannot be read is asked again.
+	askAgain = 30 * time.Second
+	// leastUptime is how long a process runs before it starts anew for a namespace. Who
+	// may edit the RoleBindings of one could have it start again and again otherwise.
+	leastUptime = time.Minute
+)
+
+// whatIsRead is what the operator must be able to list in each of its namespaces.
+var whatIsRead = []schema.GroupVersionResource{
+	v1alpha1.GroupVersion.WithResource("wechattokens"),
+	corev1.SchemeGroupVersion.WithResource("secrets"),
+}
+
+// errNoneReadable is what a process ends with that could serve nobody.
+var errNoneReadable = errors.New("the operator may list WeChatTokens and Secrets in none of --namespaces: give it a RoleBinding in each, as docs/rbac.md says")
+
+// divide parts the namespaces by whether the operator may read them. One of which the
+// API server does not tell counts as readable.
+func divide(ctx context.Context, m metadata.Interface, all []string) (readable, unreadable []string, err error) {
+	for _, namespace := range all {
+		if isReadable := mayRead(ctx, m, namespace); isReadable {
+			readable = append(readable, namespace)
+		} else {
+			unreadable = append(unreadable, namespace)
+		}
+	}
+	if len(all) > 0 && len(readable) == 0 {
+		return nil, nil, errNoneReadable
+	}
+	return readable, unreadable, nil
+}
+
+func mayRead(ctx context.Context, m metadata.Interface, namespace string) bool {
+	return !slices.ContainsFunc(whatIsRead, func(what schema.GroupVersionResource) bool {
+		_, err := m.Resource(what).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+		return apierrors.IsForbidden(err)
+	})
+}
+
+// awaitReadable calls found with the first of the namespaces that can be read, once the
+// process is old enough; until ctx ends.
+func awaitReadable(ctx context.Context, m metadata.Interface, namespaces []string, found func(namespace string)) {
+	begun := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(askAgain):
+		}
+		i := slices.IndexFunc(namespaces, func(namespace string) bool { return mayRead(ctx, m, namespace) })
+		if i >= 0 && ctx.Err() == nil && time.Since(begun) >= leastUptime {
+			found(namespaces[i])
+			return
+		}
+	}
+}
