@@ -40,7 +40,11 @@ func announce(ctx context.Context, recorder events.EventRecorder, before, after 
 		if is.Reason == v1alpha1.ReasonNamespaceTerminating {
 			continue // no event can be written there
 		}
-		ctrl.LoggerFrom(ctx).Info(is.Message, strings.ToLower(of.condition[:1])+of.condition[1:], is.Status, "reason", is.Reason)
+		log := ctrl.LoggerFrom(ctx)
+		if e := after.Status.LastError; e != nil && e.RID != "" {
+			log = log.WithValues("rid", e.RID)
+		}
+		log.Info(is.Message, strings.ToLower(of.condition[:1])+of.condition[1:], is.Status, "reason", is.Reason)
 		recorder.Eventf(after, nil, kind, is.Reason, of.action, "%s", refusal.Short(is.Message))
 	}
 	if was, e := before.Status.ReplacedElsewhere, after.Status.ReplacedElsewhere; e.Count > 0 && (was.Count == 0 || was.LastTime.Before(e.LastTime)) {

@@ -207,7 +207,7 @@ func ofNoAnswer(c account.Cause, why finding) finding {
 
 // ofError says what a failed call means, and what somebody has to do.
 func ofError(err *wechat.Error) finding {
-	f := finding{reason: err.Meaning().Reason, ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message}}
+	f := finding{reason: err.Meaning().Reason, ends: byPerson, err: &v1alpha1.WeChatError{Message: err.Message, RID: err.RID}}
 	what := "WeChat gave no token: " + err.Message
 	if err.Code != 0 {
 		f.err.Code = &err.Code

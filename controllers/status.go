@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -29,7 +30,7 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 
 	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return !slices.Contains(conditions, c.Type) })
 	s.ObservedGeneration = o.wt.Generation
-	s.LastError = f.err
+	s.LastError = withFirstRID(s.LastError, f.err)
 	ready := now.Before(endOf(&s)) && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionReady)
 	if !out.unread { // then the Secret is as it was, as far as anybody knows
 		ready = describeToken(&s, o, out.holds, r.StableWindow, now)
@@ -49,6 +50,20 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 		describeUnwatched(&s, o.wt, now)
 	}
 	return s
+}
+
+// withFirstRID is an error with the id of the first call that failed like it: each call
+// has another one, and a status that changes with each would cost a write.
+func withFirstRID(was, is *v1alpha1.WeChatError) *v1alpha1.WeChatError {
+	if was == nil || is == nil {
+		return is
+	}
+	same := *is
+	same.RID = was.RID
+	if !equality.Semantic.DeepEqual(&same, was) {
+		return is
+	}
+	return was
 }
 
 // endOf is when the token that a status tells of expires; the zero time without one.
@@ -164,6 +179,11 @@ func describeTicket(place int, o *observation, holds *record.Record, now time.Ti
 	}
 	f := ofTicket(t, failure, now)
 	status := v1alpha1.TicketStatus{Type: record.TicketTypes[place].Name, Fingerprint: record.Fingerprint(t.Value), LastError: f.err}
+	for _, was := range o.wt.Status.Tickets {
+		if was.Type == status.Type {
+			status.LastError = withFirstRID(was.LastError, f.err)
+		}
+	}
 	if t.Value != "" {
 		status.ExpirationTime, status.LastRefreshTime = new(metav1.NewTime(t.ExpiresAt)), new(metav1.NewTime(t.FirstSeen))
 	}

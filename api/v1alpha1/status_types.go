@@ -146,6 +146,13 @@ type WeChatError struct {
 	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`
 
+	// rid is WeChat's id of the first of the calls that failed like this one. The page
+	// API 诊断 of WeChat's console tells more of it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	RID string `json:"rid,omitempty"`
+
 	// callerIP is the address WeChat saw, for errors about the IP allow-list:
 	// this is what the allow-list needs.
 	// +optional

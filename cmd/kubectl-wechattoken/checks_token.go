@@ -93,10 +93,18 @@ func weChatAnswers(f *tokenFacts, _ time.Time) []finding {
 	case s.LastError == nil:
 		return []finding{unknownf("the operator has not heard from WeChat yet")}
 	case ready != nil:
-		return []finding{fails("%s", ready.Message)}
+		return []finding{fails("%s%s", ready.Message, diagnosis(s.LastError))}
 	default:
-		return []finding{fails("WeChat answered %s", errorText(s.LastError))}
+		return []finding{fails("WeChat answered %s%s", errorText(s.LastError), diagnosis(s.LastError))}
 	}
+}
+
+// diagnosis says where WeChat tells more of a call that has failed.
+func diagnosis(e *v1alpha1.WeChatError) string {
+	if e.RID == "" {
+		return ""
+	}
+	return fmt.Sprintf(". WeChat tells more of the call with the rid %s at %s", e.RID, console.Diagnosis)
 }
 
 func addressAllowed(f *tokenFacts, _ time.Time) []finding {
@@ -194,7 +202,7 @@ func replacedElsewhere(f *tokenFacts, _ time.Time) []finding {
 	if e.Count == 0 {
 		return []finding{passes("nobody else has replaced the token in the last 24 hours, as far as the operator has found")}
 	}
-	return []finding{passes("somebody else has replaced the token %d times in 24 hours, last found at %s. If no other cluster or environment uses the appid, find them: %s", e.Count, stamp(e.LastTime.Time), console.Interfaces)}
+	return []finding{passes("somebody else has replaced the token %d times in 24 hours, last found at %s. If no other cluster or environment uses the appid, find them by the source addresses at %s", e.Count, stamp(e.LastTime.Time), console.CallLog)}
 }
 
 func consumersFollow(f *tokenFacts, _ time.Time) []finding {

@@ -123,6 +123,9 @@ func TestErrorsHaveAClass(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tc.want.Code, tc.want.HTTPStatus = tc.code, http.StatusOK
 			for _, rid := range []string{"67b81456-7783352d-44cb33e5", "67b81457-00000000-ffffffff"} {
+				if strings.Contains(tc.errmsg, "rid: ") {
+					tc.want.RID = rid
+				}
 				body, err := json.Marshal(map[string]any{"errcode": tc.code, "errmsg": fmt.Sprintf(tc.errmsg, rid)})
 				if err != nil {
 					t.Fatal(err)

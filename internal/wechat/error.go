@@ -11,12 +11,16 @@ import (
 )
 
 // Error is a call without the answer it was made for. Two equal failures give
-// equal Errors: nothing in one changes from answer to answer.
+// equal Errors but for RID: nothing else in one changes from answer to answer.
 type Error struct {
 	Code       int64      // errcode; zero when none came
 	Message    string     // errmsg without its trailer, or what else went wrong
 	HTTPStatus int        // zero when no answer came
 	CallerIP   netip.Addr // the address WeChat saw; only with an errcode whose remedy names it
+
+	// RID names the call at WeChat: its page API 诊断 tells more of it. It is empty where
+	// none came.
+	RID string
 
 	// Lost says that the call may have been carried out though no answer of
 	// WeChat's arrived.
@@ -61,6 +65,9 @@ var (
 	// " rid: …", ", rid: …", " hint: […]".
 	trailer = regexp.MustCompile(`(?s),?\s*(rid:|hints?:\s*\[).*$`)
 
+	// rid finds the id of the call: "rid: 62bd3be0-1f6c4d2a-3d1c7b5e".
+	rid = regexp.MustCompile(`\brid:\s*([0-9A-Za-z]+(?:-[0-9A-Za-z]+)+)`)
+
 	// callerIP finds the address in "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not
 	// in whitelist" and "access clientip is not registered requestIP: 1.2.3.4".
 	callerIP = regexp.MustCompile(`(?i)(?:invalid ip|requestip:)\s*([0-9a-f.:]+)`)
@@ -69,13 +76,20 @@ var (
 // callerMark in a Remedy is where the address goes that WeChat saw.
 const callerMark = "{caller}"
 
+// maxRID bounds Error.RID, in bytes. WeChat's have 26.
+const maxRID = 64
+
 // maxMessage bounds Error.Message, in bytes.
 const maxMessage = 256
 
 // answered is the Error for an errcode.
 func answered(code int64, errmsg string, status int, secrets ...string) *Error {
+	e := &Error{Code: code, HTTPStatus: status}
+	if m := rid.FindStringSubmatch(errmsg); m != nil && len(m[1]) <= maxRID && redact.Secrets(m[1], secrets...) == m[1] {
+		e.RID = m[1]
+	}
 	errmsg = trailer.ReplaceAllString(errmsg, "")
-	e := &Error{Code: code, HTTPStatus: status, Message: clean(errmsg, secrets...)}
+	e.Message = clean(errmsg, secrets...)
 	if m := callerIP.FindStringSubmatch(errmsg); m != nil && strings.Contains(e.Meaning().Remedy, callerMark) {
 		// The 32 hex digits of an AppSecret are an IPv6 address, too.
 		addr, err := netip.ParseAddr(strings.TrimRight(m[1], ".:"))
