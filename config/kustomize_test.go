@@ -68,7 +68,7 @@ spec:
 		t.Errorf("appSecretRef names %q, and the Secret is %q", name, app.GetName())
 	}
 	workloads, _, _ := unstructured.NestedSlice(wt.Object, "spec", "restart", "workloads")
-	if got := workloads[0].(map[string]any)["name"]; got != web.GetName() || got != "staging-web" { //nolint:forcetypeassert // as above
+	if got := workloads[0].(map[string]any)["name"]; got != web.GetName() || got != "staging-web" {
 		t.Errorf("spec.restart names %q, and the Deployment is %q", got, web.GetName())
 	}
 	pod, _, _ := unstructured.NestedMap(web.Object, "spec", "template", "spec")

@@ -85,30 +85,38 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 		r.Accounts.Pause(key, time.Now())
 		return o, nil
 	}
-	o.conflict = r.conflict(wt, o.target)
-	if o.conflict != "" && (o.target == nil || metav1.GetControllerOfNoCopy(o.target) != nil) {
-		r.Accounts.Pause(key, time.Now())
-		return o, nil
-	}
-	if o.credentials, o.missing, err = r.credentials(ctx, wt, !isFirst); err != nil {
+	if uses, err := r.observeAccount(ctx, &o, !isFirst); !uses || err != nil {
+		if err == nil {
+			r.Accounts.Pause(key, time.Now())
+		}
 		return o, err
-	}
-	if o.credentials != nil {
-		o.key = record.NewKey(o.credentials.AppSecret)
-	}
-	o.onTarget = record.Read(o.target, o.key)
-	if o.adopting = o.conflict != "" && r.mayAdopt(&o); o.adopting {
-		o.conflict = ""
-	}
-	if o.credentials == nil || o.conflict != "" {
-		r.Accounts.Pause(key, time.Now())
-		return o, nil
 	}
 	if err := r.observeOld(ctx, &o, m); err != nil {
 		return o, err
 	}
 	r.join(key, &o, time.Now())
 	return o, nil
+}
+
+// observeAccount reads the AppSecret, and what the target remembers of its account. It
+// reports whether the WeChatToken uses the account: not while the target is somebody
+// else's.
+func (r *WeChatTokenReconciler) observeAccount(ctx context.Context, o *observation, trusting bool) (uses bool, err error) {
+	o.conflict = r.conflict(o.wt, o.target)
+	if o.conflict != "" && (o.target == nil || metav1.GetControllerOfNoCopy(o.target) != nil) {
+		return false, nil
+	}
+	if o.credentials, o.missing, err = r.credentials(ctx, o.wt, trusting); err != nil {
+		return false, err
+	}
+	if o.credentials != nil {
+		o.key = record.NewKey(o.credentials.AppSecret)
+	}
+	o.onTarget = record.Read(o.target, o.key)
+	if o.adopting = o.conflict != "" && r.mayAdopt(o); o.adopting {
+		o.conflict = ""
+	}
+	return o.credentials != nil && o.conflict == "", nil
 }
 
 // mayAdopt reports whether the target, which nobody controls, is of this account: it has

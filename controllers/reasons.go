@@ -48,55 +48,71 @@ var contested = finding{
 // findingOf is what there is to say of a WeChatToken. pending says that there is
 // nothing new: the first answer for this account has not come yet.
 func findingOf(o *observation, out outcome, now time.Time) (f finding, pending bool) {
+	if f, is := ofCluster(o, out); is {
+		return f, false
+	}
 	switch {
-	case out.gone:
-		return finding{
-			reason:  v1alpha1.ReasonNamespaceTerminating,
-			message: "The namespace is being deleted, so the Secret is not written any more",
-			ends:    byItself,
-		}, false
-	case out.unread:
-		return finding{
-			reason:  v1alpha1.ReasonSecretRefused,
-			message: "The API server does not let the operator read a Secret: " + out.refused + ". Give its ServiceAccount the role of config/rbac; it tries again every 30 s",
-			ends:    byPerson,
-		}, false
-	case o.conflict != "":
-		return finding{
-			reason:  v1alpha1.ReasonSecretConflict,
-			message: fmt.Sprintf("Secret %q %s. Set spec.secret.name to another name, or remove that Secret", o.wt.TokenSecretName(), o.conflict),
-			ends:    byPerson,
-		}, false
-	case out.refused != "":
-		return finding{reason: v1alpha1.ReasonSecretRefused, message: "The API server refused the Secret: " + out.refused, ends: byPerson}, false
 	case o.wt.Spec.Suspend:
 		return finding{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}, false
 	case o.account == nil:
 		return o.missing, false
 	}
 	next := o.account.Next(now)
-	if next.Cause.Kind != account.NoCause {
-		return ofCause(next.Cause, o.wt.Spec.ModeOrDefault(), out.holds != nil && now.Before(o.endOf(&out.holds.Token))), false
-	}
 	switch {
+	case next.Cause.Kind != account.NoCause:
+		return ofCause(next.Cause, o.wt.Spec.ModeOrDefault(), out.holds != nil && now.Before(o.endOf(&out.holds.Token))), false
 	case out.paused && out.holds == nil, out.holds != nil && o.last.repairs.Contested(now, repairMetadata):
 		return contested, false
 	case next.NoToken || out.holds == nil:
 		return finding{}, true
+	default:
+		return ofToken(o, out.holds), false
 	}
-	t := &out.holds.Token
+}
+
+// ofCluster is what the cluster keeps from being done, if anything.
+func ofCluster(o *observation, out outcome) (f finding, is bool) {
+	switch {
+	case out.gone:
+		return finding{
+			reason:  v1alpha1.ReasonNamespaceTerminating,
+			message: "The namespace is being deleted, so the Secret is not written any more",
+			ends:    byItself,
+		}, true
+	case out.unread:
+		return finding{
+			reason:  v1alpha1.ReasonSecretRefused,
+			message: "The API server does not let the operator read a Secret: " + out.refused + ". Give its ServiceAccount the role of config/rbac; it tries again every 30 s",
+			ends:    byPerson,
+		}, true
+	case o.conflict != "":
+		return finding{
+			reason:  v1alpha1.ReasonSecretConflict,
+			message: fmt.Sprintf("Secret %q %s. Set spec.secret.name to another name, or remove that Secret", o.wt.TokenSecretName(), o.conflict),
+			ends:    byPerson,
+		}, true
+	case out.refused != "":
+		return finding{reason: v1alpha1.ReasonSecretRefused, message: "The API server refused the Secret: " + out.refused, ends: byPerson}, true
+	default:
+		return finding{}, false
+	}
+}
+
+// ofToken is what there is to say of a valid token in the Secret.
+func ofToken(o *observation, holds *record.Record) finding {
+	t := &holds.Token
 	if at := t.PredecessorInvalidAt; !at.IsZero() {
 		return finding{
 			reason:  v1alpha1.ReasonTokenRevoked,
 			message: fmt.Sprintf("The Secret holds a valid token. WeChat called the one before it invalid at %s, before its end. %s", record.Time(at), whoElse(o.wt.Spec.ModeOrDefault())),
-		}, false
+		}
 	}
-	if at := lastElsewhere(out.holds); !at.IsZero() && at.Equal(t.ObtainedAt) {
+	if at := lastElsewhere(holds); !at.IsZero() && at.Equal(t.ObtainedAt) {
 		f := valid
 		f.message += fmt.Sprintf(". It replaces one that was replaced elsewhere, as a check found at %s", record.Time(at))
-		return f, false
+		return f
 	}
-	return valid, false
+	return valid
 }
 
 // lastElsewhere is when a call has found last that somebody else had replaced the

@@ -6,14 +6,17 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
-
-	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/metrics"
 )
 
 // A namespace of --namespaces may have lost its RoleBinding, or be gone. The caches of
@@ -39,18 +42,21 @@ var errNoneReadable = errors.New("the operator may list WeChatTokens and Secrets
 
 // divide parts the namespaces by whether the operator may read them. One of which the
 // API server does not tell counts as readable.
-func divide(ctx context.Context, m metadata.Interface, all []string) (readable, unreadable []string, err error) {
+func divide(ctx context.Context, cfg *rest.Config, all []string) (m metadata.Interface, readable, unreadable []string, err error) {
+	if m, err = metadata.NewForConfig(cfg); err != nil {
+		return nil, nil, nil, err
+	}
 	for _, namespace := range all {
-		if isReadable := mayRead(ctx, m, namespace); isReadable {
+		if mayRead(ctx, m, namespace) {
 			readable = append(readable, namespace)
 		} else {
 			unreadable = append(unreadable, namespace)
 		}
 	}
 	if len(all) > 0 && len(readable) == 0 {
-		return nil, nil, errNoneReadable
+		return nil, nil, nil, errNoneReadable
 	}
-	return readable, unreadable, nil
+	return m, readable, unreadable, nil
 }
 
 func mayRead(ctx context.Context, m metadata.Interface, namespace string) bool {
@@ -58,6 +64,23 @@ func mayRead(ctx context.Context, m metadata.Interface, namespace string) bool {
 		_, err := m.Resource(what).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
 		return apierrors.IsForbidden(err)
 	})
+}
+
+// startWithout starts the manager, which serves some of --namespaces not, and ends it when
+// it may serve one of them.
+func startWithout(ctx context.Context, mgr ctrl.Manager, m metadata.Interface, unreadable []string) error {
+	log := mgr.GetLogger()
+	log.Error(nil, "The operator may not list WeChatTokens or Secrets in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", unreadable)
+	if err := ctrlmetrics.Registry.Register(metrics.Unreadable(unreadable)); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go awaitReadable(ctx, m, unreadable, func(namespace string) {
+		log.Info("The operator may read a namespace that it could not read when it started. It ends, to start anew with it", "namespace", namespace)
+		stop()
+	})
+	return mgr.Start(ctx)
 }
 
 // awaitReadable calls found with the first of the namespaces that can be read, once the

@@ -17,7 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
@@ -79,11 +78,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("find a cluster: set KUBECONFIG or --kubeconfig: %w", err)
 	}
 	cfg.QPS = -1 // priority and fairness of the API server does what a throttle would do, and knows better
-	m, err := metadata.NewForConfig(cfg)
-	if err != nil {
-		return err
-	}
-	readable, unreadable, err := divide(ctx, m, o.watched())
+	m, readable, unreadable, err := divide(ctx, cfg, o.watched())
 	if err != nil {
 		return err
 	}
@@ -119,20 +114,10 @@ func run(ctx context.Context, o options) error {
 	}); err != nil {
 		return err
 	}
-	if len(unreadable) > 0 {
-		log.Error(nil, "The operator may not list WeChatTokens or Secrets in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", unreadable)
-		if err := ctrlmetrics.Registry.Register(metrics.Unreadable(unreadable)); err != nil {
-			return err
-		}
-		var stop context.CancelFunc
-		ctx, stop = context.WithCancel(ctx)
-		defer stop()
-		go awaitReadable(ctx, m, unreadable, func(namespace string) {
-			log.Info("The operator may read a namespace that it could not read when it started. It ends, to start anew with it", "namespace", namespace)
-			stop()
-		})
+	if len(unreadable) == 0 {
+		return mgr.Start(ctx)
 	}
-	return mgr.Start(ctx)
+	return startWithout(ctx, mgr, m, unreadable)
 }
 
 // newManager makes the manager, for the given namespaces or for all. lost is called when

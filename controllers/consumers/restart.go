@@ -46,8 +46,8 @@ const (
 
 // rollout is what this process knows of a workload for the stored token.
 type rollout struct {
-	upToDate   bool      // all pods were created after the token was stored, and so all that follow
-	generation int64     // the restart made it: a cache with an older one is stale
+	upToDate   bool  // all pods were created after the token was stored, and so all that follow
+	generation int64 // the restart made it: a cache with an older one is stale
 	restarts   contest.Effect
 }
 

@@ -97,7 +97,7 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, answer *http
 	if answer.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &proxyRefusal{answer.StatusCode}
+	return &proxyError{answer.StatusCode}
 }
 
 // NewClientWithTransports returns a Client that sends the calls of
@@ -120,12 +120,12 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 // unless WeChat finds it too soon (30 s) or too often (20 a day): then it may
 // return the old one. The error is an *Error.
 func (c *Client) StableToken(ctx context.Context, creds Credentials, force bool) (Token, error) {
-	body, err := json.Marshal(map[string]any{
-		"grant_type":    "client_credential",
-		"appid":         creds.AppID,
-		"secret":        creds.AppSecret,
-		"force_refresh": force,
-	})
+	body, err := json.Marshal(struct {
+		GrantType    string `json:"grant_type"`
+		AppID        string `json:"appid"`
+		Secret       string `json:"secret"`
+		ForceRefresh bool   `json:"force_refresh"`
+	}{"client_credential", creds.AppID, creds.AppSecret, force})
 	if err != nil {
 		return Token{}, &Error{Message: "the request cannot be written as JSON"}
 	}

@@ -19,27 +19,22 @@ import (
 // that is new each time, an x509 error the time of day.
 func networkError(err error, timeout time.Duration) *Error {
 	var (
-		dns     *net.DNSError
-		op      *net.OpError
-		cert    *tls.CertificateVerificationError
-		tlsR    tls.RecordHeaderError
-		refusal *proxyRefusal
+		dns  *net.DNSError
+		cert *tls.CertificateVerificationError
+		tlsR tls.RecordHeaderError
 	)
+	if failed := ofProxy(err); failed != nil {
+		return failed
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &Error{Message: "the call was given up", Lost: true}
-	case errors.As(err, &refusal):
-		return &Error{Message: refusal.Error()}
-	case errors.As(err, &op) && op.Op == "proxyconnect" && errors.As(err, &dns):
-		return &Error{Message: "the host name of the proxy does not resolve"}
 	case errors.As(err, &dns):
 		return &Error{Message: "the host name does not resolve"}
 	case errors.As(err, &cert):
 		return &Error{Message: "the server's TLS certificate is not accepted: " + certificateFault(cert.Err)}
 	case errors.As(err, &tlsR), errors.Is(err, http.ErrSchemeMismatch):
 		return &Error{Message: "the server does not speak TLS"}
-	case errors.As(err, &op) && op.Op == "proxyconnect":
-		return &Error{Message: "the proxy cannot be reached"}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return &Error{Message: "the connection was refused"}
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
@@ -54,10 +49,30 @@ func networkError(err error, timeout time.Duration) *Error {
 	}
 }
 
-// proxyRefusal is the answer of a proxy that makes no connection.
-type proxyRefusal struct{ status int }
+// ofProxy is the Error for a call that has not come further than the proxy; nil for any
+// other.
+func ofProxy(err error) *Error {
+	var (
+		dns     *net.DNSError
+		op      *net.OpError
+		refusal *proxyError
+	)
+	switch {
+	case errors.As(err, &refusal):
+		return &Error{Message: refusal.Error()}
+	case !errors.As(err, &op) || op.Op != "proxyconnect":
+		return nil
+	case errors.As(err, &dns):
+		return &Error{Message: "the host name of the proxy does not resolve"}
+	default:
+		return &Error{Message: "the proxy cannot be reached"}
+	}
+}
 
-func (r *proxyRefusal) Error() string {
+// proxyError is the answer of a proxy that makes no connection.
+type proxyError struct{ status int }
+
+func (r *proxyError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("the proxy does not connect to WeChat: it answers %d %s", r.status, http.StatusText(r.status)))
 }
 
