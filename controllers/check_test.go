@@ -243,6 +243,29 @@ func TestCheckFollowsWhatOthersForce(t *testing.T) {
 	})
 }
 
+// WeChat counts the forced refreshes of all clusters together, so those of others use up
+// the budget here; and no consumer meets an invalid token all the while.
+func TestWhatOthersForceUsesUpTheBudget(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(checking(60)))
+		w.run(time.Minute)
+		invalid := 0
+		for range budget.ForcedPerDay {
+			forcedJustNow(w)
+			invalid += w.consume(2*time.Minute, 10*time.Second)
+		}
+		w.change(requesting("1"))
+		invalid += w.consume(10*time.Minute, 10*time.Second)
+		w.wantReady(metav1.ConditionTrue, v1alpha1.ReasonRefreshBudgetExhausted)
+		if invalid > 0 {
+			t.Errorf("%d reads found an invalid token", invalid)
+		}
+		if got := w.weChat.Counts(testAppID); got.Forced != budget.ForcedPerDay {
+			t.Errorf("%d forced calls, want the %d of somebody else", got.Forced, budget.ForcedPerDay)
+		}
+	})
+}
+
 // No restart makes a check come early, and none puts it off for long.
 func TestRestartKeepsTheRhythmOfChecks(t *testing.T) {
 	inWorld(t, wechattest.Config{}, func(w *world) {
@@ -341,7 +364,7 @@ func TestWarOverAClassicToken(t *testing.T) {
 		w.create(appSecret(testAppSecret), weChatToken(classic, checking(30)))
 		untilMidnight(w)
 		w.run(time.Minute)
-		w.spendClassic(budget.ClassicPerDay - budget.ClassicReserve - left)
+		w.spendClassic(budget.ClassicPerDay - budget.Terms{}.Reserve() - left)
 		start := w.calls()
 		for range 30 * 4 {
 			w.weChat.Rotate(testAppID)

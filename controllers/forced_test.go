@@ -194,7 +194,7 @@ func TestClassicCallsAreBudgeted(t *testing.T) {
 			w.create(appSecret(testAppSecret), weChatToken(classic))
 			untilMidnight(w)
 			w.run(time.Minute)
-			w.spendClassic(budget.ClassicPerDay - budget.ClassicReserve - 10)
+			w.spendClassic(budget.ClassicPerDay - budget.Terms{}.Reserve() - 10)
 			start := w.calls()
 			for i := range 30 {
 				w.change(requesting(fmt.Sprint(i)))

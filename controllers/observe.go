@@ -160,6 +160,7 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 		CheckInterval: wt.Spec.CheckIntervalOr(r.CheckInterval),
 		NeverForce:    wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever,
 		Unchecked:     o.adopting,
+		ClassicPerDay: int(wt.Spec.ClassicCallsPerDay),
 		Tickets:       record.Wanted(wt),
 		Generation:    wt.Generation,
 		Request:       requestOn(wt),

@@ -60,7 +60,7 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 	next := o.account.Next(now)
 	switch {
 	case next.Cause.Kind != account.NoCause:
-		return ofCause(next.Cause, o.wt.Spec.ModeOrDefault(), out.holds != nil && now.Before(o.endOf(&out.holds.Token))), false
+		return ofCause(next.Cause, budget.TermsOf(o.wt), out.holds != nil && now.Before(o.endOf(&out.holds.Token))), false
 	case out.paused && out.holds == nil, out.holds != nil && o.last.repairs.Contested(now, repairMetadata):
 		return contested, false
 	case next.NoToken || out.holds == nil:
@@ -145,7 +145,7 @@ func ofAppSecret(ref v1alpha1.AppSecretReference, odd string) finding {
 
 // ofCause says what keeps a WeChatToken from what it wants. stillValid says that
 // the token in the Secret works all the same.
-func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
+func ofCause(c account.Cause, terms budget.Terms, stillValid bool) finding {
 	f := finding{ends: byItself}
 	switch c.Kind {
 	case account.CallFailed:
@@ -158,18 +158,18 @@ func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 		f.reason = v1alpha1.ReasonRefreshRefused
 		f.message = "WeChat returned the same token on a forced refresh; somebody else may have used up the forced refreshes of this account. The operator tries again later"
 	case account.ForceDeferred, account.ForceBudgetExhausted, account.ForceNotAllowed:
-		return ofNoForce(c, mode, stillValid)
+		return ofNoForce(c, terms, stillValid)
 	case account.VerifyBudgetExhausted:
 		return ofNoAnswer(c, finding{message: fmt.Sprintf("It was asked %d times today, and is asked again at %s: look for who reports valid tokens", budget.VerifyPerDay, roundedUp(c.Next))})
 	case account.CheckFailed:
 		return ofNoAnswer(c, ofError(c.Err))
 	case account.DayBudgetExhausted:
 		f.reason = v1alpha1.ReasonDayQuotaExceeded
-		f.message = fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", budget.ClassicPerDay)
+		f.message = fmt.Sprintf("%d calls of /cgi-bin/token were made today, as many as WeChat allows; the next is made after midnight in Beijing. Use mode Stable, or look for who asks for so many refreshes", terms.PerDay())
 		return f
 	case account.Revoked:
 		f.reason = v1alpha1.ReasonTokenRevoked
-		f.message = "WeChat says that the token in the Secret is invalid before its end; a new one is being fetched. " + whoElse(mode)
+		f.message = "WeChat says that the token in the Secret is invalid before its end; a new one is being fetched. " + whoElse(terms.Mode)
 		return f
 	case account.NoCause:
 	}
@@ -180,7 +180,7 @@ func ofCause(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 }
 
 // ofNoForce says what keeps a forced refresh from being made now.
-func ofNoForce(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
+func ofNoForce(c account.Cause, terms budget.Terms, stillValid bool) finding {
 	switch c.Kind {
 	case account.ForceDeferred:
 		return finding{
@@ -190,8 +190,8 @@ func ofNoForce(c account.Cause, mode v1alpha1.Mode, stillValid bool) finding {
 		}
 	case account.ForceBudgetExhausted:
 		limit := fmt.Sprintf("WeChat allows %d in 24 hours", budget.ForcedPerDay)
-		if mode == v1alpha1.ModeClassic {
-			limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", budget.ClassicReserve, budget.ClassicPerDay)
+		if terms.Mode == v1alpha1.ModeClassic {
+			limit = fmt.Sprintf("the last %d of the %d calls of a day are for refreshes that are due", terms.Reserve(), terms.PerDay())
 		}
 		return finding{
 			reason:  v1alpha1.ReasonRefreshBudgetExhausted,

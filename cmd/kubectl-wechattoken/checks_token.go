@@ -176,16 +176,16 @@ func budgetLeft(f *tokenFacts, now time.Time) []finding {
 	if f.secret.err != nil || !metav1.IsControlledBy(f.secret.value, f.wt) {
 		return []finding{unknownf("it is stored on Secret %s", f.wt.TokenSecretName())}
 	}
-	mode := f.wt.Spec.ModeOrDefault()
+	terms := budget.TermsOf(f.wt)
 	spent := record.ReadSpent(f.secret.value.Annotations)
-	left := spent.ForcedLeft(mode, now)
-	next, _ := spent.NextForced(mode, now)
+	left := spent.ForcedLeft(terms, now)
+	next, _ := spent.NextForced(terms, now)
 	text := fmt.Sprintf("%d of %d forced refreshes of 24 hours are left", left, budget.ForcedPerDay)
-	if mode == v1alpha1.ModeClassic {
-		text = fmt.Sprintf("%d of %d calls of the day are left", spent.ClassicLeft(now), budget.ClassicPerDay)
+	if terms.Mode == v1alpha1.ModeClassic {
+		text = fmt.Sprintf("%d of %d calls of the day are left", spent.ClassicLeft(terms, now), terms.PerDay())
 	}
 	switch {
-	case mode == v1alpha1.ModeClassic && spent.ClassicLeft(now) == 0:
+	case terms.Mode == v1alpha1.ModeClassic && spent.ClassicLeft(terms, now) == 0:
 		return []finding{fails("%s, until %s: find who asks for so many refreshes, or use mode Stable", text, stamp(next))}
 	case left == 0:
 		return []finding{fails("%s; the next one is possible at %s. Refreshes that are due go on. Find who changes %s", text, stamp(next), v1alpha1.AnnotationRefreshRequestedAt)}

@@ -74,20 +74,20 @@ func mayDrill(wt *v1alpha1.WeChatToken, spent *budget.Spent, now time.Time) erro
 	case spent == nil:
 		return nil
 	}
-	mode := wt.Spec.ModeOrDefault()
-	if steps, left := drill(mode), spent.ForcedLeft(mode, now); left < steps {
-		return exitf(exitLimit, "It takes %d forced refreshes, and %d are left; there is one more at the earliest at %s. %s", steps, left, stamp(oneMore(*spent, mode, now)), meanwhile)
+	terms := budget.TermsOf(wt)
+	if steps, left := drill(terms.Mode), spent.ForcedLeft(terms, now); left < steps {
+		return exitf(exitLimit, "It takes %d forced refreshes, and %d are left; there is one more at the earliest at %s. %s", steps, left, stamp(oneMore(*spent, terms, now)), meanwhile)
 	}
 	return nil
 }
 
 // oneMore is when there is one more forced refresh than are left now: after those,
 // it is the next.
-func oneMore(spent budget.Spent, mode v1alpha1.Mode, now time.Time) time.Time {
-	for range spent.ForcedLeft(mode, now) {
-		spent = spent.Force(mode, now)
+func oneMore(spent budget.Spent, terms budget.Terms, now time.Time) time.Time {
+	for range spent.ForcedLeft(terms, now) {
+		spent = spent.Force(terms.Mode, now)
 	}
-	next, _ := spent.NextForced(mode, now)
+	next, _ := spent.NextForced(terms, now)
 	return next
 }
 

@@ -63,12 +63,12 @@ func TestTwoClustersShareAccounts(t *testing.T) {
 		flags   []string
 		invalid bool
 	}{
-		"Checked":   {},
+		"Checked":   {flags: []string{"--check-interval=6s"}},
 		"Unchecked": {flags: []string{"--check-interval=0s"}, invalid: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const window = 30 * time.Second // a check each 6 s
+			const window = 30 * time.Second // of which the interval is a fifth
 			fake, url := testcluster.FakeWeChat(t, wechattest.Config{Life: 4 * window, Window: window, Overlap: window})
 			clusters := []*namespace{newNamespace(t), {another.NewNamespace(t)}}
 			flags := append([]string{"--stable-window=" + window.String()}, tc.flags...)

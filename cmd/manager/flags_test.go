@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // parse reads a command line as main does.
@@ -42,6 +43,8 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		"TimeoutZero":      {"no call would succeed", []string{"--request-timeout=0"}, "--request-timeout"},
 		"TimeoutNoUnit":    {"10 what?", []string{"--request-timeout=10"}, "-request-timeout"},
 		"WindowNegative":   {"tokens would be replaced when they are invalid", []string{"--stable-window=-5m"}, "--stable-window"},
+		"ChecksNegative":   {"there is no such pause", []string{"--check-interval=-1s"}, "--check-interval"},
+		"ChecksNoUnit":     {"60 what?", []string{"--check-interval=60"}, "-check-interval"},
 		"WorkersZero":      {"nobody would work", []string{"--workers=0"}, "--workers"},
 		"WorkersWord":      {"not a number", []string{"--workers=many"}, "-workers"},
 		"SelectorWord":     {"a set without its values", []string{"--selector=wechattoken.io/shard in"}, "-selector"},
@@ -79,4 +82,27 @@ func TestHelpListsEveryFlag(t *testing.T) {
 			t.Errorf("--%s is not in the help:\n%s", f.Name, help.String())
 		}
 	})
+}
+
+// A check comes five times in the time in which an old token still works, unless the
+// flag says another interval.
+func TestChecksComeFiveTimesInAWindow(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]time.Duration{
+		"":                                       time.Minute,
+		"--stable-window=10s":                    2 * time.Second,
+		"--check-interval=30s":                   30 * time.Second,
+		"--check-interval=0s":                    0,
+		"--check-interval=7s --stable-window=1m": 7 * time.Second,
+	} {
+		var o options
+		fs := flag.NewFlagSet("manager", flag.ContinueOnError)
+		o.bind(fs)
+		if err := fs.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.checks(); got != want {
+			t.Errorf("%q: a check each %s, want %s", args, got, want)
+		}
+	}
 }

@@ -26,6 +26,9 @@ import (
 const (
 	// askAgain is how often a namespace that cannot be read is asked again.
 	askAgain = 30 * time.Second
+	// askedWithin bounds the questions at the start: nothing listens before, not even for
+	// the probes of the kubelet.
+	askedWithin = 3 * time.Second
 	// leastUptime is how long a process runs before it starts anew for a namespace. Who
 	// may edit the RoleBindings of one could have it start again and again otherwise.
 	leastUptime = time.Minute
@@ -46,6 +49,8 @@ func divide(ctx context.Context, cfg *rest.Config, all []string) (m metadata.Int
 	if m, err = metadata.NewForConfig(cfg); err != nil {
 		return nil, nil, nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, askedWithin)
+	defer cancel()
 	for _, namespace := range all {
 		if mayRead(ctx, m, namespace) {
 			readable = append(readable, namespace)

@@ -369,7 +369,7 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 
 // What docs/sharding.md says of an account in two shards: they do not know of
 // each other's refreshes. A forced one ends the token of the other shard, which
-// learns of it when it asks.
+// learns of it when it asks: by its next check, or for a report as here.
 func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 	t.Parallel()
 	ns := newNamespace(t)
@@ -401,10 +401,10 @@ func TestAccountInTwoShardsIsFoundOut(t *testing.T) {
 	}
 
 	ns.note(there, "annotations", v1alpha1.AnnotationInvalidToken, record.Fingerprint(old))
-	ns.awaitReason(there, v1alpha1.ReasonTokenRevoked)
-	testcluster.Eventually(t, "it has the token of the first", func() error {
-		if token(there) != token(here) {
-			return errors.New("another one")
+	testcluster.Eventually(t, "it has the token of the first, and says that somebody else has replaced its own", func() error {
+		wt := ns.weChatTokens()[there.name]
+		if is := wt.Status.ReplacedElsewhere; token(there) != token(here) || is.Count != 1 {
+			return fmt.Errorf("the same token %t, replaced elsewhere %+v", token(there) == token(here), is)
 		}
 		return nil
 	})

@@ -188,7 +188,7 @@ func TestMetricsTellOfTheTokens(t *testing.T) {
 		want := ns.statusAs(dying, v1alpha1.ReasonTokenRevoked)
 		want[reported], want[succeeded], want[ns.of(dying, "forced_refreshes_remaining")] = 1, 5, 19
 		want[`wechattoken_wechat_request_duration_seconds_count{endpoint="get_api_domain_ip",result="success"}`] = 1
-		want[`wechattoken_refreshes_total{errcode="",result="unchanged"}`] = 1 // the plain call comes first
+		want[`wechattoken_wechat_request_duration_seconds_count{endpoint="stable_token",result="success"}`] = 5 + 1 // the plain call that comes first
 		return want
 	})
 
@@ -314,6 +314,9 @@ func TestDocumentedMetricsAreThere(t *testing.T) {
 		testcluster.Eventually(t, page, func() error {
 			_, body := scrape(t, "https://"+m.address+"/metrics", m.bearer)
 			for _, metric := range names {
+				if metric == "wechattoken_namespace_unreadable" {
+					continue // it is there with such a namespace only
+				}
 				if !strings.Contains(body, "\n"+metric+"{") && !strings.Contains(body, "\n"+metric+" ") && !strings.Contains(body, "# TYPE "+metric+" ") {
 					return fmt.Errorf("there is no %s", metric)
 				}

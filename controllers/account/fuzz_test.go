@@ -174,7 +174,7 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 		if s.Mode == v1alpha1.ModeStable && today >= budget.ForcedPerDay {
 			fail("20 forced calls in 24 hours")
 		}
-		if s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(now) <= budget.ClassicReserve {
+		if s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(s.terms(w), now) <= s.terms(w).Reserve() {
 			fail("no Force takes of what is kept for the tokens that are due")
 		}
 		if w.pending() == "" && !s.revoked(token, now) {
@@ -208,7 +208,7 @@ func wantRulesKept(t *testing.T, thrown []byte) {
 			fail("no ticket that nobody wants")
 		}
 	}
-	if n.Kind.ForToken() && s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(now) == 0 {
+	if n.Kind.ForToken() && s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(s.terms(w), now) == 0 {
 		fail("2,000 calls a day in mode Classic")
 	}
 }

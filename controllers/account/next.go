@@ -92,7 +92,7 @@ func (s *State) refresh(w *Wants, t *record.Token, noToken bool, now time.Time) 
 			c.at = s.afterTokenFailure(c.at, w, t)
 		}
 	}
-	if s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(now) == 0 {
+	if s.Mode == v1alpha1.ModeClassic && s.Known.Spent.ClassicLeft(s.terms(w), now) == 0 {
 		c.at, c.cause = budget.NextDay(now), Cause{Kind: DayBudgetExhausted}
 	}
 	return c
@@ -125,7 +125,7 @@ func (s *State) onlyForceHelps() bool {
 // before its end. It counts as a forced refresh, so that somebody who ends tokens
 // again and again does not cost those that are due.
 func (s *State) forceForInvalid(w *Wants, t *record.Token, refresh candidate, now time.Time) candidate {
-	next, exhausted := s.Known.Spent.NextForced(s.Mode, now)
+	next, exhausted := s.Known.Spent.NextForced(s.terms(w), now)
 	c := candidate{kind: Force, at: next, cause: Cause{Kind: Revoked}}
 	switch {
 	case w.NeverForce && s.onlyForceHelps():
@@ -146,7 +146,7 @@ func (s *State) forceForInvalid(w *Wants, t *record.Token, refresh candidate, no
 
 // forceForRequest is the call that a refresh request wants.
 func (s *State) forceForRequest(w *Wants, t *record.Token, now time.Time) candidate {
-	next, exhausted := s.Known.Spent.NextForced(s.Mode, now)
+	next, exhausted := s.Known.Spent.NextForced(s.terms(w), now)
 	c := candidate{kind: Force, at: later(next, now)}
 	plainHelps := s.Mode == v1alpha1.ModeStable && s.tokenAt().Before(w.requestSince) // once for each request
 	switch {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/wechat"
 )
@@ -140,6 +141,7 @@ type Wants struct {
 	RefreshBefore time.Duration // in mode Classic
 	CheckInterval time.Duration // 0 for no checks
 	NeverForce    bool          // no Force for this one
+	ClassicPerDay int           // calls of mode Classic that the account has in a day; 0 for the usual
 	Unchecked     bool          // the token on the Secret counts when WeChat has told of it
 	Tickets       []int         // places in record.TicketTypes
 
@@ -157,6 +159,11 @@ type Wants struct {
 	specSince, requestSince, reportSince time.Time
 	// handled is the request that was handled last.
 	handled string
+}
+
+// terms are what WeChat allows the account, as w says.
+func (s *State) terms(w *Wants) budget.Terms {
+	return budget.Terms{Mode: s.Mode, ClassicPerDay: w.ClassicPerDay}
 }
 
 // pending is the refresh request that nothing has answered yet; empty if there is

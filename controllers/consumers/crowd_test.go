@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/contest"
 	"wechattoken.io/operator/internal/record"
 	"wechattoken.io/operator/internal/testcluster"
 )
@@ -116,7 +117,7 @@ func TestWorkloadsThatAreGoneAreForgotten(t *testing.T) {
 		if _, err := r.reconcile(t.Context(), n.token(), known); err != nil {
 			return err
 		}
-		if diff := cmp.Diff(map[types.UID]rollout{shop.UID: {upToDate: true}}, known.rollouts, cmp.AllowUnexported(rollout{})); diff != "" {
+		if diff := cmp.Diff(map[types.UID]rollout{shop.UID: {upToDate: true}}, known.rollouts, cmp.AllowUnexported(rollout{}, contest.Effect{})); diff != "" {
 			return errors.New(diff)
 		}
 		return nil

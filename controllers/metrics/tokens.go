@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
 )
 
 // collect makes the series of one WeChatToken, which belongs to the cache. Nobody
@@ -38,11 +39,11 @@ func (m *Metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 		found <- &sample{defReadyReason.desc, append(of[:2:2], &dto.LabelPair{Name: &labelReason, Value: &reason}), 1}
 	}
 	if spent, known := m.spent(client.ObjectKeyFromObject(wt)); known {
-		mode := wt.Spec.ModeOrDefault()
-		add(defForcedLeft, float64(spent.ForcedLeft(mode, now)))
+		terms := budget.TermsOf(wt)
+		add(defForcedLeft, float64(spent.ForcedLeft(terms, now)))
 		add(defVerifyLeft, float64(spent.VerifyLeft(now)))
-		if mode == v1alpha1.ModeClassic {
-			add(defCallsLeft, float64(spent.ClassicLeft(now)))
+		if terms.Mode == v1alpha1.ModeClassic {
+			add(defCallsLeft, float64(spent.ClassicLeft(terms, now)))
 		}
 	}
 }

@@ -4,6 +4,7 @@
 package budget
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -22,10 +23,6 @@ const (
 	// ClassicPerDay is WeChat's limit of /cgi-bin/token for a new account ("API Call
 	// Limits").
 	ClassicPerDay = 2000
-	// ClassicReserve is how many calls of a day are kept from forced refreshes, so
-	// that no flood of them stops the refreshes that are due.
-	ClassicReserve = 200
-
 	// VerifyPerDay is how many calls of get_api_domain_ip an account makes in a day at
 	// most. Users report that WeChat refuses more than 1,000 to 5,000; no page has a
 	// number.
@@ -43,7 +40,31 @@ const (
 	clockSlack = time.Minute
 
 	day = 24 * time.Hour
+
+	// mostPerDay bounds what can be counted of a day: a stored count may have been
+	// edited.
+	mostPerDay = 1_000_000
 )
+
+// Terms are what WeChat allows an account.
+type Terms struct {
+	Mode v1alpha1.Mode
+	// ClassicPerDay is how many calls of /cgi-bin/token it allows in a day; zero for
+	// the constant of that name. A test account (测试号) has 200.
+	ClassicPerDay int
+}
+
+// TermsOf are those of the account of wt.
+func TermsOf(wt *v1alpha1.WeChatToken) Terms {
+	return Terms{wt.Spec.ModeOrDefault(), int(wt.Spec.ClassicCallsPerDay)}
+}
+
+// PerDay is how many calls of /cgi-bin/token the account has in a day.
+func (t Terms) PerDay() int { return cmp.Or(t.ClassicPerDay, ClassicPerDay) }
+
+// Reserve is how many calls of a day are kept from forced refreshes, so that no flood of
+// them stops the refreshes that are due: a tenth.
+func (t Terms) Reserve() int { return t.PerDay() / 10 }
 
 // beijing is the time zone of WeChat's days. That they begin at midnight there is
 // an assumption: no page says so.
@@ -78,7 +99,7 @@ func (s Spent) Force(mode v1alpha1.Mode, now time.Time) Spent {
 
 // CallClassic adds a call of /cgi-bin/token.
 func (s Spent) CallClassic(now time.Time) Spent {
-	s.Classic = Calls{Day: dayOf(now), Calls: s.Classic.on(now, ClassicPerDay) + 1}
+	s.Classic = Calls{Day: dayOf(now), Calls: s.Classic.on(now, mostPerDay) + 1}
 	return s
 }
 
@@ -112,11 +133,10 @@ func (c Calls) more(other Calls) Calls {
 }
 
 // Bounded is s without what cannot be: at most the last ForcedPerDay forced calls
-// of the last 24 hours, and at most as many calls as the limits allow, of the day of
-// now. It is what counts of a budget that somebody may have edited.
+// of the last 24 hours, and at most as many calls as there can be, of the day of now. It is what counts of a budget that somebody may have edited.
 func (s Spent) Bounded(now time.Time) Spent {
 	s.Forced, s.Elsewhere = s.forcedOn(now), lately(s.Elsewhere, now)
-	s.Classic, s.Verify = s.Classic.bounded(now, ClassicPerDay), s.Verify.bounded(now, VerifyPerDay)
+	s.Classic, s.Verify = s.Classic.bounded(now, mostPerDay), s.Verify.bounded(now, VerifyPerDay)
 	return s
 }
 
@@ -129,7 +149,7 @@ func (c Calls) bounded(now time.Time, limit int) Calls {
 
 // NextForced is the earliest time of the next forced call, and whether a daily
 // limit sets it.
-func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exhausted bool) {
+func (s Spent) NextForced(t Terms, now time.Time) (at time.Time, exhausted bool) {
 	at = now
 	spent := s.forcedOn(now)
 	if len(spent) > 0 {
@@ -137,9 +157,9 @@ func (s Spent) NextForced(mode v1alpha1.Mode, now time.Time) (at time.Time, exha
 	}
 	limit := at
 	switch {
-	case mode == v1alpha1.ModeClassic && s.Classic.on(now, ClassicPerDay) >= ClassicPerDay-ClassicReserve:
+	case t.Mode == v1alpha1.ModeClassic && s.ClassicLeft(t, now) <= t.Reserve():
 		limit = NextDay(now)
-	case mode == v1alpha1.ModeStable && len(spent) == ForcedPerDay:
+	case t.Mode == v1alpha1.ModeStable && len(spent) == ForcedPerDay:
 		limit = spent[0].Add(day)
 	}
 	if limit.After(at) {
@@ -169,9 +189,9 @@ func newest(all []time.Time) []time.Time {
 }
 
 // ForcedLeft is how many forced calls are left: in mode Classic, of the day.
-func (s Spent) ForcedLeft(mode v1alpha1.Mode, now time.Time) int {
-	if mode == v1alpha1.ModeClassic {
-		return max(s.ClassicLeft(now)-ClassicReserve, 0)
+func (s Spent) ForcedLeft(t Terms, now time.Time) int {
+	if t.Mode == v1alpha1.ModeClassic {
+		return max(s.ClassicLeft(t, now)-t.Reserve(), 0)
 	}
 	return max(ForcedPerDay-len(s.forcedOn(now)), 0)
 }
@@ -182,8 +202,8 @@ func (s Spent) VerifyLeft(now time.Time) int {
 }
 
 // ClassicLeft is how many calls of /cgi-bin/token are left on the day of now.
-func (s Spent) ClassicLeft(now time.Time) int {
-	return max(ClassicPerDay-s.Classic.on(now, ClassicPerDay), 0)
+func (s Spent) ClassicLeft(t Terms, now time.Time) int {
+	return max(t.PerDay()-s.Classic.on(now, mostPerDay), 0)
 }
 
 // NextDay is when WeChat's day ends.

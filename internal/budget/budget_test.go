@@ -58,11 +58,11 @@ func TestNextForced(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			at, exhausted := tc.spent.NextForced(tc.mode, noon)
+			at, exhausted := tc.spent.NextForced(Terms{Mode: tc.mode}, noon)
 			if got := at.Sub(noon); exhausted != tc.exhausted || (got != tc.want && (got > 0 || tc.want > 0)) {
 				t.Errorf("%s\nNextForced() = now%+v, %t; want now%+v, %t", tc.reason, got, exhausted, tc.want, tc.exhausted)
 			}
-			if got := tc.spent.ForcedLeft(tc.mode, noon); got != tc.left {
+			if got := tc.spent.ForcedLeft(Terms{Mode: tc.mode}, noon); got != tc.left {
 				t.Errorf("%s\n%d are left, want %d", tc.reason, got, tc.left)
 			}
 		})
@@ -79,7 +79,7 @@ func TestBounded(t *testing.T) {
 		"Usual":      {"It stays as it is.", Spent{Forced: ago(time.Hour), Classic: Calls{"2026-01-02", 37}}, Spent{Forced: ago(time.Hour), Classic: Calls{"2026-01-02", 37}}},
 		"TooMany":    {"WeChat counts 20.", Spent{Forced: append(ago(23*time.Hour+time.Minute), fullDay()...)}, Spent{Forced: fullDay()}},
 		"Future":     {"Nobody can have made these.", Spent{Forced: ago(-time.Hour), Classic: Calls{"2030-01-01", 2000}}, Spent{Forced: []time.Time{}}},
-		"TooOften":   {"WeChat allows 2,000.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", 1 << 30}}, Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", 2000}}},
+		"TooOften":   {"Nobody can have made so many.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", 1 << 30}}, Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", 1_000_000}}},
 		"Negative":   {"Calls do not come back.", Spent{Forced: []time.Time{}, Classic: Calls{"2026-01-02", -5}}, Spent{Forced: []time.Time{}}},
 		"Unsorted":   {"The last 20 stay.", Spent{Forced: append(fullDay(), ago(23*time.Hour+time.Minute)...)}, Spent{Forced: fullDay()}},
 		"Twice":      {"One call counts once.", Spent{Forced: slices.Repeat(ago(time.Hour), 1000)}, Spent{Forced: ago(time.Hour)}},
@@ -129,8 +129,24 @@ func TestClassicKeepsTheLastForcedCall(t *testing.T) {
 	if diff := cmp.Diff(Spent{Forced: ago(0), Classic: Calls{"2026-01-02", 1}}, spent); diff != "" {
 		t.Errorf("spent (-want +got):\n%s", diff)
 	}
-	if got := (Spent{Classic: Calls{"2026-01-02", math.MaxInt}}).CallClassic(noon).ClassicLeft(noon); got != 0 {
+	if got := (Spent{Classic: Calls{"2026-01-02", math.MaxInt}}).CallClassic(noon).ClassicLeft(Terms{}, noon); got != 0 {
 		t.Errorf("%d calls are left of a day with too many", got)
+	}
+}
+
+// A test account (测试号) has 200 calls a day, of which a tenth is kept for what is due.
+func TestTestAccountsHaveFewCalls(t *testing.T) {
+	t.Parallel()
+	terms := Terms{v1alpha1.ModeClassic, 200}
+	for calls, want := range map[int]struct {
+		forced, left int
+		exhausted    bool
+	}{0: {180, 200, false}, 179: {1, 21, false}, 180: {0, 20, true}, 200: {0, 0, true}, 2000: {0, 0, true}} {
+		spent := Spent{Classic: Calls{"2026-01-02", calls}}
+		_, exhausted := spent.NextForced(terms, noon)
+		if spent.ForcedLeft(terms, noon) != want.forced || spent.ClassicLeft(terms, noon) != want.left || exhausted != want.exhausted {
+			t.Errorf("after %d calls %d forced refreshes and %d calls are left, exhausted %t, want %+v", calls, spent.ForcedLeft(terms, noon), spent.ClassicLeft(terms, noon), exhausted, want)
+		}
 	}
 }
 
@@ -180,13 +196,14 @@ func FuzzSpent(f *testing.F) {
 		if isClassic {
 			mode = v1alpha1.ModeClassic
 		}
+		terms := Terms{Mode: mode}
 		raw := Spent{Classic: Calls{Day: dayOf(noon.AddDate(0, 0, int(days))), Calls: calls}}
 		for i := 1; i < len(stored); i += 2 { // from 36 hours before noon to 36 hours after
 			raw.Forced = append(raw.Forced, noon.Add(time.Duration(int16(stored[i-1])<<8|int16(stored[i]))*4*time.Second))
 		}
 		before := slices.Clone(raw.Forced)
 		got := raw.Bounded(noon)
-		if len(got.Forced) > ForcedPerDay || !slices.IsSortedFunc(got.Forced, time.Time.Compare) || got.Classic.Calls < 0 || got.Classic.Calls > ClassicPerDay {
+		if len(got.Forced) > ForcedPerDay || !slices.IsSortedFunc(got.Forced, time.Time.Compare) || got.Classic.Calls < 0 || got.Classic.Calls > mostPerDay {
 			t.Errorf("%+v is not bounded", got)
 		}
 		for _, at := range got.Forced {
@@ -203,21 +220,21 @@ func FuzzSpent(f *testing.F) {
 		if a, b := raw.Merge(got), got.Merge(raw); !cmp.Equal(a.Forced, b.Forced, equal) || a.Classic != b.Classic {
 			t.Errorf("merged to %+v one way, and to %+v the other", a, b)
 		}
-		if raw.ForcedLeft(mode, noon) != got.ForcedLeft(mode, noon) || raw.ClassicLeft(noon) != got.ClassicLeft(noon) {
+		if raw.ForcedLeft(terms, noon) != got.ForcedLeft(terms, noon) || raw.ClassicLeft(terms, noon) != got.ClassicLeft(terms, noon) {
 			t.Errorf("less or more is left of %+v than of %+v", raw, got)
 		}
-		at, exhausted := got.NextForced(mode, noon)
-		if rawAt, rawExhausted := raw.NextForced(mode, noon); !rawAt.Equal(at) || rawExhausted != exhausted {
+		at, exhausted := got.NextForced(terms, noon)
+		if rawAt, rawExhausted := raw.NextForced(terms, noon); !rawAt.Equal(at) || rawExhausted != exhausted {
 			t.Errorf("the next forced call is at %s, and at %s of the bounded budget", rawAt, at)
 		}
 		if at.Before(noon) {
 			at = noon
 		}
-		if then, _ := got.NextForced(mode, at); then.After(at) {
+		if then, _ := got.NextForced(terms, at); then.After(at) {
 			t.Errorf("at %s, which was the time of the next forced call, that is %s", at, then)
 		}
 		after := got.Force(mode, noon)
-		if next, _ := after.NextForced(mode, noon); next.Before(noon.Add(ForcedSpacing)) {
+		if next, _ := after.NextForced(terms, noon); next.Before(noon.Add(ForcedSpacing)) {
 			t.Errorf("after a forced call at %s the next is at %s", noon, next)
 		}
 		if !slices.Equal(before, raw.Forced) {

@@ -4,6 +4,7 @@ package testcluster_test
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"testing"
 	"time"
@@ -55,9 +56,12 @@ func TestAPIServerIsKilledAndPaused(t *testing.T) {
 	if err := plane.SignalAPIServer(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if read(time.Second) == nil {
-		t.Error("a paused API server answers")
-	}
+	testcluster.Eventually(t, "a paused API server stops answering", func() error {
+		if read(time.Second) == nil {
+			return errors.New("it answers")
+		}
+		return nil
+	})
 	if err := plane.SignalAPIServer(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
