@@ -92,7 +92,11 @@ func TestApplyingAgainChangesNothing(t *testing.T) {
 					}
 					if round == 0 { // a second one would have to wait 30 s
 						cluster.kubectl(t, "annotate", "-n", ns, "wxt/"+wxt, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
-						cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout="+testcluster.Patience.String(), "wxt/"+wxt)
+						heard := "{.status.lastHandledRefreshAt}=monday"
+						if spec["forcedRefresh"] == string(v1alpha1.ForcedRefreshNever) {
+							heard = `{.status.conditions[?(@.type=="Ready")].reason}=` + v1alpha1.ReasonRefreshNotAllowed
+						}
+						cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath="+heard, "--timeout="+testcluster.Patience.String(), "wxt/"+wxt)
 					}
 				}
 				after := fieldsOf(live())

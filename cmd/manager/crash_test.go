@@ -41,19 +41,22 @@ func TestCrashAtEveryEdge(t *testing.T) {
 			reason:     "A forced refresh costs one of WeChat's 20, however the operator ends in it, and the token that the other WeChatToken has already is the one that was asked for.",
 			living:     true,
 			sister:     "desk",
-			waits:      map[string]string{"write Secret shop": "write status of desk"},
+			waits:      inBoth(map[string]string{"write Secret shop 1": "write status of desk"}),
 			cause:      askForRefresh,
 			forced:     1,
 			plainFirst: true,
 		},
 		"InvalidToken": {
-			reason:  "A token that was revoked is replaced by a forced refresh. In stable mode a plain call comes before that.",
+			reason:  "A token that was revoked is replaced by a forced refresh. In stable mode a plain call comes before WeChat is asked.",
 			living:  true,
 			cause:   endAndReport,
 			invalid: true,
-			waits:   map[string]string{"call": "write status of shop"}, // which tells that it is invalid
-			forced:  1,
-			calls:   map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2},
+			waits: map[v1alpha1.Mode]map[string]string{ // for the status that tells that it is invalid
+				v1alpha1.ModeStable:  {"call 2": "write status of shop"},
+				v1alpha1.ModeClassic: {"call 1": "write status of shop"},
+			},
+			forced: 1,
+			calls:  map[v1alpha1.Mode]int{v1alpha1.ModeStable: 2},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,9 +70,9 @@ func TestCrashAtEveryEdge(t *testing.T) {
 type crash struct {
 	reason string
 
-	living bool              // there are tokens before
-	sister string            // one more WeChatToken, with the account of shop
-	waits  map[string]string // see effects.waits: it makes all trials take the same course
+	living bool                                // there are tokens before
+	sister string                              // one more WeChatToken, with the account of shop
+	waits  map[v1alpha1.Mode]map[string]string // see effects.waits: it makes all trials take the same course
 
 	cause   func(*testing.T, *trial, *wechattest.Server) // what makes the manager act; nil if time does
 	invalid bool                                         // the token is invalid then
@@ -77,6 +80,10 @@ type crash struct {
 	forced     int                   // calls that count as forced
 	calls      map[v1alpha1.Mode]int // without a crash, where that is not 1
 	plainFirst bool                  // see trial.more
+}
+
+func inBoth(waits map[string]string) map[v1alpha1.Mode]map[string]string {
+	return map[v1alpha1.Mode]map[string]string{v1alpha1.ModeStable: waits, v1alpha1.ModeClassic: waits}
 }
 
 // askForRefresh asks for a forced refresh of shop.
@@ -181,7 +188,7 @@ func (s crash) perform(t *testing.T, fake *wechattest.Server, trials []*trial) {
 	theirs := make([]*effects, len(trials))
 	for i, tr := range trials {
 		theirs[i] = newEffects(tr.ns, fake, tr.point)
-		theirs[i].waits = s.waits
+		theirs[i].waits = s.waits[tr.mode]
 		theirs[i].start(quiet)
 	}
 	for i, tr := range trials {

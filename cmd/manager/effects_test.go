@@ -34,7 +34,7 @@ type effects struct {
 	oneAtATime sync.Mutex
 	more       *sync.Cond        // one more has happened, or the manager was killed
 	strikeAt   string            // the point at which the manager is to die
-	waits      map[string]string // the first of an effect waits for another effect
+	waits      map[string]string // what waits for another effect, such as "call 1"
 	struck     bool              // it was killed: nothing passes any more
 	points     []string          // those that were passed, such as "before call 1"
 	happened   map[string]int    // how often each effect has happened
@@ -76,10 +76,11 @@ var (
 func (e *effects) happen(what string, do func() error) error {
 	e.oneAtATime.Lock()
 	defer e.oneAtATime.Unlock()
-	for first := e.waits[what]; first != "" && e.happened[first] == 0 && !e.struck; {
+	next := func() string { return fmt.Sprintf("%s %d", what, e.happened[what]+1) }
+	for first := e.waits[next()]; first != "" && e.happened[first] == 0 && !e.struck; {
 		e.more.Wait()
 	}
-	point := fmt.Sprintf("%s %d", what, e.happened[what]+1)
+	point := next()
 	if !e.pass("before " + point) {
 		return errStruck
 	}
