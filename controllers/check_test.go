@@ -57,6 +57,16 @@ func forcedJustNow(w *world) {
 	}
 }
 
+// forcedOrFetched lets somebody else replace the token, by the call of its mode.
+func forcedOrFetched(w *world, mode func(*v1alpha1.WeChatToken)) {
+	w.t.Helper()
+	if weChatToken(mode).Spec.ModeOrDefault() == v1alpha1.ModeClassic {
+		w.weChat.Rotate(testAppID)
+		return
+	}
+	forcedJustNow(w)
+}
+
 // killed makes WeChat refuse the token that it gives to everyone who asks.
 func killed(w *world) { w.weChat.Revoke(w.token()) }
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -31,6 +33,9 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) { //nolint:tparallel // inWorld
 		wantEcho   string
 		wantAlike  []string // Secrets that hold the token in the end
 		tickets    bool     // and the tickets
+		// uncounted says that the Secret counts other forced calls than the operator's: those
+		// of others, or none, because it was away for a moment. WeChat refuses what is too much.
+		uncounted bool
 	}{
 		"First": {
 			setup: func(*world, func(*v1alpha1.WeChatToken)) {},
@@ -88,6 +93,27 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) { //nolint:tparallel // inWorld
 			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(writing("elsewhere")) },
 			lasts: time.Minute, effects: 6, wasInvalid: true, wantAlike: []string{"elsewhere"},
 		},
+		"Restored": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+				backup := w.secret("shop")
+				killed(w)
+				forcedOrFetched(w, mode)
+				w.restored(backup, mode)
+			},
+			act:   func(*world, func(*v1alpha1.WeChatToken)) {},
+			lasts: time.Minute, wasInvalid: true, effects: 6, wantAlike: []string{"shop"}, uncounted: true,
+		},
+		"Immutable": {
+			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
+				w.create(appSecret(testAppSecret), weChatToken(mode))
+				w.run(time.Hour)
+				w.edit("shop", func(s *corev1.Secret) { s.Immutable = new(true) })
+			},
+			act:   func(w *world, _ func(*v1alpha1.WeChatToken)) { w.change(requesting("1")) },
+			lasts: time.Minute, effects: 8, wantEcho: "1", wantAlike: []string{"shop"}, uncounted: true,
+		},
 		"AppSecretChanged": {
 			setup: func(w *world, mode func(*v1alpha1.WeChatToken)) {
 				w.create(appSecret(testAppSecret), weChatToken(mode), weChatToken(named("b"), mode))
@@ -143,7 +169,7 @@ func TestCrashBetweenAnyTwoEffects(t *testing.T) { //nolint:tparallel // inWorld
 								t.Errorf("Secret %s holds no live token", name)
 							case string(s.Data["access_token"]) != string(w.secret(tc.wantAlike[0]).Data["access_token"]):
 								t.Errorf("Secret %s holds another token than %s", name, tc.wantAlike[0])
-							case mode == "Stable" && len(w.recordOf(name).Spent.Forced) != forced:
+							case mode == "Stable" && !tc.uncounted && len(w.recordOf(name).Spent.Forced) != forced:
 								t.Errorf("Secret %s counts %d forced calls, WeChat %d", name, len(w.recordOf(name).Spent.Forced), forced)
 							}
 							for _, key := range []string{"jsapi_ticket", "wx_card_ticket"} {
