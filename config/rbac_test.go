@@ -128,6 +128,10 @@ func exercise(t *testing.T, own, ns, more string, who *rest.Config, flags ...str
 	// as that of Kubernetes 1.33.
 	stopStandby := cluster.run(t, managerWith(t, "KUBE_FEATURE_WatchListClient=false"), who, url, flags...)
 
+	var pods, workloads []client.Object
+	if slices.Contains(flags, "--consumers") {
+		pods, workloads = consume(t, ns)
+	}
 	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
 	cluster.kubectl(t, "label", "-n", ns, "wxt/"+shop, "test="+own)
 	patch := func(spec string) {
@@ -136,11 +140,9 @@ func exercise(t *testing.T, own, ns, more string, who *rest.Config, flags ...str
 		cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.observedGeneration}="+generation, "--timeout="+testcluster.Patience.String(), "wxt/"+shop)
 	}
 	cluster.awaitReady(t, ns, shop)
-	var pods, workloads []client.Object
 	if slices.Contains(flags, "--consumers") {
-		pods, workloads = consume(t, ns)
 		patch(more)
-		cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.consumers[2].name}", "--timeout="+testcluster.Patience.String(), "wxt/"+shop)
+		cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.consumers[4].name}", "--timeout="+testcluster.Patience.String(), "wxt/"+shop)
 	}
 	cluster.kubectl(t, "annotate", "-n", ns, "wxt/"+shop, v1alpha1.AnnotationRefreshRequestedAt+"=monday")
 	cluster.kubectl(t, "wait", "-n", ns, "--for=jsonpath={.status.lastHandledRefreshAt}=monday", "--timeout="+testcluster.Patience.String(), "wxt/"+shop)
@@ -192,8 +194,8 @@ func prometheus(t *testing.T, ns string) string {
 	return cluster.serviceAccount(t, ns, account.Name).BearerToken
 }
 
-// consume makes a workload of each kind that uses the Secret, with a pod, as
-// their controllers would.
+// consume makes a workload of each watched kind that uses the Secret, with a pod, as
+// their controllers would, and pods of a Job and of a ReplicaSet.
 func consume(t *testing.T, ns string) (pods, workloads []client.Object) {
 	t.Helper()
 	admin, deployment := cluster.admin(t), consumerDeployment(ns)
@@ -216,10 +218,15 @@ func consume(t *testing.T, ns string) (pods, workloads []client.Object) {
 	stateful.Status = appsv1.StatefulSetStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1, CurrentRevision: "a", UpdateRevision: "a"}
 	daemon.Status = appsv1.DaemonSetStatus{ObservedGeneration: 1, CurrentNumberScheduled: 1, DesiredNumberScheduled: 1, UpdatedNumberScheduled: 1, NumberReady: 1, NumberAvailable: 1}
 	pods = []client.Object{consumerPod(ns)}
-	for kind, o := range map[string]client.Object{"StatefulSet": stateful, "DaemonSet": daemon} {
+	for _, owner := range []metav1.OwnerReference{
+		{APIVersion: "apps/v1", Kind: "StatefulSet", Name: stateful.Name, UID: stateful.UID},
+		{APIVersion: "apps/v1", Kind: "DaemonSet", Name: daemon.Name, UID: daemon.UID},
+		{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "canary", UID: "canary"},
+		{APIVersion: "batch/v1", Kind: "Job", Name: "import", UID: "import"},
+	} {
+		owner.Controller = new(true)
 		pod := consumerPod(ns)
-		pod.Name, pod.Labels = o.GetName()+"-0", map[string]string{"app": o.GetName()}
-		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: o.GetName(), UID: o.GetUID(), Controller: new(true)}}
+		pod.Name, pod.Labels, pod.OwnerReferences = owner.Name+"-0", map[string]string{"app": owner.Name}, []metav1.OwnerReference{owner}
 		pods = append(pods, pod)
 	}
 	for _, o := range pods {
@@ -484,7 +491,8 @@ func rightsToConsumers() (allowed, denied []access) {
 	for _, sub := range []string{"status", "exec", "ephemeralcontainers", "eviction", "log"} {
 		denied = append(denied, access{Verb: "patch", Resource: "pods", Subresource: sub, Namespace: "web"}, access{Verb: "create", Resource: "pods", Subresource: sub, Namespace: "web"})
 	}
-	denied = append(denied, access{Verb: "list", Group: "apps", Resource: "replicasets", Namespace: "web"}, access{Verb: "*", Group: "apps", Resource: "*"})
+	allowed = append(allowed, access{Verb: "get", Group: "apps", Resource: "replicasets", Namespace: "web"}, access{Verb: "get", Group: "batch", Resource: "jobs", Namespace: "web"}, access{Verb: "list", Group: "batch", Resource: "cronjobs", Namespace: "web"})
+	denied = append(denied, access{Verb: "list", Group: "apps", Resource: "replicasets", Namespace: "web"}, access{Verb: "*", Group: "apps", Resource: "*"}, access{Verb: "patch", Group: "batch", Resource: "cronjobs", Namespace: "web"}, access{Verb: "list", Group: "batch", Resource: "jobs", Namespace: "web"})
 	return allowed, denied
 }
 

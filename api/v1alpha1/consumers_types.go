@@ -74,9 +74,19 @@ const (
 
 // Consumer is a workload that uses the Secret, or that spec.restart names.
 type Consumer struct {
-	// kind of the workload, as in spec.restart.
+	// apiVersion of the workload, such as apps/v1.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	APIVersion string `json:"apiVersion,omitempty"`
+
+	// kind of the workload: one of those that spec.restart knows, CronJob, or
+	// what controls pods that use the Secret, such as Rollout, Job, or Pod
+	// for a pod that nothing controls.
 	// +required
-	Kind WorkloadKind `json:"kind,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Kind string `json:"kind,omitempty"`
 
 	// name of the workload, in the namespace of the WeChatToken.
 	// +required

@@ -68,10 +68,11 @@ type WeChatTokenStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	LastHandledInvalidToken string `json:"lastHandledInvalidToken,omitempty"`
 
-	// consumers are the Deployments, StatefulSets and DaemonSets that use the
-	// Secret or that spec.restart names, the first 64 by kind and name. The
-	// condition ConsumersCurrent says whether new tokens reach them. It is empty
-	// unless the manager runs with --consumers.
+	// consumers are the workloads of whatever kind that use the Secret, and those
+	// that spec.restart names, the first 64 by kind and name. The condition
+	// ConsumersCurrent says whether new tokens reach them. Others than
+	// Deployments, StatefulSets and DaemonSets are looked for after each new
+	// token. It is empty unless the manager runs with --consumers.
 	// +optional
 	// +listType=map
 	// +listMapKey=kind

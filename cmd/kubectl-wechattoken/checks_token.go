@@ -211,12 +211,12 @@ func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 	}
 	var stale []string
 	for _, c := range f.consumers.list {
-		if uses.Stale(c.Uses) && c.RestartedBy == "" {
+		if uses.KeepsOldToken(c) {
 			stale = append(stale, fmt.Sprintf("%s/%s", c.Kind, c.Name))
 		}
 	}
 	if len(stale) > 0 {
-		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or have them restarted with spec.restart", some(stale))}
+		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or have those that are Deployments, StatefulSets or DaemonSets restarted with spec.restart", some(stale))}
 	}
 	if c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil && c.Status != metav1.ConditionTrue {
 		return []finding{warns("%s: %s", c.Reason, c.Message)}

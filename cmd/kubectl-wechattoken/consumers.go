@@ -7,10 +7,12 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -32,15 +34,16 @@ func told(wt *v1alpha1.WeChatToken) (consumers, bool) {
 
 // user is a workload, or a pod without one, with the Secrets that it uses.
 type user struct {
-	kind, name string
+	apiVersion, kind, name string
+
 	uses       map[string][]v1alpha1.SecretUse
-	own        map[string]string // annotations that Reloader reads; none of a pod
+	own        map[string]string // annotations that Reloader reads; none of what is found through its pods
 	inTemplate map[string]string // and those on the pod template
 }
 
-func userOf(kind v1alpha1.WorkloadKind, m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) user {
+func userOf(apiVersion, kind string, m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) user {
 	return user{
-		kind: string(kind), name: m.Name, uses: uses.In(&t.Spec),
+		apiVersion: apiVersion, kind: kind, name: m.Name, uses: uses.In(&t.Spec),
 		own: uses.ReloaderAnnotations(m.Annotations), inTemplate: uses.ReloaderAnnotations(t.Annotations),
 	}
 }
@@ -55,7 +58,7 @@ func using(all []user, name string, annotations map[string]string) []v1alpha1.Co
 		if len(how) == 0 {
 			continue
 		}
-		c := v1alpha1.Consumer{Kind: v1alpha1.WorkloadKind(u.kind), Name: u.name, Uses: how}
+		c := v1alpha1.Consumer{APIVersion: u.apiVersion, Kind: u.kind, Name: u.name, Uses: how}
 		if uses.Reloaded(name, u.own, u.inTemplate, annotations, true) {
 			c.RestartedBy = v1alpha1.RestarterReloader
 		}
@@ -121,41 +124,65 @@ func (w *watchers) annotations(ctx context.Context, wt *v1alpha1.WeChatToken, al
 	return uses.SecretAnnotations(wt, stored)
 }
 
-// users reads the workloads of a namespace, and the pods without one.
+// users reads the workloads of a namespace, and what else has pods there.
 func (c *cluster) users(ctx context.Context, namespace string) ([]user, error) {
 	var (
 		all         []user
 		deployments appsv1.DeploymentList
 		sets        appsv1.StatefulSetList
 		daemons     appsv1.DaemonSetList
+		cronJobs    batchv1.CronJobList
 		pods        corev1.PodList
 	)
-	for _, list := range []client.ObjectList{&deployments, &sets, &daemons, &pods} {
+	for _, list := range []client.ObjectList{&deployments, &sets, &daemons, &cronJobs, &pods} {
 		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return nil, err
 		}
 	}
+	seen := map[string]bool{} // by kind and name
+	add := func(u user) {
+		if key := u.kind + "/" + u.name; !seen[key] {
+			seen[key], all = true, append(all, u)
+		}
+	}
+	const apps, batch = "apps/v1", "batch/v1"
 	for i := range deployments.Items {
-		all = append(all, userOf(v1alpha1.KindDeployment, &deployments.Items[i].ObjectMeta, &deployments.Items[i].Spec.Template))
+		add(userOf(apps, "Deployment", &deployments.Items[i].ObjectMeta, &deployments.Items[i].Spec.Template))
 	}
 	for i := range sets.Items {
-		all = append(all, userOf(v1alpha1.KindStatefulSet, &sets.Items[i].ObjectMeta, &sets.Items[i].Spec.Template))
+		add(userOf(apps, "StatefulSet", &sets.Items[i].ObjectMeta, &sets.Items[i].Spec.Template))
 	}
 	for i := range daemons.Items {
-		all = append(all, userOf(v1alpha1.KindDaemonSet, &daemons.Items[i].ObjectMeta, &daemons.Items[i].Spec.Template))
+		add(userOf(apps, "DaemonSet", &daemons.Items[i].ObjectMeta, &daemons.Items[i].Spec.Template))
 	}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || ofWorkload(pod) {
-			continue
-		}
-		all = append(all, user{kind: "Pod", name: pod.Name, uses: uses.In(&pod.Spec)})
+	for i := range cronJobs.Items {
+		add(userOf(batch, "CronJob", &cronJobs.Items[i].ObjectMeta, &cronJobs.Items[i].Spec.JobTemplate.Spec.Template))
 	}
-	return all, nil
+	owners, err := c.owners(ctx, pods.Items)
+	for _, u := range owners {
+		add(u)
+	}
+	return all, err
 }
 
-// ofWorkload reports whether a pod is one of a workload that is listed itself.
-func ofWorkload(pod *corev1.Pod) bool {
-	owner := metav1.GetControllerOf(pod)
-	return owner != nil && slices.Contains([]string{"ReplicaSet", "StatefulSet", "DaemonSet"}, owner.Kind)
+// owners are what controls those pods that use Secrets and have not ended.
+func (c *cluster) owners(ctx context.Context, pods []corev1.Pod) (all []user, err error) {
+	asked := map[types.UID]bool{} // of what controls a pod itself
+	for i := range pods {
+		pod := &pods[i]
+		if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || len(uses.In(&pod.Spec)) == 0 {
+			continue
+		}
+		direct := cmp.Or(metav1.GetControllerOf(pod), &metav1.OwnerReference{UID: pod.UID})
+		if asked[direct.UID] {
+			continue
+		}
+		asked[direct.UID] = true
+		owner, err := uses.OwnerOf(ctx, c, pod)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, user{apiVersion: owner.APIVersion, kind: owner.Kind, name: owner.Name, uses: uses.In(&pod.Spec), inTemplate: uses.ReloaderAnnotations(pod.Annotations)})
+	}
+	return all, nil
 }

@@ -236,6 +236,11 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			end: func() { w.must(w.All.Delete(t.Context(), w.object(&appsv1.Deployment{}, w.Name, "worker"))) },
 		},
 		{
+			what: "a pod of a kind that nobody here knows", begin: func() { w.must(w.Create(t.Context(), podOfACloneSet(w.Name))) },
+			level: fail, check: "consumers", text: "CloneSet/clone never see",
+			end: func() { w.must(w.All.Delete(t.Context(), podOfACloneSet(w.Name), client.GracePeriodSeconds(0))) },
+		},
+		{
 			what:  "the schema is old",
 			begin: func() { w.crd("remove") }, end: func() { w.crd("restore") },
 			level: fail, check: "kind", text: "lacks spec.tickets",
@@ -261,6 +266,15 @@ func deploymentWith(namespace, name, secret string) *appsv1.Deployment {
 	d := deployment(name, secret, true)
 	d.Namespace = namespace
 	return d
+}
+
+// podOfACloneSet has the Secret as env.
+func podOfACloneSet(namespace string) *corev1.Pod {
+	owner := metav1.OwnerReference{APIVersion: "apps.kruise.io/v1alpha1", Kind: "CloneSet", Name: "clone", UID: "clone", Controller: new(true)}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "clone-1", OwnerReferences: []metav1.OwnerReference{owner}},
+		Spec:       deployment("clone", "shop-token", true).Spec.Template.Spec,
+	}
 }
 
 // crd takes a field out of the installed kind, or puts it back.

@@ -101,6 +101,10 @@ var consumerRules = []rule{
 	{"apps", "deployments", []string{"list", "watch"}},
 	{"apps", "statefulsets", []string{"list", "watch"}},
 	{"apps", "daemonsets", []string{"list", "watch"}},
+	{"apps", "replicasets", []string{"get"}},
+	{"batch", "cronjobs", []string{"list"}},
+	{"batch", "jobs", []string{"get"}},
+	{"", "pods", []string{"list"}},
 }
 
 // needs are the rights that an install must have.

@@ -193,8 +193,8 @@ func TestReloaderRestartsWhatTheOperatorSays(t *testing.T) {
 			for k, v := range tc.inSpec {
 				wt.Spec.Secret.Annotations[k] = v1alpha1.AnnotationValue(v)
 			}
-			got := using([]user{userOf(v1alpha1.KindDeployment, &d.ObjectMeta, &d.Spec.Template)}, wt.TokenSecretName(), uses.SecretAnnotations(wt, tc.stored))
-			want := []v1alpha1.Consumer{{Kind: v1alpha1.KindDeployment, Name: "worker", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}, RestartedBy: tc.want}}
+			got := using([]user{userOf("apps/v1", "Deployment", &d.ObjectMeta, &d.Spec.Template)}, wt.TokenSecretName(), uses.SecretAnnotations(wt, tc.stored))
+			want := []v1alpha1.Consumer{{APIVersion: "apps/v1", Kind: "Deployment", Name: "worker", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}, RestartedBy: tc.want}}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}

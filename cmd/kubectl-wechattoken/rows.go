@@ -163,7 +163,7 @@ func (r row) consumers(most int) string {
 // consumerText names one, with a mark if a new token does not reach it.
 func consumerText(c v1alpha1.Consumer) string {
 	text := fmt.Sprintf("%s/%s", c.Kind, c.Name)
-	if uses.Stale(c.Uses) && c.RestartedBy == "" {
+	if uses.KeepsOldToken(c) {
 		text += "(!)"
 	}
 	return text

@@ -30,14 +30,14 @@ func TestConsumersAreReported(t *testing.T) {
 	n := newNamespace(t)
 	n.store("first")
 	n.operate()
-	n.reports(v1alpha1.ReasonConsumersUpToDate, "No Deployment")
+	n.reports(v1alpha1.ReasonConsumersUpToDate, "No workload uses")
 	reloaded := deploymentOf("reloaded", podOf(asEnv("shop")))
 	reloaded.Annotations = map[string]string{"reloader.stakater.com/auto": "true"}
 	env := workloadFor(v1alpha1.KindStatefulSet, "env", podOf(asEnv("shop"), asFile("shop"))).(*appsv1.StatefulSet)
 	n.create(deploymentOf("file", podOf(asFile("shop"))), deploymentOf("other", podOf(asEnv("another"))), reloaded, env)
 
 	consumer := func(kind v1alpha1.WorkloadKind, name string, by v1alpha1.Restarter, uses ...v1alpha1.SecretUse) v1alpha1.Consumer {
-		return v1alpha1.Consumer{Kind: kind, Name: name, Uses: uses, RestartedBy: by}
+		return v1alpha1.Consumer{APIVersion: "apps/v1", Kind: string(kind), Name: name, Uses: uses, RestartedBy: by}
 	}
 	const ours, reloader = v1alpha1.RestarterOperator, v1alpha1.RestarterReloader
 	lists := func(want ...v1alpha1.Consumer) {

@@ -12,6 +12,7 @@ package consumers
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ const (
 // Reconciler looks after the consumers of all WeChatTokens.
 type Reconciler struct {
 	Client  client.Client // reads WeChatTokens and workloads from the cache, and writes
-	Pods    client.Reader // live: no cache holds pods
+	Pods    client.Reader // live: no cache holds pods, nor what controls them
 	Secrets Secrets
 	Events  events.EventRecorder
 	// Window is how long a token stays valid after it was replaced: 5 minutes
@@ -60,9 +61,10 @@ type Reconciler struct {
 	Window time.Duration
 
 	memories sync.Map // types.NamespacedName to *memory
+	scans    scans
 	pace     flowcontrol.RateLimiter
 	places   chan struct{} // as many as touches may be in flight
-	lists    chan struct{} // as many as touches may list pods
+	lists    chan struct{} // as many as touches and scans may list pods
 
 	wake    func(types.NamespacedName) // queues a WeChatToken again
 	running context.Context            //nolint:containedctx // it ends touches that outlive the reconcile that began them
@@ -87,6 +89,12 @@ type memory struct {
 	cancel      context.CancelFunc // ends the touch for it; nil before the first
 	touchResult chan string        // has a place for its refusal; nil before the first
 	refusal     *string            // of the last touch, empty for none; nil if none has ended
+
+	others      []v1alpha1.Consumer // that no watch finds
+	scanned     bool                // a scan has ended
+	scannedFor  string              // what the Secret held then, see record.Contents
+	scanAgain   time.Time           // when the next one is due at the latest; zero with the next token
+	scanRefusal string              // of the last one, empty for none
 }
 
 // keep forgets the rollouts of other workloads than those that were found.
@@ -107,6 +115,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, sec
 	r.pace = flowcontrol.NewTokenBucketRateLimiter(touchesPerSecond, touchesInFlight)
 	r.places = make(chan struct{}, touchesInFlight)
 	r.lists = make(chan struct{}, listsAtOnce)
+	r.scans.byNamespace = map[string]*scan{}
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.WeChatToken{}, indexFollows, follows); err != nil {
 		return err
 	}
@@ -188,14 +197,38 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 	now, stored := time.Now(), record.Read(secret, nil)
 	r.touchFor(ctx, wt, stored, known)
 
-	found, missing, err := r.consumers(ctx, wt, uses.SecretAnnotations(wt, secret.Annotations))
+	onSecret := uses.SecretAnnotations(wt, secret.Annotations)
+	found, missing, err := r.consumers(ctx, wt, onSecret)
 	if err != nil {
 		return time.Time{}, err
 	}
-	var all findings
+	known.look(r, wt, onSecret, stored, now)
+	all, err := r.restartAll(ctx, wt, found, stored, known, now)
+	if err != nil {
+		return time.Time{}, err
+	}
 	for _, name := range missing {
 		all.add(name, finding{reason: v1alpha1.ReasonRestartTargetMissing})
 	}
+	for _, o := range known.others {
+		if uses.KeepsOldToken(o) {
+			all.add(fmt.Sprintf("%s %q, which spec.restart cannot restart", o.Kind, o.Name), finding{reason: v1alpha1.ReasonConsumersStale})
+		}
+	}
+	all.lookAt(known.scanAgain)
+	if !known.scanned {
+		return all.wake, nil // the scan wakes us: a report without its result would be another a moment later
+	}
+	condition := all.condition(len(found) + len(known.others))
+	known.reportTouch(wt, condition)
+	known.reportScan(condition)
+	condition.ObservedGeneration, condition.LastTransitionTime = wt.Generation, metav1.NewTime(now)
+	return all.wake, r.publish(ctx, wt, listOf(found, known.others, wt.TokenSecretName()), condition, known)
+}
+
+// restartAll brings the restarts of the workloads a step on, and returns what there is to
+// report.
+func (r *Reconciler) restartAll(ctx context.Context, wt *v1alpha1.WeChatToken, found []*workload, stored *record.Record, known *memory, now time.Time) (all findings, err error) {
 	for _, w := range found {
 		if w.restarter == "" && uses.Stale(w.uses[wt.TokenSecretName()]) {
 			all.add(w.String(), finding{reason: v1alpha1.ReasonConsumersStale})
@@ -208,15 +241,12 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 		}
 		f, err := r.restart(ctx, wt, w, stored, known, now)
 		if err != nil {
-			return time.Time{}, err
+			return all, err
 		}
 		all.add(w.String(), f)
 	}
 	known.keep(found)
-	condition := all.condition(len(found))
-	known.reportTouch(wt, condition)
-	condition.ObservedGeneration, condition.LastTransitionTime = wt.Generation, metav1.NewTime(now)
-	return all.wake, r.publish(ctx, wt, listOf(found, wt.TokenSecretName()), condition, known)
+	return all, nil
 }
 
 // withdraw takes the consumers and the condition out of the status. The API server

@@ -111,6 +111,7 @@ func TestWorkloadsThatAreGoneAreForgotten(t *testing.T) {
 	n.create(shop, gone)
 	n.store("second", replacing)
 	r, _ := n.operate()
+	n.reports(v1alpha1.ReasonRestartWaits)
 	known := &memory{token: record.Fingerprint("second"), rollouts: map[types.UID]rollout{shop.UID: {upToDate: true}, gone.UID: {upToDate: true}}}
 	n.remove(gone)
 	testcluster.Eventually(t, "it is forgotten", func() error {

@@ -1,10 +1,13 @@
 package consumers
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -36,8 +39,13 @@ func (all *findings) add(workload string, f finding) {
 		all.why[f.reason] = f.why
 	}
 	all.workloads[f.reason] = append(all.workloads[f.reason], workload)
-	if !f.wake.IsZero() && (all.wake.IsZero() || f.wake.Before(all.wake)) {
-		all.wake = f.wake
+	all.lookAt(f.wake)
+}
+
+// lookAt has the workloads looked at again at that time, if it is not zero.
+func (all *findings) lookAt(at time.Time) {
+	if !at.IsZero() && (all.wake.IsZero() || at.Before(all.wake)) {
+		all.wake = at
 	}
 }
 
@@ -56,6 +64,13 @@ var messages = []struct{ reason, format string }{
 	{v1alpha1.ReasonRestarting, "%s: the pods are being replaced for the new token"},
 }
 
+// reportScan adds to the condition that there may be more consumers than the operator sees.
+func (m *memory) reportScan(c *metav1.Condition) {
+	if m.scanRefusal != "" {
+		c.Message = refusal.Short(c.Message + ". There may be others than Deployments, StatefulSets and DaemonSets: the API server does not let the operator look at pods and CronJobs: " + m.scanRefusal)
+	}
+}
+
 // condition is ConsumersCurrent for so many workloads.
 func (all *findings) condition(count int) *metav1.Condition {
 	c := &metav1.Condition{
@@ -63,7 +78,7 @@ func (all *findings) condition(count int) *metav1.Condition {
 		Message: "New tokens reach the workloads that use the Secret",
 	}
 	if count == 0 {
-		c.Message = "No Deployment, StatefulSet or DaemonSet uses the Secret"
+		c.Message = "No workload uses the Secret"
 	}
 	for _, m := range messages {
 		if all.workloads[m.reason] == nil {
@@ -82,12 +97,19 @@ func (all *findings) condition(count int) *metav1.Condition {
 	return c
 }
 
-// listOf is status.consumers.
-func listOf(found []*workload, secret string) (list []v1alpha1.Consumer) {
-	for _, w := range found[:min(len(found), maxConsumers)] {
-		list = append(list, v1alpha1.Consumer{Kind: w.kind, Name: w.name, Uses: w.uses[secret], RestartedBy: w.restarter})
+// listOf is status.consumers. It has one of a kind and name: the watched one, if another
+// group has a kind that is called the same.
+func listOf(found []*workload, others []v1alpha1.Consumer, secret string) (list []v1alpha1.Consumer) {
+	for _, w := range found {
+		list = append(list, v1alpha1.Consumer{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: string(w.kind), Name: w.name, Uses: w.uses[secret], RestartedBy: w.restarter})
 	}
-	return list
+	list = append(list, others...)
+	byName := func(a, b v1alpha1.Consumer) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	}
+	slices.SortStableFunc(list, byName)
+	list = slices.CompactFunc(list, func(a, b v1alpha1.Consumer) bool { return byName(a, b) == 0 })
+	return list[:min(len(list), maxConsumers)]
 }
 
 // some names a few workloads and counts the rest.

@@ -30,7 +30,7 @@ func TestTheMostSevereFindingIsReported(t *testing.T) {
 		message []string
 		wake    time.Time
 	}{
-		"None":     {reason: "Nobody uses the Secret.", want: v1alpha1.ReasonConsumersUpToDate, message: []string{"No Deployment"}},
+		"None":     {reason: "Nobody uses the Secret.", want: v1alpha1.ReasonConsumersUpToDate, message: []string{"No workload"}},
 		"Fine":     {reason: "There is nothing to say of them.", found: []found{{"a", finding{}}}, count: 1, want: v1alpha1.ReasonConsumersUpToDate, message: []string{"reach the workloads"}},
 		"One":      {reason: "Its cause is reported.", found: []found{{"a", finding{reason: v1alpha1.ReasonRestartWaits, why: "it is paused"}}}, count: 1, want: v1alpha1.ReasonRestartWaits, message: []string{"The restart of a waits: it is paused"}},
 		"Severe":   {reason: "A restart that goes on is no bad news.", found: []found{{"a", finding{reason: v1alpha1.ReasonRestarting}}, {"b", finding{reason: v1alpha1.ReasonConsumersStale}}}, count: 2, want: v1alpha1.ReasonConsumersStale, message: []string{"b: "}},
@@ -57,9 +57,9 @@ func TestTheMostSevereFindingIsReported(t *testing.T) {
 	}
 	var seventy []*workload
 	for range 70 {
-		seventy = append(seventy, &workload{})
+		seventy = append(seventy, &workload{name: fmt.Sprint(len(seventy))})
 	}
-	if got := len(listOf(seventy, "shop")); got != maxConsumers {
+	if got := len(listOf(seventy, nil, "shop")); got != maxConsumers {
 		t.Errorf("%d listed, want %d", got, maxConsumers)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // requestLog has what the reconciler asks of the API server.
 type requestLog struct {
 	mu     sync.Mutex
-	all    []string                           // such as "PATCH deployments/shop"
+	all    []string                           // such as "PATCH deployments/shop", or "GET running pods" of a scan
 	before func(*http.Request)                // may hold a request up
 	answer func(*http.Request) *http.Response // may answer instead of the API server
 }
@@ -28,6 +28,9 @@ func (l *requestLog) tap(next http.RoundTripper) http.RoundTripper {
 		if !req.URL.Query().Has("watch") {
 			_, path, _ := strings.Cut(req.URL.Path, "/namespaces/")
 			_, path, _ = strings.Cut(path, "/")
+			if req.URL.Query().Has("fieldSelector") {
+				path = "running " + path
+			}
 			l.mu.Lock()
 			l.all = append(l.all, req.Method+" "+path)
 			l.mu.Unlock()
@@ -57,7 +60,8 @@ func (l *requestLog) seen(words ...string) []string {
 	})
 }
 
-// effects are the writes so far, without events, and the lists of pods.
+// effects are the writes so far, without events, and the lists of pods but
+// those of scans.
 func (l *requestLog) effects() []string {
 	return slices.DeleteFunc(l.seen("PATCH", "POST", "PUT", "DELETE", "GET pods"), func(r string) bool { return strings.Contains(r, " events") })
 }

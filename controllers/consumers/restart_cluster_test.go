@@ -61,7 +61,7 @@ func TestARestartComesOncePerToken(t *testing.T) {
 			if got := n.requests.effects()[effects:]; len(got) > 0 {
 				t.Errorf("nothing was to do, but %s", got)
 			}
-			want := []v1alpha1.Consumer{{Kind: kind, Name: "shop", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}, RestartedBy: v1alpha1.RestarterOperator}}
+			want := []v1alpha1.Consumer{{APIVersion: "apps/v1", Kind: string(kind), Name: "shop", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}, RestartedBy: v1alpha1.RestarterOperator}}
 			if diff := cmp.Diff(want, n.token().Status.Consumers); diff != "" {
 				t.Errorf("consumers (-want +got):\n%s", diff)
 			}

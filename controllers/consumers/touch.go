@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -35,7 +36,7 @@ const (
 	touchesInFlight  = 10
 
 	// podPage is how many pods are listed at once, and listsAtOnce how many touches
-	// list some: a pod may have a megabyte, and a tenant any number of Secrets.
+	// and scans list some: a pod may have a megabyte, and a tenant any number of Secrets.
 	podPage     = 100
 	listsAtOnce = 2
 )
@@ -165,21 +166,30 @@ func wantsTouch(pod *corev1.Pod, secret, contents string) bool {
 		slices.Contains(uses.In(&pod.Spec)[secret], v1alpha1.UseFile)
 }
 
-// pods names the pods that match, page by page: the first most of them, or all for 0.
+// pods names those of the selected pods that match: the first most of them, or all for 0.
 func (r *Reconciler) pods(ctx context.Context, namespace string, selector labels.Selector, most int, match func(*corev1.Pod) bool) (names []string, err error) {
-	for more := ""; ; {
-		var page corev1.PodList // a new one: what is missing in an answer would stay as it was
-		err := r.Pods.List(ctx, &page, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector}, client.Limit(podPage), client.Continue(more))
-		if err != nil {
-			return nil, err
+	err = r.each(ctx, &corev1.PodList{}, func(obj client.Object) bool {
+		if match(obj.(*corev1.Pod)) { //nolint:forcetypeassert // of such a list
+			names = append(names, obj.GetName())
 		}
-		for i := range page.Items {
-			if match(&page.Items[i]) {
-				names = append(names, page.Items[i].Name)
-			}
+		return most == 0 || len(names) < most
+	}, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
+	return names, err
+}
+
+// each reads the objects of a list live, page by page, until visit returns false.
+func (r *Reconciler) each(ctx context.Context, empty client.ObjectList, visit func(client.Object) bool, options ...client.ListOption) error {
+	for next := ""; ; {
+		page, more := empty.DeepCopyObject().(client.ObjectList), true //nolint:forcetypeassert // a copy
+		if err := r.Pods.List(ctx, page, slices.Concat(options, []client.ListOption{client.Limit(podPage), client.Continue(next)})...); err != nil {
+			return err
 		}
-		if more = page.Continue; more == "" || (most > 0 && len(names) >= most) {
-			return names, nil
+		err := meta.EachListItem(page, func(obj runtime.Object) error {
+			more = more && visit(obj.(client.Object)) //nolint:forcetypeassert // all are
+			return nil
+		})
+		if next = page.GetContinue(); err != nil || next == "" || !more {
+			return err
 		}
 	}
 }
