@@ -92,8 +92,9 @@ type memory struct {
 
 	others      []v1alpha1.Consumer // that no watch finds
 	scanned     bool                // a scan has ended
+	scanning    bool                // one is under way, and wakes us at its end
 	scannedFor  string              // what the Secret held then, see record.Contents
-	scanAgain   time.Time           // when the next one is due at the latest; zero with the next token
+	scanAgain   time.Time           // when the next one is due at the latest; zero if only the next token asks for it
 	scanRefusal string              // of the last one, empty for none
 }
 

@@ -31,8 +31,9 @@ const (
 	// scanLasts is how long the result of a scan serves the WeChatTokens of its namespace.
 	scanLasts = time.Minute
 
-	// scanAgain is the pause before the next scan while the last one failed, or found pods
-	// that keep an old token: nothing else tells when that has changed.
+	// scanAgain is the pause before the next scan after the first one of a process, and
+	// while the last one failed or found pods that keep an old token: nothing else tells
+	// when that has changed.
 	scanAgain = 10 * time.Minute
 
 	// mostOwners is for how many controllers of pods a scan asks who controls those.
@@ -228,28 +229,33 @@ func (f *finder) sorted() map[string][]other {
 // look makes others those of the last scan, and starts one when that is due. Until the
 // first one of this process ends they are those in the status.
 func (m *memory) look(r *Reconciler, wt *v1alpha1.WeChatToken, onSecret map[string]string, stored *record.Record, now time.Time) {
-	contents, secret := stored.Contents(), wt.TokenSecretName()
-	if m.scanned && (contents == "" || m.scannedFor == contents) && (m.scanAgain.IsZero() || now.Before(m.scanAgain)) {
+	contents, due := stored.Contents(), !m.scanAgain.IsZero() && !now.Before(m.scanAgain)
+	if m.scanned && !m.scanning && !due && (contents == "" || m.scannedFor == contents) {
 		return
 	}
 	s := r.scanFor(client.ObjectKeyFromObject(wt))
+	if m.scanning = s == nil; !m.scanning {
+		m.take(s, wt.TokenSecretName(), onSecret, stored, now)
+		m.scanned, m.scannedFor = true, contents
+		return
+	}
+	m.scanAgain = time.Time{} // the scan wakes us
 	if !m.scanned {
 		m.others = slices.DeleteFunc(slices.Clone(wt.Status.Consumers), func(c v1alpha1.Consumer) bool { return watched(c.APIVersion, c.Kind) })
 	}
-	if s != nil {
-		m.scanned, m.scannedFor = true, contents
-		m.take(s, secret, onSecret, stored, now)
-	}
 }
 
-// take takes over what a scan has found, and says when the next one is due.
+// take takes over what a scan has found, and says when the next one is due. The first one
+// is repeated: the pods of a WeChatToken that is new come after it.
 func (m *memory) take(s *scan, secret string, onSecret map[string]string, stored *record.Record, now time.Time) {
 	m.scanAgain, m.scanRefusal = time.Time{}, ""
-	if s.err != nil {
+	if !m.scanned || s.err != nil {
 		m.scanAgain = now.Add(scanAgain)
-		if refusal.Is(s.err) {
-			m.scanRefusal = refusal.Text(s.err, stored.Secrets()...)
-		}
+	}
+	if refusal.Is(s.err) {
+		m.scanRefusal = refusal.Text(s.err, stored.Secrets()...)
+	}
+	if s.err != nil {
 		return
 	}
 	m.others = nil
