@@ -22,8 +22,9 @@ import (
 //   - at once: an account has one call at a time, in each cluster.
 //   - refused: WeChat refuses no call, and no force for its quota.
 //
-// They hold in both clusters, whatever the other one does. They do not hold while the run stands in the operator's way, nor until the operator
-// has had the time to catch up: see obstacle. That time is
+// They hold in both clusters, whatever the other one does. They do not hold while the run
+// stands in the operator's way, nor until the operator has had the time to catch up: see
+// obstacle. That time is
 //
 //   - prompt after a time without a leader that runs; and, for an appid, after the report
 //     of a token that somebody outside had ended;
