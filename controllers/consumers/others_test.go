@@ -1,14 +1,19 @@
 package consumers
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
@@ -71,5 +76,40 @@ func TestWhenANamespaceIsScannedAgain(t *testing.T) {
 				t.Errorf("%s got a scan at %s, refusal %q, waits %t; consumers (-want +got):\n%s", tc.reason, m.scanAgain, m.scanRefusal, m.scanning, diff)
 			}
 		})
+	}
+}
+
+// tenant has 300 Jobs with a pod each that uses the Secret "shop".
+type tenant struct {
+	client.Client
+
+	asked int // what controls a pod
+}
+
+func (c *tenant) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	switch list := list.(type) {
+	case *v1alpha1.WeChatTokenList:
+		list.Items = []v1alpha1.WeChatToken{*weChatToken()}
+	case *corev1.PodList:
+		for i := range 300 {
+			name := fmt.Sprintf("job-%03d", i)
+			owner := metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Name: name, UID: types.UID(name), Controller: new(true)}
+			list.Items = append(list.Items, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: []metav1.OwnerReference{owner}}, Spec: podOf(asEnv("shop"))})
+		}
+	}
+	return nil
+}
+
+func (c *tenant) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
+	c.asked++
+	return apierrors.NewNotFound(schema.GroupResource{Resource: "jobs"}, key.Name)
+}
+
+func TestAScanIsBounded(t *testing.T) {
+	t.Parallel()
+	c := &tenant{}
+	found, err := (&Reconciler{Client: c, Pods: c, lists: make(chan struct{}, 1)}).scan(t.Context(), "web")
+	if err != nil || len(found["shop"]) != maxConsumers || c.asked > mostOwners {
+		t.Errorf("%d consumers are kept, %d asked for, %v", len(found["shop"]), c.asked, err)
 	}
 }
