@@ -109,7 +109,7 @@ type WeChatTokenSpec struct {
 	// forcedRefresh is whether the operator may end the present token for this
 	// object by a forced refresh; Allowed when left out.
 	//
-	// With Never it forces none, whoever asks for it: neither for a refresh request
+	// With Never it forces none, no matter who asks: neither for a refresh request
 	// nor for an invalid token. Use it where others share the appid and matter more,
 	// as production does to staging. An invalid token is still replaced when WeChat
 	// has another one, and each token in its time.

@@ -1,11 +1,11 @@
 // Package account decides when to call WeChat for one account, and calls it.
 //
 // An account is one appid with one AppSecret in one mode; WeChatTokens in whatever
-// namespaces may share it. It makes four kinds of calls: Refresh brings the next
-// token in its time, Force brings a new one now, Verify asks whether the token is
-// valid, and each type of ticket has a kind of its own. A State remembers of each
-// kind when it last worked and how it last failed. The whole policy is two pure
-// functions:
+// namespaces may share it. It makes five kinds of calls: Refresh brings the next
+// token in its time, Force brings a new one now, Check makes sure that the token is
+// still the one in use, Verify asks whether it is valid, and each type of ticket has a
+// kind of its own. A State remembers of each kind when it last worked and how it last
+// failed. The whole policy is two pure functions:
 //
 //   - [State.Next] says which call one WeChatToken needs next, when, and what keeps
 //     it from what it wants: a Cause. It writes no sentences.

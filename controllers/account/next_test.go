@@ -148,7 +148,7 @@ func TestNext(t *testing.T) {
 		"IntervalSpread":      {"Each account has a rhythm of its own.", at(interval(10*time.Minute), checked(0), func(s *situation) { s.Spread = "another" }), "Check in 11m22s"},
 		"IntervalUnanswered":  {"Nobody is told of one that failed: WeChat may be busy.", at(interval(10*time.Minute), failed(Check, -1, 10*time.Minute, 4)), "Check now"},
 		"IntervalNoteworthy":  {"Of five in a row somebody should know.", at(interval(10*time.Minute), failed(Check, -1, 10*time.Minute, 5)), "Check now, CheckFailed"},
-		"IntervalRefused":     {"What a person must mend is told at once, long before the token ends.", at(interval(10*time.Minute), failed(Check, 40164, 0, 1)), "Check in 10m0s, CheckFailed"},
+		"IntervalRefused":     {"What a person must put right is told at once, long before the token ends.", at(interval(10*time.Minute), failed(Check, 40164, 0, 1)), "Check in 10m0s, CheckFailed"},
 		"IntervalReset":       {"It waits as any failure of its class does.", at(interval(10*time.Minute), failed(Check, 40125, 10*time.Minute, 1)), "Check in 50m0s, CheckFailed"},
 		"IntervalFailedDue":   {"A failed Check delays no Refresh.", at(interval(10*time.Minute), ends(time.Minute), failed(Check, 40164, 0, 1)), "Refresh now, CheckFailed"},
 		"IntervalDoubles":     {"In mode Classic each failure doubles the interval: the quota is small.", at(classic, interval(10*time.Minute), failed(Verify, -1, 4*time.Minute, 2)), "Verify in 20m0s"},

@@ -133,7 +133,8 @@ func (c Calls) more(other Calls) Calls {
 }
 
 // Bounded is s without what cannot be: at most the last ForcedPerDay forced calls
-// of the last 24 hours, and at most as many calls as there can be, of the day of now. It is what counts of a budget that somebody may have edited.
+// of the last 24 hours, and at most as many calls as there can be, of the day of now.
+// It is what counts of a budget that somebody may have edited.
 func (s Spent) Bounded(now time.Time) Spent {
 	s.Forced, s.Elsewhere = s.forcedOn(now), lately(s.Elsewhere, now)
 	s.Classic, s.Verify = s.Classic.bounded(now, mostPerDay), s.Verify.bounded(now, VerifyPerDay)
