@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -45,14 +46,18 @@ func watchClock(ctx context.Context, jumped func(by time.Duration)) error {
 }
 
 // lookAtAll queues all WeChatTokens, and the calls of all accounts, by the wall clock of
-// now.
-func (r *WeChatTokenReconciler) lookAtAll(ctx context.Context) {
+// now. others queue a WeChatToken in other controllers.
+func (r *WeChatTokenReconciler) lookAtAll(ctx context.Context, others ...func(types.NamespacedName)) {
 	r.Accounts.Recheck(time.Now())
 	var all v1alpha1.WeChatTokenList
 	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens") // the cache has them, so this cannot be
 	}
 	for i := range all.Items {
-		r.wake(client.ObjectKeyFromObject(&all.Items[i]), false)
+		key := client.ObjectKeyFromObject(&all.Items[i])
+		r.wake(key, false)
+		for _, wake := range others {
+			wake(key)
+		}
 	}
 }

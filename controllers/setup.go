@@ -77,7 +77,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 	if err := r.setup(mgr, secrets.Source(meta, o.Namespaces), o.Workers); err != nil {
 		return nil, err
 	}
-	looked := []func(context.Context){r.lookAtAll}
+	var others []func(types.NamespacedName)
 	if o.Consumers {
 		c := &consumers.Reconciler{
 			Client: mgr.GetClient(), Pods: mgr.GetAPIReader(), Secrets: secrets,
@@ -86,14 +86,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 		if err := c.SetupWithManager(ctx, mgr, secrets.Changes(), o.Workers); err != nil {
 			return nil, err
 		}
-		looked = append(looked, c.LookAtAll)
+		others = append(others, c.Wake)
 	}
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		return watchClock(ctx, func(by time.Duration) {
 			mgr.GetLogger().Info("the clock has jumped: the machine was suspended, or somebody has set the clock. All is looked at anew", "seconds", by.Seconds())
-			for _, look := range looked {
-				look(ctx)
-			}
+			r.lookAtAll(ctx, others...)
 		})
 	})); err != nil {
 		return nil, err

@@ -198,7 +198,7 @@ func textOf(err error, o *observation, r *record.Record) string {
 // it is ours.
 func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p plan) error {
 	key := client.ObjectKeyFromObject(o.wt)
-	if frozen(o.target, p.write, o) {
+	if frozen(o, p.write) {
 		if err := r.replace(ctx, o); err != nil {
 			return err
 		}
@@ -225,8 +225,8 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p pla
 
 // frozen reports whether the target is immutable, and holds other data than is wanted:
 // then it has to make room for another one.
-func frozen(target *corev1.Secret, want *record.Record, o *observation) bool {
-	return target != nil && target.Immutable != nil && *target.Immutable && !record.HasData(target, record.Render(o.wt, *want, o.key))
+func frozen(o *observation, want *record.Record) bool {
+	return o.target != nil && o.target.Immutable != nil && *o.target.Immutable && !record.HasData(o.target, record.Render(o.wt, *want, o.key))
 }
 
 // replace deletes the target as it was seen, for one that is created in its place.

@@ -144,16 +144,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, sec
 		Complete(r)
 }
 
-// LookAtAll queues all WeChatTokens: the clock by which they wait has jumped.
-func (r *Reconciler) LookAtAll(ctx context.Context) {
-	var all v1alpha1.WeChatTokenList
-	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "list the WeChatTokens") // the cache has them, so this cannot be
-	}
-	for i := range all.Items {
-		r.wake(client.ObjectKeyFromObject(&all.Items[i]))
-	}
-}
+// Wake queues a WeChatToken.
+func (r *Reconciler) Wake(key types.NamespacedName) { r.wake(key) }
 
 // Reconcile reads the WeChatToken and reconciles it. What is known of one that is
 // gone is forgotten here, in its own turn.

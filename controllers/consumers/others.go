@@ -161,11 +161,10 @@ func (r *Reconciler) unwatchedPods(ctx context.Context, namespace string, f *fin
 	return pods, err
 }
 
-// watched reports whether the workloads of a kind are watched. A status of earlier
-// versions has no apiVersion.
+// watched reports whether the workloads of a kind are watched.
 func watched(apiVersion, kind string) bool {
 	_, ok := workloadKinds[v1alpha1.WorkloadKind(kind)]
-	return ok && (apiVersion == "" || apiVersion == appsv1.SchemeGroupVersion.String())
+	return ok && apiVersion == appsv1.SchemeGroupVersion.String()
 }
 
 // watches reports whether the pod is one of a watched workload.
