@@ -154,8 +154,8 @@ func modules() (map[string]string, error) {
 const enough = 75
 
 // licencesIn returns those that the files in a module's root are, each once.
-// licensecheck finds them as pkg.go.dev does; the finder of cyclonedx-gomod took five
-// of 70 modules for licences that they do not have.
+// licensecheck finds them as pkg.go.dev does. The finder of cyclonedx-gomod leaves some
+// of our modules without one, and gives others a licence that they do not have.
 func licencesIn(dir string) (*cdx.Licenses, error) {
 	if dir == "" {
 		return nil, errors.New("it is not in Go's cache: compile the program first, and run this in its folder")
