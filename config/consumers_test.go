@@ -21,8 +21,13 @@ import (
 // fingerprint is what the operator writes into annotations.
 const fingerprint = "3f1c9a0b55d2e871"
 
-// restart is how it restarts a workload that has been restarted before.
-const restart = `{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `@2026-11-22T10:00:00Z","restart.wechattoken.io/old":null}}}`
+// marks and turn are what it writes when it restarts a workload that has been restarted
+// before, and restart is both.
+const (
+	marks   = `"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + fingerprint + `@2026-11-22T10:00:00Z/1","restart.wechattoken.io/old":null}}`
+	turn    = `"metadata":{"annotations":{"wechattoken.io/restart-turn":"1"}}`
+	restart = `{` + marks + `,"spec":{"template":{` + turn + `}}}`
+)
 
 func consumerPodSpec() corev1.PodSpec {
 	return corev1.PodSpec{
@@ -75,7 +80,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	elsewhere.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:another:" + name, Groups: []string{"system:masters"}}
 	pod, deployment := consumerPod(ns), consumerDeployment(ns)
 	pod.Annotations[v1alpha1.AnnotationTouchedFor] = "0123456789abcdef"
-	deployment.Spec.Template.Annotations[v1alpha1.AnnotationRestartPrefix+"old"] = fingerprint + "@2026-11-22T08:00:00Z"
+	deployment.Annotations[v1alpha1.AnnotationRestartPrefix+"old"] = fingerprint + "@2026-11-22T08:00:00Z/0"
 	stateful := &appsv1.StatefulSet{ObjectMeta: *deployment.ObjectMeta.DeepCopy(), Spec: appsv1.StatefulSetSpec{Selector: deployment.Spec.Selector, Template: *deployment.Spec.Template.DeepCopy()}}
 	daemon := &appsv1.DaemonSet{ObjectMeta: *deployment.ObjectMeta.DeepCopy(), Spec: appsv1.DaemonSetSpec{Selector: deployment.Spec.Selector, Template: *deployment.Spec.Template.DeepCopy()}}
 	workloads := map[string]client.Object{"Deployment": deployment, "StatefulSet": stateful, "DaemonSet": daemon}
@@ -88,17 +93,21 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	const image = `"spec":{"containers":[{"name":"app","image":"evil"}]}`
 	bad := map[string]string{
 		"Image":              template(`{` + image + `}`),
-		"ImageWithRestart":   template(strings.TrimSuffix(restart, "}") + `,` + image + `}`),
+		"ImageWithRestart":   `{` + marks + `,"spec":{"template":{` + turn + `,` + image + `}}}`,
 		"Volume":             template(`{"spec":{"volumes":[{"name":"token","secret":{"secretName":"admin"}}]}}`),
 		"ServiceAccount":     template(`{"spec":{"serviceAccountName":"admin"}}`),
 		"TemplateLabel":      template(`{"metadata":{"labels":{"more":"1"}}}`),
 		"TemplateAnnotation": template(`{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"1"}}}`),
 		"AnnotationChanged":  template(`{"metadata":{"annotations":{"owner":"me"}}}`),
 		"AnnotationRemoved":  template(`{"metadata":{"annotations":{"owner":null}}}`),
-		"AnnotationAlike":    template(`{"metadata":{"annotations":{"restart.wechattoken.io.example.com/shop":"1"}}}`),
+		"TurnAlike":          template(`{"metadata":{"annotations":{"wechattoken.io/restart-turns":"1"}}}`),
+		"AnnotationAlike":    `{"metadata":{"annotations":{"restart.wechattoken.io.example.com/shop":"1"}}}`,
+		"OwnAnnotation":      `{"metadata":{"annotations":{"owner":"me"}}}`,
 		"Strategy":           `{"spec":{"minReadySeconds":7}}`,
 		"Label":              `{"metadata":{"labels":{"more":"1"}}}`,
-		"Annotation":         `{"metadata":{"annotations":{"restart.wechattoken.io/shop":"1"}}}`,
+		"Annotation":         `{"metadata":{"annotations":{"deprecated.daemonset.template.generations":"1"}}}`,
+		"MarkInTemplate":     template(`{` + marks + `}`),
+		"TurnOfAWorkload":    `{` + turn + `}`,
 		"Finalizer":          `{"metadata":{"finalizers":["example.com/keep"]}}`,
 		"Fields":             `{"metadata":{"managedFields":[{}]}}`,
 		"FieldsOfAnother":    `[{"op":"replace","path":"/metadata/managedFields/0/manager","value":"argocd-controller"}]`,
@@ -113,10 +122,12 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 		"FieldsOfSpec":       `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:selector"}]`,
 		"FieldsOfTemplate":   `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:metadata/f:labels"}]`,
 		"FieldsOfTemplate's": `[{"op":"remove","path":"/metadata/managedFields/0/fieldsV1/f:spec/f:template/f:metadata/f:annotations/f:owner"}]`,
-		"Large":              template(`{"metadata":{"annotations":{"restart.wechattoken.io/shop":"` + strings.Repeat("0", 100_000) + `"}}}`),
-		"NoFingerprint":      template(`{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + fingerprint + `\n"}}}`),
-		"NoTime":             template(`{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + fingerprint + `"}}}`),
-		"OneMore":            template(strings.Replace(restart, `,"restart.wechattoken.io/old":null`, "", 1)),
+		"Large":              template(`{"metadata":{"annotations":{"wechattoken.io/restart-turn":"` + strings.Repeat("1", 100_000) + `"}}}`),
+		"NoNumber":           template(`{"metadata":{"annotations":{"wechattoken.io/restart-turn":"1\n"}}}`),
+		"LargeMark":          `{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + strings.Repeat("0", 100_000) + `"}}}`,
+		"NoFingerprint":      `{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + fingerprint + `\n"}}}`,
+		"NoTime":             `{"metadata":{"annotations":{"restart.wechattoken.io/old":"` + fingerprint + `/1"}}}`,
+		"OneMore":            strings.Replace(restart, `,"restart.wechattoken.io/old":null`, "", 1),
 		"Owner":              `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"none","uid":"5b1ad7a1-8a39-4dbd-a7b6-92dbb3a8e2b7"}]}}`,
 	}
 	badForPods := map[string]string{
@@ -169,7 +180,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 			if kind != "DaemonSet" {
 				refuses(kind+"/Replicas", o, `{"spec":{"replicas":0}}`)
 			}
-			for _, body := range []string{template(restart), `{}`} {
+			for _, body := range []string{restart, strings.Replace(restart, `"1"`, "null", 1), `{}`} {
 				if err := try(c, o, body); err != nil {
 					t.Errorf("%s: %s with %s: %v", who, kind, body, err)
 				}
@@ -187,11 +198,11 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 
 	// A template that has no annotations yet, and everybody else.
 	bare := consumerDeployment(ns)
-	bare.Name, bare.Spec.Template.Annotations = "bare", nil
+	bare.Name, bare.Annotations, bare.Spec.Template.Annotations = "bare", nil, nil
 	if err := admin.Create(t.Context(), bare); err != nil {
 		t.Fatal(err)
 	}
-	if err := try(clientFor(t, operator), bare, template(restart)); err != nil {
+	if err := try(clientFor(t, operator), bare, restart); err != nil {
 		t.Error(err)
 	}
 	for kind, o := range workloads {
@@ -214,7 +225,7 @@ func TestNobodysFieldsStandInTheWayOfTheOperator(t *testing.T) {
 	t.Parallel()
 	ns, admin, operator := newNamespace(t), cluster.admin(t), clientFor(t, cluster.serviceAccount(t, name, name))
 	touch := merge(`{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + fingerprint + `"}}}`)
-	rollOut := merge(`{"spec":{"template":` + restart + `}}`)
+	rollOut := merge(restart)
 	for _, managers := range []int{0, 1, 8, 9, 10, 13} { // of more than 10 that update the oldest are made one
 		pod, shop := consumerPod(ns), consumerDeployment(ns)
 		for o, patch := range map[client.Object]client.Patch{pod: touch, shop: rollOut} {
@@ -286,7 +297,7 @@ func TestAWorkloadFullOfAnnotationsCanBeRestarted(t *testing.T) {
 	if err := cluster.admin(t).Create(t.Context(), shop); err != nil {
 		t.Fatal(err)
 	}
-	patchInTime(t, clientFor(t, cluster.serviceAccount(t, name, name)), shop, merge(`{"spec":{"template":`+restart+`}}`))
+	patchInTime(t, clientFor(t, cluster.serviceAccount(t, name, name)), shop, merge(restart))
 }
 
 // fill adds as many annotations of a size as the API server takes.

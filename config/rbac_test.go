@@ -255,8 +255,8 @@ func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.
 		}
 		return ""
 	}
-	restartedFor := func(template corev1.PodTemplateSpec) string {
-		token, _, _ := strings.Cut(template.Annotations[v1alpha1.AnnotationRestartPrefix+wxt], "@")
+	restartedFor := func(o client.Object) string {
+		token, _, _ := strings.Cut(o.GetAnnotations()[v1alpha1.AnnotationRestartPrefix+wxt], "@")
 		return token
 	}
 	testcluster.Eventually(t, "pods are touched and workloads restarted", func() error {
@@ -268,12 +268,8 @@ func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.
 			switch o := o.(type) {
 			case *corev1.Pod:
 				got, want = o.Annotations[v1alpha1.AnnotationTouchedFor], wanted("Touch")
-			case *appsv1.Deployment:
-				got, want = restartedFor(o.Spec.Template), wanted("restart")
-			case *appsv1.StatefulSet:
-				got, want = restartedFor(o.Spec.Template), wanted("restart")
-			case *appsv1.DaemonSet:
-				got, want = restartedFor(o.Spec.Template), wanted("restart")
+			default:
+				got, want = restartedFor(o), wanted("restart")
 			}
 			if got != want {
 				return fmt.Errorf("%T %s was told of %q, want %q", o, o.GetName(), got, want)

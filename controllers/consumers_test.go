@@ -101,7 +101,7 @@ func TestTwoControllersShareAStatus(t *testing.T) {
 			return err
 		}
 		want, s := record.Fingerprint(string(n.secret("shop").Data["access_token"])), n.token("shop").Status
-		if got, _, _ := strings.Cut(shop.Spec.Template.Annotations["restart.wechattoken.io/shop"], "@"); got != want || s.TokenFingerprint != want || s.LastHandledRefreshAt != "1" {
+		if got, _, _ := strings.Cut(shop.Annotations["restart.wechattoken.io/shop"], "@"); got != want || s.TokenFingerprint != want || s.LastHandledRefreshAt != "1" {
 			return fmt.Errorf("restarted for %q, told %q of request %q, and the Secret holds %q", got, s.TokenFingerprint, s.LastHandledRefreshAt, want)
 		}
 		return nil

@@ -26,9 +26,14 @@ const AnnotationInvalidToken = "wechattoken.io/invalid-token"
 // writes it, and the kubelet looks at the Secret when it changes.
 const AnnotationTouchedFor = "wechattoken.io/touched-for"
 
-// AnnotationRestartPrefix and the name of a WeChatToken behind it are on the pod
-// template of a workload that the operator restarted for its token, and for no
-// other one since. The value is the fingerprint of the token and the time:
+// AnnotationRestartPrefix and the name of a WeChatToken behind it are on a workload that
+// the operator restarted for its token, and for no other one since. The value is the
+// fingerprint of the token, the time, and the turn of the pod template:
 //
-//	3f1c9a0b55d2e871@2026-11-22T10:00:00Z
+//	3f1c9a0b55d2e871@2026-11-22T10:00:00Z/1
 const AnnotationRestartPrefix = "restart.wechattoken.io/"
+
+// AnnotationRestartTurn is on the pod template of a workload that the operator has restarted,
+// every other time. It makes the template the one before the last restart again, which is
+// no new revision: so restarts do not push other revisions out of the history of rollouts.
+const AnnotationRestartTurn = "wechattoken.io/restart-turn"

@@ -239,7 +239,7 @@ func (n *namespace) pods(obj client.Object, template string) (pods []client.Obje
 	}
 	for i := range 2 {
 		pods = append(pods, n.pod(fmt.Sprintf("%s-%s-%d", w.name, template, i), templateOf(obj).Spec, func(pod *corev1.Pod) {
-			pod.Labels, pod.OwnerReferences = labels, []metav1.OwnerReference{owner}
+			pod.Labels, pod.Annotations, pod.OwnerReferences = labels, templateOf(obj).Annotations, []metav1.OwnerReference{owner}
 		}))
 	}
 	return pods
@@ -287,8 +287,11 @@ func deploymentOf(name string, pod corev1.PodSpec) *appsv1.Deployment {
 func (n *namespace) restartedFor(obj client.Object) string {
 	n.T.Helper()
 	n.read(obj)
-	token, _, _ := strings.Cut(templateOf(obj).Annotations["restart.wechattoken.io/shop"], "@")
-	return token
+	m := readMark(obj.GetAnnotations()["restart.wechattoken.io/shop"])
+	if m.turn != turnOf(templateOf(obj).Annotations) {
+		n.T.Errorf("%s was restarted with turn %d, and its template has annotations %v", obj.GetName(), m.turn, templateOf(obj).Annotations)
+	}
+	return m.token
 }
 
 // isRestarted waits until a workload was restarted for a token.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,10 +24,15 @@ import (
 
 // Pods that use the Secret as env or through subPath have the token they were
 // started with. A restart replaces them as kubectl rollout restart does, by an
-// annotation of the pod template. It has the fingerprint of the token, which needs no
-// other restart, and the time, for many WeChatTokens may want one workload restarted:
-// a restart serves all tokens that are stored by then, and the next one comes half a
-// window later at the soonest. So says the workload itself, to whichever process asks.
+// annotation of the pod template, the turn. An annotation of the workload itself says for
+// which token that was, which needs no other restart, and when, for many WeChatTokens may
+// want one workload restarted: a restart serves all tokens that are stored by then, and
+// the next one comes half a window later at the soonest. So says the workload itself, to
+// whichever process asks.
+//
+// A template that has been there before is no new revision: its ReplicaSet or
+// ControllerRevision is used again. So the turn goes back and forth between two values,
+// and the revisions of a person stay in the history, which keeps 10 of a Deployment.
 
 const (
 	// createdSlack is how long after the replacement of a token a pod may have been
@@ -66,9 +72,8 @@ func replacedAt(stored *record.Record) time.Time {
 	return stored.ReplacedAt
 }
 
-// restartAnnotation is on the pod templates of workloads that were restarted for
-// the WeChatToken of the given name. What is behind the slash has 63 characters
-// at most.
+// restartAnnotation is on the workloads that were restarted for the WeChatToken of the
+// given name. What is behind the slash has 63 characters at most.
 func restartAnnotation(name string) string {
 	const longest, digits = 63, 8
 	if len(name) > longest {
@@ -77,10 +82,40 @@ func restartAnnotation(name string) string {
 	return v1alpha1.AnnotationRestartPrefix + name
 }
 
-// restartedFor is what a restart at that time for the token with that fingerprint
-// writes as the value of the annotation.
-func restartedFor(token string, at time.Time) string {
-	return token + "@" + at.UTC().Format(time.RFC3339)
+// mark is what the annotation of a restarted workload says.
+type mark struct {
+	token string // fingerprint of the token that it was restarted for
+	at    time.Time
+	turn  int // of the pod template since
+}
+
+func (m mark) String() string {
+	return fmt.Sprintf("%s@%s/%d", m.token, m.at.UTC().Format(time.RFC3339), m.turn)
+}
+
+// readMark reads what a person may have written: what it cannot read is zero.
+func readMark(value string) (m mark) {
+	token, rest, _ := strings.Cut(value, "@")
+	at, turn, _ := strings.Cut(rest, "/")
+	m.token = token
+	m.at, _ = time.Parse(time.RFC3339, at)
+	m.turn, _ = strconv.Atoi(turn)
+	return m
+}
+
+// turnOf is the turn of a pod template, or of a pod; 0 if it has none.
+func turnOf(annotations map[string]string) int {
+	turn, _ := strconv.Atoi(annotations[v1alpha1.AnnotationRestartTurn])
+	return turn
+}
+
+// nextTurn is the first turn that none of the pods of w has. Its template may be an
+// earlier one, whose ReplicaSet has no pods any more.
+func (w *workload) nextTurn(taken map[int]bool) (turn int) {
+	for taken[turn] || turn == w.turn {
+		turn++
+	}
+	return turn
 }
 
 // lastRestart is when the operator restarted w last, for whatever WeChatToken; zero if
@@ -88,8 +123,7 @@ func restartedFor(token string, at time.Time) string {
 // would keep restarts away.
 func (w *workload) lastRestart(now time.Time) (last time.Time) {
 	for _, value := range w.restarts {
-		_, text, _ := strings.Cut(value, "@")
-		if at, err := time.Parse(time.RFC3339, text); err == nil && at.After(last) && at.Before(now.Add(createdSlack)) {
+		if at := readMark(value).at; at.After(last) && at.Before(now.Add(createdSlack)) {
 			last = at
 		}
 	}
@@ -97,10 +131,17 @@ func (w *workload) lastRestart(now time.Time) (last time.Time) {
 }
 
 // serves reports whether the last restart of w brings its pods the stored token: it
-// was made for it, or for another one when this one was stored already.
+// was made for it, or for another one when this one was stored already; and nobody has
+// given w another template since.
 func (w *workload) serves(stored *record.Record, annotation string, now time.Time) bool {
-	token, _, _ := strings.Cut(w.restarts[annotation], "@")
-	return token == stored.Token.Fingerprint() || !createdBefore(w.lastRestart(now), stored)
+	for key, value := range w.restarts {
+		m := readMark(value)
+		is := key == annotation && m.token == stored.Token.Fingerprint() || !createdBefore(w.lastRestart(now), stored)
+		if is && m.turn == w.turn {
+			return true
+		}
+	}
+	return false
 }
 
 // pause is the least time between two restarts of a workload. It leaves the second one
@@ -176,15 +217,18 @@ func createdBefore(created time.Time, stored *record.Record) bool {
 	return created.Before(replacedAt(stored).Add(createdSlack))
 }
 
-// olderPod reports whether the pod is one of w that may have the token before the
-// stored one. One that has ended or is ending needs no other, and one that waited for
-// its first Secret has the stored one.
-func (w *workload) olderPod(pod *corev1.Pod, stored *record.Record) bool {
-	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || !pod.DeletionTimestamp.IsZero()
-	if stored.ReplacedAt.IsZero() && !startedBefore(pod, replacedAt(stored)) {
+// olderPod reports whether a pod of w may have the token before the stored one. One that
+// has ended or is ending needs no other, and one that waited for its first Secret has the
+// stored one.
+func olderPod(pod *corev1.Pod, stored *record.Record) bool {
+	if ended(pod) || stored.ReplacedAt.IsZero() && !startedBefore(pod, replacedAt(stored)) {
 		return false
 	}
-	return !ended && w.ownsPod(pod) && createdBefore(pod.CreationTimestamp.Time, stored)
+	return createdBefore(pod.CreationTimestamp.Time, stored)
+}
+
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || !pod.DeletionTimestamp.IsZero()
 }
 
 // startedBefore reports whether a container of the pod runs since a time before at.
@@ -230,18 +274,23 @@ func (r *Reconciler) restart(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 
 // rollOut patches the pod template of w if w has an older pod, may be restarted, and is
 // not being rolled out for the stored token already. It insists on the w that was seen:
-// the template may be another one by now. The annotations of earlier restarts go, lest
-// WeChatTokens that come and go fill the template: this restart serves them, too.
+// the template may be another one by now. The marks of earlier restarts go, lest
+// WeChatTokens that come and go fill the workload: this restart serves them, too.
 func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *workload, stored *record.Record, known *memory, step step, now time.Time) (finding, error) {
 	selector, err := metav1.LabelSelectorAsSelector(w.selector)
 	if err != nil {
 		return finding{}, nil //nolint:nilerr // the API server refuses such a workload
 	}
-	older, err := r.pods(ctx, wt.Namespace, selector, 1, func(pod *corev1.Pod) bool { return w.olderPod(pod, stored) })
+	older, taken := false, map[int]bool{}
+	err = r.pods(ctx, wt.Namespace, selector, func(pod *corev1.Pod) {
+		if w.ownsPod(pod) && !ended(pod) {
+			older, taken[turnOf(pod.Annotations)] = older || olderPod(pod, stored), true
+		}
+	})
 	switch {
 	case err != nil:
 		return finding{}, err
-	case len(older) == 0:
+	case !older:
 		known.rollouts[w.uid] = rollout{upToDate: true}
 		return finding{}, nil
 	case step == stepRunning:
@@ -251,14 +300,18 @@ func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	case w.paused:
 		return finding{reason: v1alpha1.ReasonRestartWaits, why: "it is paused"}, nil
 	}
-	annotations := map[string]any{}
+	turn, marks := w.nextTurn(taken), map[string]any{}
 	for key := range w.restarts {
-		annotations[key] = nil
+		marks[key] = nil
 	}
-	annotations[restartAnnotation(wt.Name)] = restartedFor(known.token, now)
+	marks[restartAnnotation(wt.Name)] = mark{token: known.token, at: now, turn: turn}.String()
+	inTemplate := map[string]any{v1alpha1.AnnotationRestartTurn: nil}
+	if turn > 0 {
+		inTemplate[v1alpha1.AnnotationRestartTurn] = strconv.Itoa(turn)
+	}
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": w.version, "uid": w.uid},
-		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": annotations}}},
+		"metadata": map[string]any{"resourceVersion": w.version, "uid": w.uid, "annotations": marks},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": inTemplate}}},
 	})
 	if err != nil {
 		return finding{}, err

@@ -140,7 +140,7 @@ func TestALaterRolloutIsNotLate(t *testing.T) {
 	t.Parallel()
 	n := newNamespace(t, restarting(theDeployment("shop")))
 	shop := deploymentOf("shop", podOf(asEnv("shop")))
-	shop.Spec.Template.Annotations = map[string]string{restartAnnotation("shop"): restartedFor(record.Fingerprint("second"), time.Now())}
+	shop.Annotations = map[string]string{restartAnnotation("shop"): mark{token: record.Fingerprint("second"), at: time.Now()}.String()}
 	n.create(shop)
 	n.store("second", func(r *record.Record) {
 		r.ReplacedAt, r.Token.PredecessorInvalidAt = r.Token.ObtainedAt, r.Token.ObtainedAt

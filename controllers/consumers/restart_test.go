@@ -36,8 +36,11 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 	unavailable := func(w *workload) { w.available = false }
 	const other = "restart.wechattoken.io/other"
 	restarted := func(key, token string, when time.Duration) func(*workload) {
-		return func(w *workload) { w.restarts[key] = restartedFor(record.Fingerprint(token), at.Add(when)) }
+		return func(w *workload) {
+			w.turn, w.restarts[key] = 1, mark{record.Fingerprint(token), at.Add(when), 1}.String()
+		}
 	}
+	otherTemplate := func(w *workload) { w.turn = 0 }
 	ours, earlier := restarted(key, "new", gathering), restarted(key, "old", -time.Hour)
 	soon, late := at.Add(time.Minute), at.Add(testWindow)
 	first := func(t *record.Record) { t.ReplacedAt = time.Time{} }
@@ -77,6 +80,7 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 		"CacheBehind":        {reason: "The cache does not show our rollout yet.", w: base(), token: token(), known: rollout{generation: 8}, now: soon, want: stepRunning},
 		"CacheHasCaughtUp":   {reason: "It shows it.", w: base(ours), token: token(), known: rollout{generation: 7}, now: soon, want: stepServed},
 		"TakenBack":          {reason: "Somebody has undone our rollout.", w: base(earlier), token: token(), known: rollout{generation: 6}, now: soon, want: stepDue},
+		"TemplateTakenBack":  {reason: "Somebody has applied the template before it.", w: base(ours, otherTemplate), token: token(), known: rollout{generation: 6}, now: at.Add(3 * time.Minute), want: stepDue},
 		"TakenBackLately":    {reason: "A fight is slow.", w: base(earlier), token: token(), known: rollout{generation: 6, restarts: undone(30 * time.Second)}, now: soon, want: stepPauses, until: 3 * time.Minute},
 		"TakenBackTwice":     {reason: "It gets slower.", w: base(earlier), token: token(), known: rollout{generation: 6, restarts: undone(-time.Minute, 30*time.Second)}, now: at.Add(4 * time.Minute), want: stepPauses, until: 330 * time.Second},
 		"FirstClassic":       {reason: "Its call has ended what older pods have.", w: base(), token: token(first, classic), now: soon, want: stepDue},
@@ -94,8 +98,7 @@ func TestWhenAWorkloadIsRestarted(t *testing.T) {
 		"PausedLongEnough": {reason: "The pause is over, and half of the window is left.", w: base(restarted(other, "other", 0)), token: token(), now: at.Add(testWindow / 2), want: stepDue},
 		"RollsFirst":       {reason: "What ends by an event is waited for first.", w: base(restarted(other, "other", 0), unfinished), token: token(), now: soon, want: stepWaits, until: testWindow},
 		"OfANewerVersion":  {reason: "Nobody knows when.", w: base(func(w *workload) { w.restarts[other] = "b2c1@soon" }), token: token(), now: soon, want: stepDue},
-		"OfAnOlderVersion": {reason: "It said no time.", w: base(func(w *workload) { w.restarts[other] = "b2c1" }), token: token(), now: soon, want: stepDue},
-		"OursBefore":       {reason: "It was restarted for this token all the same.", w: base(func(w *workload) { w.restarts[key] = record.Fingerprint("new") }), token: token(), now: soon, want: stepServed},
+		"Unreadable":       {reason: "It says no time.", w: base(func(w *workload) { w.restarts[other] = "b2c1" }), token: token(), now: soon, want: stepDue},
 		"Forged":           {reason: "A time in the future keeps no restart away.", w: base(restarted(other, "other", time.Hour)), token: token(), now: soon, want: stepDue},
 
 		"Served":       {reason: "The restart for another token brought this one, too.", w: base(restarted(other, "other", createdSlack)), token: token(), now: soon, want: stepServed},
@@ -149,7 +152,7 @@ func TestWhichPodsAreOlder(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := tc.w.olderPod(tc.pod, token); got != tc.want {
+			if got := tc.w.ownsPod(tc.pod) && olderPod(tc.pod, token); got != tc.want {
 				t.Errorf("got %t", got)
 			}
 		})
@@ -172,8 +175,35 @@ func TestWhichPodsAreOlder(t *testing.T) {
 		"waits":       {pod(before, rs("shop-6d4b")), false},
 		"ran, ending": {pod(before, rs("shop-6d4b"), runs(before), func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Now()) }), false},
 	} {
-		if got := d.olderPod(tc.pod, first); got != tc.want {
+		if got := olderPod(tc.pod, first); got != tc.want {
 			t.Errorf("a pod that %s is older: %t", reason, got)
+		}
+	}
+}
+
+// Two templates take turns while each rollout ends before the next one begins. A turn that
+// pods have is not taken: they would stay, with the old token.
+func TestTurnsAlternate(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		turn  int
+		taken []int
+		want  int
+	}{
+		"First":       {0, []int{0}, 1},
+		"Back":        {1, []int{1}, 0},
+		"Unfinished":  {1, []int{0, 1}, 2},
+		"NotBegun":    {1, []int{0}, 2},
+		"NoPods":      {0, nil, 1},
+		"FillsTheGap": {2, []int{2, 0}, 1},
+		"OfAPerson":   {7, []int{7}, 0},
+	} {
+		taken := map[int]bool{}
+		for _, turn := range tc.taken {
+			taken[turn] = true
+		}
+		if got := (&workload{turn: tc.turn}).nextTurn(taken); got != tc.want {
+			t.Errorf("%s: turn %d follows %d, want %d", name, got, tc.turn, tc.want)
 		}
 	}
 }

@@ -114,7 +114,12 @@ func (r *Reconciler) touchPods(ctx context.Context, namespace, secret, contents 
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	names, err := r.pods(ctx, namespace, labels.Everything(), 0, func(pod *corev1.Pod) bool { return wantsTouch(pod, secret, contents) })
+	var names []string
+	err := r.pods(ctx, namespace, labels.Everything(), func(pod *corev1.Pod) {
+		if wantsTouch(pod, secret, contents) {
+			names = append(names, pod.Name)
+		}
+	})
 	<-r.lists
 	if err != nil {
 		return 0, fmt.Errorf("list pods: %w", err)
@@ -166,15 +171,12 @@ func wantsTouch(pod *corev1.Pod, secret, contents string) bool {
 		slices.Contains(uses.In(&pod.Spec)[secret], v1alpha1.UseFile)
 }
 
-// pods names those of the selected pods that match: the first most of them, or all for 0.
-func (r *Reconciler) pods(ctx context.Context, namespace string, selector labels.Selector, most int, match func(*corev1.Pod) bool) (names []string, err error) {
-	err = r.each(ctx, &corev1.PodList{}, func(obj client.Object) bool {
-		if match(obj.(*corev1.Pod)) { //nolint:forcetypeassert // of such a list
-			names = append(names, obj.GetName())
-		}
-		return most == 0 || len(names) < most
+// pods visits the selected pods.
+func (r *Reconciler) pods(ctx context.Context, namespace string, selector labels.Selector, visit func(*corev1.Pod)) error {
+	return r.each(ctx, &corev1.PodList{}, func(obj client.Object) bool {
+		visit(obj.(*corev1.Pod)) //nolint:forcetypeassert // of such a list
+		return true
 	}, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
-	return names, err
 }
 
 // each reads the objects of a list live, page by page, until visit returns false.

@@ -56,8 +56,9 @@ type workload struct {
 
 	labels      map[string]string
 	annotations map[string]string // those of Reloader
+	restarts    map[string]string // ours
 	inTemplate  map[string]string // those of Reloader on the pod template
-	restarts    map[string]string // ours there
+	turn        int               // ours there
 	selector    *metav1.LabelSelector
 	uses        map[string][]v1alpha1.SecretUse // by the name of the Secret
 
@@ -75,7 +76,7 @@ type workload struct {
 func workloadOf(obj client.Object) *workload {
 	w := &workload{
 		name: obj.GetName(), uid: obj.GetUID(), version: obj.GetResourceVersion(), created: obj.GetCreationTimestamp().Time, generation: obj.GetGeneration(),
-		labels: obj.GetLabels(), annotations: uses.ReloaderAnnotations(obj.GetAnnotations()),
+		labels: obj.GetLabels(), annotations: uses.ReloaderAnnotations(obj.GetAnnotations()), restarts: restartAnnotations(obj.GetAnnotations()),
 	}
 	switch o := obj.(type) {
 	case *appsv1.Deployment:
@@ -100,7 +101,7 @@ func workloadOf(obj client.Object) *workload {
 
 func (w *workload) template(kind v1alpha1.WorkloadKind, selector *metav1.LabelSelector, t *corev1.PodTemplateSpec) {
 	w.kind, w.selector = kind, selector
-	w.inTemplate, w.restarts, w.uses = uses.ReloaderAnnotations(t.Annotations), restartAnnotations(t.Annotations), uses.In(&t.Spec)
+	w.inTemplate, w.turn, w.uses = uses.ReloaderAnnotations(t.Annotations), turnOf(t.Annotations), uses.In(&t.Spec)
 }
 
 // statefulSet reads how far the rollout is. A partition keeps so many pods as they are.
@@ -118,7 +119,7 @@ func (w *workload) statefulSet(o *appsv1.StatefulSet) {
 // replicas is a number of replicas that is 1 when it is left out.
 func replicas(n *int32) int32 { return *cmp.Or(n, new(int32(1))) }
 
-// restartAnnotations keeps those annotations of a pod template that are ours.
+// restartAnnotations keeps those annotations of a workload that are ours.
 func restartAnnotations(annotations map[string]string) map[string]string {
 	kept := map[string]string{}
 	for k, v := range annotations {
@@ -165,12 +166,16 @@ func StripWorkload(obj any) (any, error) {
 }
 
 func strip(m *metav1.ObjectMeta, t *corev1.PodTemplateSpec) {
+	kept := uses.ReloaderAnnotations(m.Annotations)
+	maps.Copy(kept, restartAnnotations(m.Annotations))
 	*m = metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
-		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels, Annotations: uses.ReloaderAnnotations(m.Annotations),
+		CreationTimestamp: m.CreationTimestamp, Labels: m.Labels, Annotations: kept,
 	}
 	annotations := uses.ReloaderAnnotations(t.Annotations)
-	maps.Copy(annotations, restartAnnotations(t.Annotations))
+	if turn, ok := t.Annotations[v1alpha1.AnnotationRestartTurn]; ok {
+		annotations[v1alpha1.AnnotationRestartTurn] = turn
+	}
 	*t = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}, Spec: uses.Only(t.Spec)}
 }
 

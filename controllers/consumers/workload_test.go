@@ -138,7 +138,7 @@ func TestOnlyWhatMattersOfAWorkloadIsSeen(t *testing.T) {
 		"Reloader":   {"Reloader restarts it now.", func(d *appsv1.Deployment) { d.Annotations = map[string]string{"reloader.stakater.com/auto": "true"} }, true},
 		"Annotation": {"It means nothing here.", func(d *appsv1.Deployment) { d.Annotations = map[string]string{"a": "b"} }, false},
 		"Restart": {"Somebody has restarted it.", func(d *appsv1.Deployment) {
-			d.Spec.Template.Annotations = map[string]string{restartAnnotation("shop"): "x"}
+			d.Annotations = map[string]string{restartAnnotation("shop"): "x"}
 		}, true},
 		"Pause": {"A restart would wait.", func(d *appsv1.Deployment) { d.Spec.Paused = true }, true},
 	}

@@ -88,9 +88,9 @@ func TestManagedFieldsOfOthersStay(t *testing.T) {
 	must(t, admin.Create(t.Context(), p))
 	must(t, admin.Create(t.Context(), d))
 	t.Cleanup(func() { _ = admin.Delete(context.Background(), p, client.GracePeriodSeconds(0)) })
-	inTemplate := `{"spec":{"template":{"metadata":{"annotations":{"restart.wechattoken.io/shop":%q}}}}}`
+	restart := `{"metadata":{"annotations":{"restart.wechattoken.io/shop":%q}},"spec":{"template":{"metadata":{"annotations":{"wechattoken.io/restart-turn":%q}}}}}`
 	must(t, who.Patch(t.Context(), p.DeepCopy(), merge(`{"metadata":{"annotations":{"wechattoken.io/touched-for":"0123456789abcdef"}}}`), client.DryRunAll))
-	must(t, who.Patch(t.Context(), d.DeepCopy(), merge(inTemplate, "0123456789abcdef@2026-11-22T10:00:00Z"), client.DryRunAll))
+	must(t, who.Patch(t.Context(), d.DeepCopy(), merge(restart, "0123456789abcdef@2026-11-22T10:00:00Z/1", "1"), client.DryRunAll))
 	long := strings.Repeat("x", 100_000)
 	for _, attempt := range []struct {
 		what string
@@ -100,7 +100,8 @@ func TestManagedFieldsOfOthersStay(t *testing.T) {
 		{"wipe managedFields", p, `{"metadata":{"managedFields":[{}]}}`},
 		{"wipe managedFields", d, `{"metadata":{"managedFields":[{}]}}`},
 		{"annotate with 100 KB", p, `{"metadata":{"annotations":{"wechattoken.io/touched-for":"` + long + `"}}}`},
-		{"annotate with 100 KB", d, fmt.Sprintf(inTemplate, long)},
+		{"annotate with 100 KB", d, fmt.Sprintf(restart, long, "1")},
+		{"annotate the template with 100 KB", d, fmt.Sprintf(restart, "0123456789abcdef@2026-11-22T10:00:00Z/1", long)},
 		{"change the image", p, `{"spec":{"containers":[{"name":"web","image":"evil"}]}}`},
 		{"change the image", d, `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"evil"}]}}}}`},
 		{"change labels", p, `{"metadata":{"labels":{"app":"evil"}}}`},
