@@ -34,7 +34,7 @@ func TestChartIsTheKustomizations(t *testing.T) {
 	t.Parallel()
 	for dir, pairs := range map[string][]string{
 		"default":   nil,
-		"consumers": {"consumers", `{"watch": true, "touch": true, "restart": true}`},
+		"consumers": {"consumers", `{"watch": true, "touch": true, "restart": true, "evict": true}`},
 	} {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +51,11 @@ func TestChartIsTheKustomizations(t *testing.T) {
 				o.SetLabels(labels)
 				return o.Object
 			}
-			for _, o := range objects(t, dir) {
+			from := objects(t, dir)
+			if dir == "consumers" {
+				from = withEvict(t)
+			}
+			for _, o := range from {
 				if o.GetKind() != "Namespace" {
 					want[id(o)] = unlabelled(o)
 				}
@@ -99,8 +103,9 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"NoFlag":          {[]string{"extraArgs", `["-v"]`}, "at '/extraArgs/0': '-v' does not match pattern"},
 		"TagAndDigest":    {[]string{"image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set image.tag or image.digest, not both"},
 		"TwoCAs":          {[]string{"extraCA", `{"configMap": "a", "secret": "b"}`}, "Set extraCA.configMap or extraCA.secret, not both"},
-		"TouchAlone":      {[]string{"consumers.touch", "true"}, "consumers.touch and consumers.restart need consumers.watch"},
-		"RestartAlone":    {[]string{"consumers.restart", "true"}, "consumers.touch and consumers.restart need consumers.watch"},
+		"TouchAlone":      {[]string{"consumers.touch", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
+		"RestartAlone":    {[]string{"consumers.restart", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
+		"EvictAlone":      {[]string{"consumers.evict", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
 		"TwoCallers":      {[]string{"leaderElection.enabled", "false"}, "set replicas to 1, or leaderElection.enabled to true"},
 		"NoAccount":       {[]string{"serviceAccount.create", "false"}, "set serviceAccount.name to the one that is there"},
 		"NothingToScrape": {[]string{"metrics.enabled", "false", "serviceMonitor.enabled", "true"}, "need metrics.enabled"},
@@ -166,6 +171,8 @@ func TestEachValueOfTheChartWorksAndIsDocumented(t *testing.T) {
 		"consumers.watch":               {"consumers.watch", "true"},
 		"consumers.touch":               {"consumers.watch", "true", "consumers.touch", "true"},
 		"consumers.restart":             {"consumers.watch", "true", "consumers.restart", "true"},
+		"consumers.evict":               {"consumers.watch", "true", "consumers.evict", "true"},
+		"consumers.evictKinds":          {"consumers.watch", "true", "consumers.evict", "true", "consumers.evictKinds", "[]"},
 		"workers":                       {"workers", "1"},
 		"logLevel":                      {"logLevel", `"DEBUG"`},
 		"logFormat":                     {"logFormat", `"text"`},
@@ -339,7 +346,7 @@ func TestChartOfSomeNamespacesReadsNoOtherSecrets(t *testing.T) {
 		}
 		bound[b.Namespace] = append(bound[b.Namespace], b.RoleRef.Name)
 	}
-	ours := []string{name, name + "-restart", name + "-touch", name + "-watch"}
+	ours := []string{name, name + "-evict", name + "-restart", name + "-touch", name + "-watch"}
 	want := map[string][]string{"web": ours, "shop": ours, name: {name + "-leader-election"}}
 	for _, roles := range bound {
 		slices.Sort(roles)

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -63,6 +65,16 @@ func TestTheOperatorNeedsNothingButItsRoles(t *testing.T) {
 			spec:   `"propagation":"Touch"`,
 			flags:  []string{"--consumers"},
 		},
+		"SomeNamespacesEvicted": {
+			reason: "Pods are evicted, also of kinds that nobody watches, and no workload is changed.",
+			some:   true,
+			roles:  []string{watchRole, evictRole},
+			spec: `"restart":{"workloads":[{"kind":"Deployment","method":"Eviction"},
+				{"apiVersion":"argoproj.io/v1alpha1","kind":"Rollout","name":"shop","method":"Eviction"},
+				{"apiVersion":"apps.kruise.io/v1beta1","kind":"StatefulSet","name":"shop","method":"Eviction"},
+				{"apiVersion":"apps.kruise.io/v1beta1","kind":"CloneSet","name":"shop","method":"Eviction"}]}`,
+			flags: []string{"--consumers", "--stable-window=16s"}, // of which a pod must have run for half
+		},
 		"SomeNamespacesRestarted": {
 			reason: "Workloads are restarted, and no pod is touched.",
 			some:   true,
@@ -75,6 +87,11 @@ func TestTheOperatorNeedsNothingButItsRoles(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			own, here, there, elsewhere := newNamespace(t), newNamespace(t), newNamespace(t), newNamespace(t)
+			if slices.Contains(tc.roles, evictRole) {
+				if err := cluster.admin(t).Create(t.Context(), &ofKind[rbacv1.ClusterRole](t, "ClusterRole", objectsIn(t, "consumers/evict/role.yaml"))[0]); err != nil {
+					t.Fatal(err)
+				}
+			}
 			roles, wide, served := append([]string{name}, tc.roles...), []string{metricsRole}, "--selector=test="+own
 			if !tc.some {
 				wide = append(wide, roles...)
@@ -131,6 +148,9 @@ func exercise(t *testing.T, own, ns, more string, who *rest.Config, flags ...str
 	var pods, workloads []client.Object
 	if slices.Contains(flags, "--consumers") {
 		pods, workloads = consume(t, ns)
+	}
+	if strings.Contains(more, "Eviction") {
+		scalable(t, ns)
 	}
 	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
 	cluster.kubectl(t, "label", "-n", ns, "wxt/"+shop, "test="+own)
@@ -243,14 +263,41 @@ func consume(t *testing.T, ns string) (pods, workloads []client.Object) {
 	return pods, workloads
 }
 
+// scalable makes the other kinds that config/consumers/evict names, and one of each.
+func scalable(t *testing.T, ns string) {
+	t.Helper()
+	for _, k := range []struct{ group, version, plural, kind string }{
+		{"argoproj.io", "v1alpha1", "rollouts", "Rollout"}, {"apps.kruise.io", "v1beta1", "clonesets", "CloneSet"}, {"apps.kruise.io", "v1beta1", "statefulsets", "StatefulSet"},
+	} {
+		applyText(t, fmt.Sprintf(`{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "%[3]s.%[1]s"}, "spec": {
+			"group": "%[1]s", "scope": "Namespaced", "names": {"plural": "%[3]s", "kind": "%[4]s"}, "versions": [{
+				"name": "%[2]s", "served": true, "storage": true,
+				"schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+				"subresources": {"scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}}}]}}`, k.group, k.version, k.plural, k.kind))
+		cluster.kubectl(t, "wait", "--for=condition=Established", "crd/"+k.plural+"."+k.group)
+		applyText(t, fmt.Sprintf(`{"apiVersion": "%s/%s", "kind": "%s", "metadata": {"name": "shop", "namespace": "%s"}, "spec": {"replicas": 1}, "status": {"selector": "app=none"}}`, k.group, k.version, k.kind, ns))
+	}
+}
+
+// applyText applies a manifest.
+func applyText(t *testing.T, manifest string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "manifest.json")
+	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cluster.kubectl(t, "apply", "--server-side", "-f", file)
+}
+
 // awaitFollowed waits until pods and workloads have been told of the token, those
 // that more in the spec wants told; the others stay as they are.
 func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.Object) {
 	t.Helper()
 	admin := cluster.admin(t)
 	fingerprint := cluster.kubectl(t, "get", "-n", ns, "wxt/"+wxt, "-o", "jsonpath={.status.tokenFingerprint}")
+	evicts := strings.Contains(more, "Eviction")
 	wanted := func(word string) string {
-		if strings.Contains(more, word) {
+		if strings.Contains(more, word) && !evicts {
 			return fingerprint
 		}
 		return ""
@@ -261,7 +308,14 @@ func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.
 	}
 	testcluster.Eventually(t, "pods are touched and workloads restarted", func() error {
 		for _, o := range slices.Concat(pods, workloads) {
-			if err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			err := admin.Get(t.Context(), client.ObjectKeyFromObject(o), o)
+			if evicts && o == pods[0] { // of the Deployment
+				if err == nil {
+					return fmt.Errorf("pod %s is still there", o.GetName())
+				}
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			var got, want string
@@ -286,7 +340,7 @@ var allowedBy = regexp.MustCompile(`^RBAC: allowed by (?:Cluster)?RoleBinding "[
 // has asked for with what the given roles give: nothing more, and nothing less.
 func usesAll(t *testing.T, own string, roles []string) {
 	t.Helper()
-	given := slices.DeleteFunc(rights(t, objects(t, "consumers")), func(r right) bool { return !slices.Contains(roles, r.Role) })
+	given := slices.DeleteFunc(rights(t, withEvict(t)), func(r right) bool { return !slices.Contains(roles, r.Role) })
 	used := map[right]bool{}
 	for _, a := range auditedTo(t, own) {
 		if a.User.Username != "system:serviceaccount:"+own+":"+name {

@@ -112,6 +112,12 @@ func decode(t *testing.T, r io.Reader) []unstructured.Unstructured {
 	}
 }
 
+// withEvict is config/consumers with all that may be added to it.
+func withEvict(t *testing.T) []unstructured.Unstructured {
+	t.Helper()
+	return append(objects(t, "consumers"), objectsIn(t, "consumers/evict/role.yaml")...)
+}
+
 // ofKind are those of all that are of a kind.
 func ofKind[T any](t *testing.T, kind string, all []unstructured.Unstructured) []T {
 	t.Helper()
@@ -192,7 +198,7 @@ func relative(t *testing.T, from, to string) string {
 var all = []string{
 	"replicas", "3",
 	"selector", `"wechattoken.io/shard=a"`,
-	"consumers", `{"watch": true, "touch": true, "restart": true}`,
+	"consumers", `{"watch": true, "touch": true, "restart": true, "evict": true}`,
 	"workers", "64",
 	"logLevel", `"DEBUG"`,
 	"logFormat", `"text"`,

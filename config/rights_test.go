@@ -22,6 +22,7 @@ const (
 	watchRole     = name + "-watch"
 	touchRole     = name + "-touch"
 	restartRole   = name + "-restart"
+	evictRole     = name + "-evict"
 	refresherRole = "wechattoken-refresher"
 )
 
@@ -87,7 +88,7 @@ func sorted(rights []right) []right {
 // and what for.
 func TestEachRightHasItsReason(t *testing.T) {
 	t.Parallel()
-	given := sorted(rights(t, objects(t, "consumers")))
+	given := sorted(rights(t, withEvict(t)))
 	if len(given) < 30 {
 		t.Errorf("there are %d rights", len(given))
 	}

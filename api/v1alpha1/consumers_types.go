@@ -14,10 +14,10 @@ const (
 
 // Restart says which workloads to restart when a token replaces another.
 type Restart struct {
-	// workloads to restart, as kubectl rollout restart does, once for each token
-	// that replaces another in the Secret. One whose pods are all younger than
-	// that is left alone. Between two restarts of a workload are 2.5 minutes at
-	// least, whichever WeChatTokens ask for them.
+	// workloads to restart, once for each token that replaces another in the
+	// Secret. One whose pods are all younger than that is left alone. Between two
+	// restarts of a workload are 2.5 minutes at least, whichever WeChatTokens ask
+	// for them.
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -29,10 +29,27 @@ type Restart struct {
 // WeChatToken: the one of a name, those with some labels, or, with neither, all
 // that use the Secret as env or through subPath.
 // +kubebuilder:validation:XValidation:rule="!has(self.name) || !has(self.selector)",message="name and selector exclude each other: name one workload, or select some by their labels"
+// +kubebuilder:validation:XValidation:rule="has(self.apiVersion) && self.apiVersion != 'apps/v1' || self.kind in ['Deployment', 'StatefulSet', 'DaemonSet']",message="kind must be Deployment, StatefulSet or DaemonSet; give the apiVersion of another kind"
+// +kubebuilder:validation:XValidation:rule="!has(self.apiVersion) || self.apiVersion == 'apps/v1' || has(self.method) && self.method == 'Eviction'",message="method must be Eviction for other kinds than Deployment, StatefulSet and DaemonSet: their controllers may do something else with a new pod template than to replace all pods"
+// +kubebuilder:validation:XValidation:rule="!has(self.apiVersion) || self.apiVersion == 'apps/v1' || !has(self.selector)",message="selector is for Deployments, StatefulSets and DaemonSets: name a workload of another kind, or leave name and selector out"
 type RestartTarget struct {
-	// kind of the workloads: Deployment, StatefulSet or DaemonSet.
+	// apiVersion of the workloads, such as argoproj.io/v1alpha1; apps/v1 when left
+	// out. Their kind must have a scale subresource, and the operator permission
+	// to get it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[0-9][a-z0-9]*$`
+	APIVersion string `json:"apiVersion,omitempty"`
+
+	// kind of the workloads: Deployment, StatefulSet or DaemonSet; or of another
+	// apiVersion, such as Rollout.
 	// +required
 	Kind WorkloadKind `json:"kind,omitempty"`
+
+	// method is how the pods are replaced: Rollout when left out.
+	// +optional
+	Method RestartMethod `json:"method,omitempty"`
 
 	// name of the one workload. It is restarted however it uses the Secret, and
 	// also if another operator restarts it, too.
@@ -61,11 +78,31 @@ type WorkloadSelector struct {
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 }
 
-// WorkloadKind is a kind of workload of apps/v1.
-// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+// RestartMethod is how the pods of a workload are replaced.
+// +kubebuilder:validation:Enum=Rollout;Eviction
+type RestartMethod string
+
+// The methods of a restart.
+const (
+	// RestartByRollout changes an annotation of the pod template, as kubectl
+	// rollout restart does: new pods come before old ones go, as far as the
+	// workload's strategy says. All restarts of one version keep two revisions in
+	// the rollout history, and kubectl rollout undo finds the other one of them.
+	RestartByRollout RestartMethod = "Rollout"
+	// RestartByEviction evicts the pods that are older than the token, a quarter
+	// of them at once, as far as their PodDisruptionBudgets let them go, and goes
+	// on when those that replace them are ready. The workload does not change, nor
+	// does its rollout history; but an old pod goes before the new one comes.
+	RestartByEviction RestartMethod = "Eviction"
+)
+
+// WorkloadKind is a kind of workload.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z0-9]*$`
 type WorkloadKind string
 
-// The kinds of workloads.
+// The kinds of workloads of apps/v1.
 const (
 	KindDeployment  WorkloadKind = "Deployment"
 	KindStatefulSet WorkloadKind = "StatefulSet"

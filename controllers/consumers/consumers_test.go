@@ -54,7 +54,7 @@ func TestConsumersAreReported(t *testing.T) {
 		consumer(v1alpha1.KindDeployment, "reloaded", reloader, v1alpha1.UseEnv),
 		consumer(v1alpha1.KindStatefulSet, "env", "", v1alpha1.UseFile, v1alpha1.UseEnv),
 	)
-	if c := n.reports(v1alpha1.ReasonConsumersStale, `StatefulSet "env"`); strings.Contains(c.Message, "Deployment") {
+	if c := n.reports(v1alpha1.ReasonConsumersStale, `StatefulSet "env"`); strings.Contains(c.Message, `Deployment "`) {
 		t.Errorf("message %s", c.Message)
 	}
 

@@ -98,15 +98,28 @@ type memory struct {
 	scanRefusal string              // of the last one, empty for none
 }
 
-// keep forgets the rollouts of other workloads than those that were found.
-func (m *memory) keep(found []*workload) {
-	rollouts := map[types.UID]rollout{}
-	for _, w := range found {
-		if is, ok := m.rollouts[w.uid]; ok {
-			rollouts[w.uid] = is
+// restartsFor forgets the rollouts that were for another token, and those of other
+// workloads than the given ones.
+func (m *memory) restartsFor(stored *record.Record, found []*workload, others []v1alpha1.Consumer) {
+	before, token := m.rollouts, ""
+	if stored != nil {
+		token = stored.Token.Fingerprint()
+	}
+	if m.token != token {
+		before = nil
+	}
+	m.token, m.rollouts = token, map[types.UID]rollout{}
+	keep := func(id types.UID) {
+		if known, ok := before[id]; ok {
+			m.rollouts[id] = known
 		}
 	}
-	m.rollouts = rollouts
+	for _, w := range found {
+		keep(w.uid)
+	}
+	for _, o := range others {
+		keep(idOf(o))
+	}
 }
 
 // SetupWithManager watches the WeChatTokens and the workloads, never pods. secrets
@@ -196,49 +209,60 @@ func (r *Reconciler) reconcile(ctx context.Context, wt *v1alpha1.WeChatToken, kn
 		return time.Time{}, err
 	}
 	known.look(r, wt, onSecret, stored, now)
-	all, err := r.restartAll(ctx, wt, found, stored, known, now)
+	others := withRestarts(wt, known.others)
+	known.restartsFor(stored, found, others)
+	all, err := r.restartAll(ctx, wt, found, others, stored, known, now)
 	if err != nil {
 		return time.Time{}, err
 	}
 	for _, name := range missing {
 		all.add(name, finding{reason: v1alpha1.ReasonRestartTargetMissing})
 	}
-	for _, o := range known.others {
-		if uses.KeepsOldToken(o) {
-			all.add(fmt.Sprintf("%s %q, which spec.restart cannot restart", o.Kind, o.Name), finding{reason: v1alpha1.ReasonConsumersStale})
-		}
-	}
 	all.lookAt(known.scanAgain)
 	if !known.scanned {
 		return all.wake, nil // the scan wakes us: a report without its result would be another a moment later
 	}
-	condition := all.condition(len(found) + len(known.others))
+	condition := all.condition(len(found) + len(others))
 	known.reportTouch(wt, condition)
 	known.reportScan(condition)
 	condition.ObservedGeneration, condition.LastTransitionTime = wt.Generation, metav1.NewTime(now)
-	return all.wake, r.publish(ctx, wt, listOf(found, known.others, wt.TokenSecretName()), condition, known)
+	return all.wake, r.publish(ctx, wt, listOf(found, others, wt.TokenSecretName()), condition, known)
 }
 
 // restartAll brings the restarts of the workloads a step on, and returns what there is to
-// report.
-func (r *Reconciler) restartAll(ctx context.Context, wt *v1alpha1.WeChatToken, found []*workload, stored *record.Record, known *memory, now time.Time) (all findings, err error) {
+// report of them.
+func (r *Reconciler) restartAll(ctx context.Context, wt *v1alpha1.WeChatToken, found []*workload, others []v1alpha1.Consumer, stored *record.Record, known *memory, now time.Time) (all findings, err error) {
 	for _, w := range found {
-		if w.restarter == "" && uses.Stale(w.uses[wt.TokenSecretName()]) {
-			all.add(w.String(), finding{reason: v1alpha1.ReasonConsumersStale})
+		var f finding
+		switch {
+		case w.restarter == "" && uses.Stale(w.uses[wt.TokenSecretName()]):
+			f = finding{reason: v1alpha1.ReasonConsumersStale}
+		case w.restarter != v1alpha1.RestarterOperator:
+		case w.method == v1alpha1.RestartByEviction:
+			f, err = r.evictWorkload(ctx, wt, w, stored, known, now)
+		default:
+			if w.manual {
+				all.add(w.String(), finding{reason: v1alpha1.ReasonRestartManual})
+			}
+			f, err = r.restart(ctx, wt, w, stored, known, now)
 		}
-		if w.restarter != v1alpha1.RestarterOperator {
-			continue
-		}
-		if w.manual {
-			all.add(w.String(), finding{reason: v1alpha1.ReasonRestartManual})
-		}
-		f, err := r.restart(ctx, wt, w, stored, known, now)
 		if err != nil {
 			return all, err
 		}
 		all.add(w.String(), f)
 	}
-	known.keep(found)
+	for _, o := range others {
+		var f finding
+		switch {
+		case uses.KeepsOldToken(o):
+			f = finding{reason: v1alpha1.ReasonConsumersStale}
+		case o.RestartedBy == v1alpha1.RestarterOperator:
+			if f, err = r.evictOther(ctx, wt, o, stored, known, now); err != nil {
+				return all, err
+			}
+		}
+		all.add(fmt.Sprintf("%s %q of %s", o.Kind, o.Name, o.APIVersion), f)
+	}
 	return all, nil
 }
 

@@ -124,7 +124,7 @@ func TestWorkloadsThatAreGoneAreForgotten(t *testing.T) {
 		if _, err := r.reconcile(t.Context(), n.token(), known); err != nil {
 			return err
 		}
-		if diff := cmp.Diff(map[types.UID]rollout{shop.UID: {upToDate: true}}, known.rollouts, cmp.AllowUnexported(rollout{}, contest.Effect{})); diff != "" {
+		if diff := cmp.Diff(map[types.UID]rollout{shop.UID: {upToDate: true}}, known.rollouts, cmp.AllowUnexported(rollout{}, contest.Effect{}, finding{})); diff != "" {
 			return errors.New(diff)
 		}
 		return nil

@@ -56,10 +56,10 @@ const maxConsumers = 64
 var messages = []struct{ reason, format string }{
 	{v1alpha1.ReasonRestartRefused, "The operator tries every 30 s to restart %s, and the API server refuses it"},
 	{v1alpha1.ReasonRestartUndone, "Somebody takes back the annotations by which the operator restarts %s, and with them the restart. The operator tries again with a growing pause. Have who does, as a GitOps tool, leave " + v1alpha1.AnnotationRestartTurn + " of the pod template and annotations that begin with " + v1alpha1.AnnotationRestartPrefix + " alone"},
-	{v1alpha1.ReasonRestartLate, "The old token was invalid before all pods of %s had the new one. Make the rollout faster: more maxSurge or maxUnavailable, a quicker readiness probe, fewer pods. Or mount the Secret as a directory"},
-	{v1alpha1.ReasonRestartTargetMissing, "spec.restart names %s, and there is no such workload in this namespace: create it, or take it out of spec.restart"},
-	{v1alpha1.ReasonRestartManual, "A rollout of %s does not replace all pods: its updateStrategy is OnDelete or has a partition. Delete the pods after each new token, or choose RollingUpdate without a partition"},
-	{v1alpha1.ReasonConsumersStale, "%s: the Secret is used there as env or through subPath, which never changes in a running container, and nobody restarts the pods. Mount the Secret as a directory, or use spec.restart"},
+	{v1alpha1.ReasonRestartLate, "The old token was invalid before all pods of %s had the new one. Make the restart faster: more maxSurge or maxUnavailable, a PodDisruptionBudget that lets more pods go, a quicker readiness probe, fewer pods. Or mount the Secret as a directory"},
+	{v1alpha1.ReasonRestartTargetMissing, "spec.restart names %s, and there is no such workload in this namespace, or none with a scale: create it, or take it out of spec.restart"},
+	{v1alpha1.ReasonRestartManual, "A rollout of %s does not replace all pods: its updateStrategy is OnDelete or has a partition. Restart it with method: Eviction, or choose RollingUpdate without a partition"},
+	{v1alpha1.ReasonConsumersStale, "%s: the Secret is used there as env or through subPath, which never changes in a running container, and nobody restarts the pods. Mount the Secret as a directory, or use spec.restart, of other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction"},
 	{v1alpha1.ReasonRestartWaits, "The restart of %s waits"},
 	{v1alpha1.ReasonRestarting, "%s: the pods are being replaced for the new token"},
 }

@@ -135,7 +135,7 @@ func (r *Reconciler) scan(ctx context.Context, namespace string) (map[string][]o
 		if err != nil {
 			return nil, err
 		}
-		if !watched(owner.APIVersion, owner.Kind) {
+		if !isWatched(owner.APIVersion, owner.Kind) {
 			f.add(owner.APIVersion, owner.Kind, owner.Name, f.uses(&pod.Spec), pod.Annotations)
 		}
 	}
@@ -161,15 +161,9 @@ func (r *Reconciler) unwatchedPods(ctx context.Context, namespace string, f *fin
 	return pods, err
 }
 
-// watched reports whether the workloads of a kind are watched.
-func watched(apiVersion, kind string) bool {
-	_, ok := workloadKinds[v1alpha1.WorkloadKind(kind)]
-	return ok && apiVersion == appsv1.SchemeGroupVersion.String()
-}
-
 // watches reports whether the pod is one of a watched workload.
 func (r *Reconciler) watches(ctx context.Context, pod *corev1.Pod, owner *metav1.OwnerReference) bool {
-	if watched(owner.APIVersion, owner.Kind) {
+	if isWatched(owner.APIVersion, owner.Kind) {
 		return true
 	}
 	hash := pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey]
@@ -234,19 +228,25 @@ func (m *memory) look(r *Reconciler, wt *v1alpha1.WeChatToken, onSecret map[stri
 	}
 	s := r.scanFor(client.ObjectKeyFromObject(wt))
 	if m.scanning = s == nil; !m.scanning {
-		m.take(s, wt.TokenSecretName(), onSecret, stored, now)
+		m.take(s, wt, onSecret, stored, now)
 		m.scanned, m.scannedFor = true, contents
 		return
 	}
 	m.scanAgain = time.Time{} // the scan wakes us
 	if !m.scanned {
-		m.others = slices.DeleteFunc(slices.Clone(wt.Status.Consumers), func(c v1alpha1.Consumer) bool { return watched(c.APIVersion, c.Kind) })
+		m.others = slices.DeleteFunc(slices.Clone(wt.Status.Consumers), func(c v1alpha1.Consumer) bool { return isWatched(c.APIVersion, c.Kind) })
+		for i := range m.others {
+			if m.others[i].RestartedBy == v1alpha1.RestarterOperator {
+				m.others[i].RestartedBy = "" // the spec may say something else now
+			}
+		}
 	}
 }
 
 // take takes over what a scan has found, and says when the next one is due. The first one
 // is repeated: the pods of a WeChatToken that is new come after it.
-func (m *memory) take(s *scan, secret string, onSecret map[string]string, stored *record.Record, now time.Time) {
+func (m *memory) take(s *scan, wt *v1alpha1.WeChatToken, onSecret map[string]string, stored *record.Record, now time.Time) {
+	secret := wt.TokenSecretName()
 	m.scanAgain, m.scanRefusal = time.Time{}, ""
 	if !m.scanned || s.err != nil {
 		m.scanAgain = now.Add(scanAgain)
@@ -262,9 +262,32 @@ func (m *memory) take(s *scan, secret string, onSecret map[string]string, stored
 		if uses.Reloaded(secret, nil, o.inTemplate, onSecret, true) {
 			o.RestartedBy = v1alpha1.RestarterReloader
 		}
-		if uses.KeepsOldToken(o.Consumer) {
-			m.scanAgain = now.Add(scanAgain)
-		}
 		m.others = append(m.others, o.Consumer)
 	}
+	if slices.ContainsFunc(withRestarts(wt, m.others), uses.KeepsOldToken) {
+		m.scanAgain = now.Add(scanAgain)
+	}
+}
+
+// withRestarts says of the consumers that no watch finds which ones the operator restarts, and
+// adds those that spec.restart names though they do not use the Secret.
+func withRestarts(wt *v1alpha1.WeChatToken, others []v1alpha1.Consumer) []v1alpha1.Consumer {
+	all := slices.Clone(others)
+	for _, target := range wt.Spec.Restart.Workloads {
+		if watched(target) {
+			continue
+		}
+		named := v1alpha1.Consumer{APIVersion: target.APIVersion, Kind: string(target.Kind), Name: target.Name, RestartedBy: v1alpha1.RestarterOperator}
+		same := func(o v1alpha1.Consumer) bool { return idOf(o) == idOf(named) }
+		if target.Name != "" && !slices.ContainsFunc(all, same) {
+			all = append(all, named)
+		}
+		for i, o := range all {
+			ofKind := o.APIVersion == named.APIVersion && o.Kind == named.Kind && target.Name == ""
+			if same(o) || ofKind && uses.KeepsOldToken(o) {
+				all[i].RestartedBy = v1alpha1.RestarterOperator
+			}
+		}
+	}
+	return all
 }

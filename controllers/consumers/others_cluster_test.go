@@ -82,7 +82,7 @@ func TestConsumersOfAnyKindAreFoundThroughTheirPods(t *testing.T) {
 		"batch/v1 Job/import [Env]", "v1 Pod/debug [File]", "argoproj.io/v1alpha1 Rollout/api [Env]",
 	}
 	n.isListed(all...)
-	n.reports(v1alpha1.ReasonConsumersStale, `Rollout "api", which spec.restart cannot restart: the Secret is used`)
+	n.reports(v1alpha1.ReasonConsumersStale, `Rollout "api" of argoproj.io/v1alpha1: the Secret is used`)
 	effects := n.settle()
 	n.store("second", replacing)
 	n.settle()

@@ -28,6 +28,8 @@ func TestWhenANamespaceIsScannedAgain(t *testing.T) {
 		return &scan{ended: true, found: map[string][]other{"shop": {{Consumer: consumer, inTemplate: annotations}}}}
 	}
 	failed := func(err error) *scan { return &scan{ended: true, err: err} }
+	restartedBefore := rollout
+	restartedBefore.RestartedBy = v1alpha1.RestarterOperator // and the spec does not say so any more
 	reloaded := rollout
 	reloaded.RestartedBy = v1alpha1.RestarterReloader
 	was, first := memory{scanned: true, scannedFor: "first", others: []v1alpha1.Consumer{job}}, memory{}
@@ -66,7 +68,7 @@ func TestWhenANamespaceIsScannedAgain(t *testing.T) {
 			t.Parallel()
 			r := &Reconciler{scans: scans{byNamespace: map[string]*scan{"": tc.scan}}}
 			wt, m := weChatToken(), tc.known
-			wt.Status.Consumers = []v1alpha1.Consumer{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, rollout}
+			wt.Status.Consumers = []v1alpha1.Consumer{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, restartedBefore}
 			m.look(r, wt, nil, &record.Record{Token: record.Token{Value: "second"}}, now)
 			var again time.Time
 			if tc.again > 0 {

@@ -12,7 +12,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -55,6 +54,7 @@ type rollout struct {
 	upToDate   bool  // all pods were created after the token was stored, and so all that follow
 	generation int64 // the restart made it: a cache with an older one is stale
 	restarts   contest.Effect
+	evicting   finding // counts until its wake
 }
 
 // retry is the pause before a restart that was taken back is made again.
@@ -244,10 +244,6 @@ func (r *Reconciler) restart(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	if stored == nil {
 		return finding{}, nil
 	}
-	token := stored.Token.Fingerprint()
-	if known.token != token {
-		known.token, known.rollouts = token, map[types.UID]rollout{}
-	}
 	step, is := w.step(stored, restartAnnotation(wt.Name), known.rollouts[w.uid], r.Window, now)
 	switch step {
 	case stepGathers:
@@ -273,20 +269,9 @@ func (r *Reconciler) restart(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 }
 
 // rollOut patches the pod template of w if w has an older pod, may be restarted, and is
-// not being rolled out for the stored token already. It insists on the w that was seen:
-// the template may be another one by now. The marks of earlier restarts go, lest
-// WeChatTokens that come and go fill the workload: this restart serves them, too.
+// not being rolled out for the stored token already.
 func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *workload, stored *record.Record, known *memory, step step, now time.Time) (finding, error) {
-	selector, err := metav1.LabelSelectorAsSelector(w.selector)
-	if err != nil {
-		return finding{}, nil //nolint:nilerr // the API server refuses such a workload
-	}
-	older, taken := false, map[int]bool{}
-	err = r.pods(ctx, wt.Namespace, selector, func(pod *corev1.Pod) {
-		if w.ownsPod(pod) && !ended(pod) {
-			older, taken[turnOf(pod.Annotations)] = older || olderPod(pod, stored), true
-		}
-	})
+	older, turn, err := r.lookAtPods(ctx, wt.Namespace, w, stored)
 	switch {
 	case err != nil:
 		return finding{}, err
@@ -300,19 +285,7 @@ func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 	case w.paused:
 		return finding{reason: v1alpha1.ReasonRestartWaits, why: "it is paused"}, nil
 	}
-	turn, marks := w.nextTurn(taken), map[string]any{}
-	for key := range w.restarts {
-		marks[key] = nil
-	}
-	marks[restartAnnotation(wt.Name)] = mark{token: known.token, at: now, turn: turn}.String()
-	inTemplate := map[string]any{v1alpha1.AnnotationRestartTurn: nil}
-	if turn > 0 {
-		inTemplate[v1alpha1.AnnotationRestartTurn] = strconv.Itoa(turn)
-	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": w.version, "uid": w.uid, "annotations": marks},
-		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": inTemplate}}},
-	})
+	patch, err := w.restartPatch(restartAnnotation(wt.Name), mark{token: known.token, at: now, turn: turn})
 	if err != nil {
 		return finding{}, err
 	}
@@ -327,4 +300,38 @@ func (r *Reconciler) rollOut(ctx context.Context, wt *v1alpha1.WeChatToken, w *w
 		return finding{reason: v1alpha1.ReasonRestarting, wake: end}, nil
 	}
 	return finding{reason: v1alpha1.ReasonRestartLate}, nil
+}
+
+// lookAtPods reports whether w has a pod with an older token, and which turn comes next.
+func (r *Reconciler) lookAtPods(ctx context.Context, namespace string, w *workload, stored *record.Record) (older bool, turn int, err error) {
+	selector, err := metav1.LabelSelectorAsSelector(w.selector)
+	if err != nil {
+		return false, 0, nil //nolint:nilerr // the API server refuses such a workload
+	}
+	taken := map[int]bool{}
+	err = r.pods(ctx, namespace, selector, func(pod *corev1.Pod) {
+		if w.ownsPod(pod) && !ended(pod) {
+			older, taken[turnOf(pod.Annotations)] = older || olderPod(pod, stored), true
+		}
+	})
+	return older, w.nextTurn(taken), err
+}
+
+// restartPatch makes the turn of a mark that of the pod template. It insists on the w that
+// was seen: the template may be another one by now. The marks of earlier restarts go, lest
+// WeChatTokens that come and go fill the workload: this restart serves them, too.
+func (w *workload) restartPatch(annotation string, m mark) ([]byte, error) {
+	marks := map[string]any{}
+	for key := range w.restarts {
+		marks[key] = nil
+	}
+	marks[annotation] = m.String()
+	inTemplate := map[string]any{v1alpha1.AnnotationRestartTurn: nil}
+	if m.turn > 0 {
+		inTemplate[v1alpha1.AnnotationRestartTurn] = strconv.Itoa(m.turn)
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": w.version, "uid": w.uid, "annotations": marks},
+		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": inTemplate}}},
+	})
 }

@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
@@ -191,12 +192,13 @@ func TestAStaleCacheRestartsNothingTwice(t *testing.T) {
 	stale, wt := workloadOf(shop), n.token()
 	var known memory
 	for range 2 {
+		known.restartsFor(second, []*workload{stale}, nil)
 		f, err := r.restart(t.Context(), wt, stale, second, &known, now)
 		if err != nil || f.reason != v1alpha1.ReasonRestarting || !f.wake.Equal(second.ReplacedAt.Add(testWindow)) {
 			t.Fatalf("got %+v, %v", f, err)
 		}
 	}
-	if _, err := r.restart(t.Context(), wt, stale, second, &memory{}, now); !apierrors.IsConflict(err) {
+	if _, err := r.restart(t.Context(), wt, stale, second, &memory{rollouts: map[types.UID]rollout{}}, now); !apierrors.IsConflict(err) {
 		t.Errorf("another process: got %v, want a conflict", err)
 	}
 	if got := n.restartedFor(shop); got != second.Token.Fingerprint() || shop.Generation != 2 {

@@ -44,6 +44,16 @@ var workloadKinds = map[v1alpha1.WorkloadKind]struct {
 	v1alpha1.KindDaemonSet:   {&appsv1.DaemonSet{}, &appsv1.DaemonSetList{}},
 }
 
+// watched reports whether the workloads of a target are of those kinds.
+func watched(target v1alpha1.RestartTarget) bool {
+	return target.APIVersion == "" || isWatched(target.APIVersion, string(target.Kind))
+}
+
+func isWatched(apiVersion, kind string) bool {
+	_, ok := workloadKinds[v1alpha1.WorkloadKind(kind)]
+	return ok && apiVersion == appsv1.SchemeGroupVersion.String()
+}
+
 // workload is what matters here of a Deployment, StatefulSet or DaemonSet. Two that
 // are equal but for their version need nothing different.
 type workload struct {
@@ -62,13 +72,15 @@ type workload struct {
 	selector    *metav1.LabelSelector
 	uses        map[string][]v1alpha1.SecretUse // by the name of the Secret
 
+	desired   int
 	paused    bool
 	onDelete  bool
 	manual    bool // a rollout leaves pods as they are: updateStrategy OnDelete, or a partition
 	updated   bool // no pod of an earlier template is left
 	available bool // and all pods are there and available: the last rollout is finished
 
-	restarter v1alpha1.Restarter // for one WeChatToken; consumers sets it
+	restarter v1alpha1.Restarter     // for one WeChatToken; consumers sets it
+	method    v1alpha1.RestartMethod // if the operator restarts it
 }
 
 // workloadOf reads a workload, and changes nothing of it. A rollout is finished when
@@ -82,7 +94,7 @@ func workloadOf(obj client.Object) *workload {
 	case *appsv1.Deployment:
 		w.template(v1alpha1.KindDeployment, o.Spec.Selector, &o.Spec.Template)
 		s := o.Status
-		w.paused = o.Spec.Paused
+		w.desired, w.paused = int(replicas(o.Spec.Replicas)), o.Spec.Paused
 		w.updated = s.ObservedGeneration >= o.Generation && s.UpdatedReplicas >= s.Replicas
 		w.available = w.updated && s.UpdatedReplicas >= replicas(o.Spec.Replicas) && s.AvailableReplicas >= s.UpdatedReplicas
 	case *appsv1.StatefulSet:
@@ -91,6 +103,7 @@ func workloadOf(obj client.Object) *workload {
 	case *appsv1.DaemonSet:
 		w.template(v1alpha1.KindDaemonSet, o.Spec.Selector, &o.Spec.Template)
 		s := o.Status
+		w.desired = int(s.DesiredNumberScheduled)
 		w.onDelete = o.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType
 		w.manual = w.onDelete
 		w.updated = s.ObservedGeneration >= o.Generation && s.UpdatedNumberScheduled >= s.CurrentNumberScheduled
@@ -110,6 +123,7 @@ func (w *workload) statefulSet(o *appsv1.StatefulSet) {
 	if rolling := o.Spec.UpdateStrategy.RollingUpdate; rolling != nil && rolling.Partition != nil {
 		kept = min(*rolling.Partition, total)
 	}
+	w.desired = int(total)
 	w.onDelete = o.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType
 	w.manual = w.onDelete || kept > 0
 	w.updated = s.ObservedGeneration >= o.Generation && s.UpdatedReplicas >= s.Replicas-kept
@@ -186,7 +200,7 @@ func (r *Reconciler) consumers(ctx context.Context, wt *v1alpha1.WeChatToken, on
 	byUID := map[types.UID]*workload{}
 	add := func(obj runtime.Object) error { //nolint:unparam // meta.EachListItem wants the error
 		w := workloadOf(obj.(client.Object)) //nolint:forcetypeassert // all kinds are
-		w.restarter = restarterOf(wt, w, onSecret)
+		w.restarter, w.method = restarterOf(wt, w, onSecret)
 		byUID[w.uid] = w
 		return nil
 	}
@@ -204,6 +218,7 @@ func (r *Reconciler) consumers(ctx context.Context, wt *v1alpha1.WeChatToken, on
 	}
 	for _, target := range wt.Spec.Restart.Workloads {
 		switch {
+		case !watched(target):
 		case target.Name != "":
 			obj := workloadKinds[target.Kind].object.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy
 			if err = r.Client.Get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: target.Name}, obj); err == nil {
@@ -231,26 +246,26 @@ func plainLabels(target v1alpha1.RestartTarget) map[string]string {
 	return plain
 }
 
-// restarterOf is who restarts w for a new token; empty for nobody. What the spec names
-// is ours. What it only implies is left to Reloader if that has it already: two
+// restarterOf is who restarts w for a new token, and how; empty for nobody. What the spec
+// names is ours. What it only implies is left to Reloader if that has it already: two
 // restarts would be one too many.
-func restarterOf(wt *v1alpha1.WeChatToken, w *workload, onSecret map[string]string) v1alpha1.Restarter {
+func restarterOf(wt *v1alpha1.WeChatToken, w *workload, onSecret map[string]string) (v1alpha1.Restarter, v1alpha1.RestartMethod) {
 	secret := wt.TokenSecretName()
 	reloaded := uses.Reloaded(secret, w.annotations, w.inTemplate, onSecret, len(w.uses[secret]) > 0)
 	for _, target := range wt.Spec.Restart.Workloads {
 		if selects(target, w, secret) && (target.Name != "" || !reloaded) {
-			return v1alpha1.RestarterOperator
+			return v1alpha1.RestarterOperator, cmp.Or(target.Method, v1alpha1.RestartByRollout)
 		}
 	}
 	if reloaded {
-		return v1alpha1.RestarterReloader
+		return v1alpha1.RestarterReloader, ""
 	}
-	return ""
+	return "", ""
 }
 
 func selects(target v1alpha1.RestartTarget, w *workload, secret string) bool {
 	switch {
-	case target.Kind != w.kind:
+	case !watched(target) || target.Kind != w.kind:
 		return false
 	case target.Name != "":
 		return target.Name == w.name
@@ -295,7 +310,9 @@ func follows(obj client.Object) []string {
 	wt := obj.(*v1alpha1.WeChatToken) //nolint:forcetypeassert // the index is on this kind
 	values := []string{wt.TokenSecretName()}
 	for _, target := range wt.Spec.Restart.Workloads {
-		values = append(values, string(target.Kind))
+		if watched(target) {
+			values = append(values, string(target.Kind))
+		}
 	}
 	return values
 }

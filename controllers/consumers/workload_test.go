@@ -95,7 +95,7 @@ func TestTheCacheKeepsWhatReloaderReads(t *testing.T) {
 			d := workloadFor(v1alpha1.KindDeployment, "app", podOf(asEnv("shop"))).(*appsv1.Deployment)
 			d.Annotations, d.Spec.Template.Annotations = tc.own, tc.template
 			for where, obj := range map[string]client.Object{"whole": d, "in the cache": stripped(t, d)} {
-				if got := restarterOf(weChatToken(), workloadOf(obj), nil); got != tc.want {
+				if got, _ := restarterOf(weChatToken(), workloadOf(obj), nil); got != tc.want {
 					t.Errorf("%s %s: got %q, want %q", tc.reason, where, got, tc.want)
 				}
 			}

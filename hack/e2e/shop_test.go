@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +15,9 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -43,6 +46,7 @@ func TestOperatorInACluster(t *testing.T) {
 		{"SecretGoesWithItsToken", c.secretGoesWithItsToken},
 		{"NamespaceGoes", c.namespaceGoes},
 		{"NoInvalidToken", s.noInvalidToken},
+		{"VersionsStayInTheHistory", s.versionsStayInTheHistory},
 	} {
 		if !t.Run(step.name, step.run) {
 			return // the next would only say it again
@@ -64,14 +68,21 @@ const shopNamespace = "shop"
 func (c *cluster) openShop(t *testing.T) *shop {
 	t.Helper()
 	token := sample[v1alpha1.WeChatToken](t, "touch-and-restart/stable.yaml")
-	c.create(t, shopNamespace, appSecret(), token,
+	token.Spec.Restart.Workloads = append(token.Spec.Restart.Workloads, v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment, Name: "shop-evicted", Method: v1alpha1.RestartByEviction})
+	evicted, labels := sample[appsv1.Deployment](t, "consumer-env.yaml"), map[string]string{"app": "shop-evicted"}
+	evicted.Name, evicted.Spec.Replicas = "shop-evicted", new(int32(2))
+	evicted.Spec.Selector.MatchLabels, evicted.Spec.Template.Labels = labels, labels
+	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "shop-evicted"}, Spec: policyv1.PodDisruptionBudgetSpec{Selector: evicted.Spec.Selector, MinAvailable: new(intstr.FromInt32(1))}}
+	c.create(t, shopNamespace, appSecret(), token, budget,
 		c.calling(sample[appsv1.Deployment](t, "consumer-file.yaml"), "--token-file=/etc/wechat/access_token"),
-		c.calling(sample[appsv1.Deployment](t, "consumer-env.yaml")))
+		c.calling(sample[appsv1.Deployment](t, "consumer-env.yaml")),
+		c.calling(evicted))
 	s := &shop{cluster: c, diary: c.follow(t, shopNamespace)}
 	c.isReady(t, shopNamespace, "shop")
 	s.tokens = c.collect(t, shopNamespace, "shop")
 	c.available(t, shopNamespace, "shop-file")
 	c.available(t, shopNamespace, "shop-env")
+	c.available(t, shopNamespace, "shop-evicted")
 	return s
 }
 
@@ -285,8 +296,9 @@ func (s *shop) noInvalidToken(t *testing.T) {
 	}
 	tokens := s.tokens()
 	for app, reason := range map[string]string{
-		"shop-file": "its file follows the Secret",
-		"shop-env":  "it is restarted for each token",
+		"shop-file":    "its file follows the Secret",
+		"shop-env":     "it is restarted for each token",
+		"shop-evicted": "its pods are evicted for each token",
 	} {
 		eventually(t, app+" to have the last token", func() error {
 			if s.saw(app, tokens[len(tokens)-1]).IsZero() {
@@ -311,11 +323,68 @@ func (s *shop) noInvalidToken(t *testing.T) {
 	}
 	t.Logf("%d tokens, %d calls with a live one and %d with a dead one", len(tokens), counts.Business.OK, counts.InvalidTokens)
 
-	var file appsv1.Deployment
-	if err := s.Get(t.Context(), client.ObjectKey{Namespace: shopNamespace, Name: "shop-file"}, &file); err != nil {
+	for _, name := range []string{"shop-file", "shop-evicted"} {
+		var d appsv1.Deployment
+		if err := s.Get(t.Context(), client.ObjectKey{Namespace: shopNamespace, Name: name}, &d); err != nil {
+			t.Fatal(err)
+		}
+		if d.Generation != 1 {
+			t.Errorf("%s has generation %d: nobody should have changed it", name, d.Generation)
+		}
+	}
+}
+
+// versionsStayInTheHistory rolls out a second version of what is restarted, and takes it
+// back after further restarts: what is evicted with the plain command, the other one with
+// the number of the revision.
+func (s *shop) versionsStayInTheHistory(t *testing.T) {
+	want := map[string]int{"shop-evicted": 1, "shop-env": 2}
+	for name := range want {
+		if got := s.revisions(t, name); len(got) != want[name] {
+			t.Errorf("after %d tokens %s has the revisions %s, want %d", len(s.tokens()), name, got, want[name])
+		}
+		s.mustKubectl(t, "set", "env", "--namespace="+shopNamespace, "deployment/"+name, "VERSION=2")
+		s.available(t, shopNamespace, name)
+	}
+	undo := map[string][]string{"shop-evicted": nil, "shop-env": {"--to-revision=" + s.revisions(t, "shop-env")[0]}}
+	for range 3 {
+		token := s.nextToken(t, shopNamespace, "shop", s.fingerprint(t, shopNamespace, "shop"))
+		for name := range undo {
+			eventually(t, name+" to have the token", func() error {
+				if s.saw(name, token).IsZero() {
+					return fmt.Errorf("it has not seen %s", token)
+				}
+				return nil
+			})
+		}
+	}
+	for name, args := range undo {
+		revisions := s.revisions(t, name)
+		if len(revisions) != 2*want[name] {
+			t.Errorf("the second version of %s has left the revisions %s, want %d", name, revisions, 2*want[name])
+		}
+		out := s.mustKubectl(t, append([]string{"rollout", "undo", "--namespace=" + shopNamespace, "deployment/" + name}, args...)...)
+		var d appsv1.Deployment
+		if err := s.Get(t.Context(), client.ObjectKey{Namespace: shopNamespace, Name: name}, &d); err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(d.Spec.Template.Spec.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == "VERSION" }) {
+			t.Errorf("kubectl rollout undo %s of %s says %q, and the second version stays", args, name, out)
+		}
+		t.Logf("%s: revisions %s", name, revisions)
+	}
+}
+
+// revisions are those in the rollout history of a Deployment, oldest first.
+func (s *shop) revisions(t *testing.T, name string) (revisions []string) {
+	t.Helper()
+	var sets appsv1.ReplicaSetList
+	if err := s.List(t.Context(), &sets, client.InNamespace(shopNamespace), client.MatchingLabels{"app": name}); err != nil {
 		t.Fatal(err)
 	}
-	if file.Generation != 1 {
-		t.Errorf("shop-file has generation %d: nobody should have restarted it", file.Generation)
+	for _, set := range sets.Items {
+		revisions = append(revisions, set.Annotations["deployment.kubernetes.io/revision"])
 	}
+	slices.SortFunc(revisions, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+	return revisions
 }
