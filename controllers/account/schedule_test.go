@@ -71,6 +71,25 @@ func TestOffsetSpreads(t *testing.T) {
 	}
 }
 
+// Checks by interval are spread over it, and come in beats: many accounts share one.
+func TestChecksComeInBeats(t *testing.T) {
+	t.Parallel()
+	moments := map[time.Time]int{}
+	const n = 10_000
+	for i := range n {
+		s := at()
+		s.Spread, s.Wants.CheckInterval = types.UID(fmt.Sprintf("5388e478-bec1-4eaf-bf4f-%012x", i*7919)), time.Minute
+		next := s.nextCheckAt(&s.Wants, Check, noon)
+		if !next.Equal(next.Truncate(checkBeat)) {
+			t.Fatalf("a check at %s, between two beats", next)
+		}
+		moments[next]++
+	}
+	if beats := int(time.Minute / checkBeat); len(moments) < beats*9/10 || len(moments) > beats {
+		t.Errorf("%d checks come in %d moments, want %d", n, len(moments), beats)
+	}
+}
+
 func TestWaitAfterAFailure(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {

@@ -63,7 +63,7 @@ type Client struct {
 // failed. Proxies are taken from the environment, as HTTPS_PROXY.
 func NewClient(baseURL string, timeout time.Duration) *Client {
 	stable := newTransport(timeout)
-	stable.MaxIdleConnsPerHost = 64 // one host takes all calls; the default of 2 would make most of them shake hands anew
+	stable.MaxIdleConnsPerHost = 128 // one host takes all calls; the default of 2 would make most of them shake hands anew
 
 	// net/http repeats a GET by itself when a kept connection turns out to be
 	// closed. A repeated /cgi-bin/token revokes the token that the first one
