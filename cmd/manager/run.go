@@ -49,9 +49,9 @@ const (
 )
 
 // gcPercent is how much garbage there may be beside what is in use, unless $GOGC says
-// otherwise. Go's 100 costs a third more memory, and saves little: what is in use is
-// small, and collected quickly.
-const gcPercent = 50
+// otherwise. With 50, a burst of 10,000 tokens takes a seventh less of CPU time and leaves
+// 15 MB more behind; between bursts it saves nothing. Go's own is 100.
+const gcPercent = 25
 
 // run works until ctx ends, and then gives the lease back.
 func run(ctx context.Context, o options) error {

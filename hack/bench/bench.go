@@ -36,6 +36,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "apply", about: "WeChatTokens are created all at once, until each Secret holds a token", full: (*world).apply},
 		{name: "idle", about: "a minute of nothing", full: (*world).idle},
+		{name: "checks", about: "a minute in which each account is checked, and nothing else happens", full: (*world).checks},
 		{name: "restart", about: "the manager is killed, and refreshes one token as soon as it is back", full: (*world).restart},
 		{name: "leader", about: "of two managers the leader is ended, and then killed", full: (*world).leader},
 		{name: "forced", about: "forced refreshes, one by one and then 500 at once", full: (*world).forced},

@@ -27,12 +27,12 @@ func (w *world) forced(r *result) {
 	_, took := w.collect(len(many), p, func() error { return w.each("", many, w.force) })
 	p.end()
 	u := t.end("forced")
-	r.judge(forcedMs+", p50", percentile(ours, 0.5), 15, "ms")
-	r.judge(forcedMs+", p99", percentile(ours, 0.99), 50, "ms")
+	r.judge(forcedMs+", p50", percentile(ours, 0.5), 10, "ms")
+	r.judge(forcedMs+", p99", percentile(ours, 0.99), 30, "ms")
 	ceiling := w.ceilingOfForced(single)
 	r.add(forcedCeiling+", p50", percentile(ceiling, 0.5), "ms")
 	r.add(forcedCeiling+", p99", percentile(ceiling, 0.99), "ms")
-	r.judge(fmt.Sprintf("up to %d forced at once", atOnce), took.Seconds(), 3, "s")
+	r.judge(fmt.Sprintf("up to %d forced at once", atOnce), took.Seconds(), 2, "s")
 	r.used(u, len(single)+len(many))
 }
 

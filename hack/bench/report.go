@@ -109,9 +109,9 @@ func (r *result) used(u used, tokens int) {
 	r.add(cpuUsed, u.cpuSeconds, "s")
 	switch r.n {
 	case 1000:
-		r.judge(residentMemory, u.residentMB, 60, "MB")
+		r.judge(residentMemory, u.residentMB, 50, "MB")
 	case 10_000:
-		r.judge(residentMemory, u.residentMB, 150, "MB")
+		r.judge(residentMemory, u.residentMB, 130, "MB")
 	default:
 		r.add(residentMemory, u.residentMB, "MB")
 	}
@@ -138,7 +138,7 @@ func (r *result) ceiling(took time.Duration) {
 	mean := (least + most) / 2
 	r.add(ceilingTook, mean, "s")
 	if ratio := r.took.Seconds() / mean; r.n >= 1000 {
-		r.judge(besideCeiling, ratio, 1.5, "x")
+		r.judge(besideCeiling, ratio, 1.1, "x")
 	} else {
 		r.add(besideCeiling, ratio, "x")
 	}

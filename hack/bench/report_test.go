@@ -53,12 +53,12 @@ func TestTheReportSaysWhatWasMissed(t *testing.T) {
 		"Missed":  {"beyond the target", func(r *result) { r.judge("beyond", 1.1, 1, "s") }, []string{"beyond"}},
 		"Added":   {"a figure without a target is of interest only", func(r *result) { r.add("large", 1e9, "") }, nil},
 		"Ratio": {"it is to the mean of the ceilings", func(r *result) {
-			r.took = 6 * time.Second
+			r.took = 4400 * time.Millisecond
 			r.ceiling(3500 * time.Millisecond)
 			r.ceiling(4500 * time.Millisecond)
 		}, nil},
 		"Slow": {"more than the ratio", func(r *result) {
-			r.took = 6 * time.Second
+			r.took = 4400 * time.Millisecond
 			r.ceiling(3500 * time.Millisecond)
 			r.ceiling(4 * time.Second)
 		}, []string{besideCeiling}},
@@ -67,7 +67,7 @@ func TestTheReportSaysWhatWasMissed(t *testing.T) {
 			r.ceiling(4 * time.Second)
 			r.ceiling(2 * time.Second)
 		}, []string{"… the longer ceiling beside the shorter"}},
-		"Memory":   {"the limit of 1,000", func(r *result) { r.used(used{residentMB: 61}, 0) }, []string{residentMemory}},
+		"Memory":   {"the limit of 1,000", func(r *result) { r.used(used{residentMB: 51}, 0) }, []string{residentMemory}},
 		"Requests": {"five for a token", func(r *result) { r.used(used{requests: counts{"GET secrets": 10}}, 2) }, []string{requestsEach}},
 	}
 	for name, tc := range cases {

@@ -21,7 +21,7 @@ func (w *world) restart(r *result) {
 	}
 	u := t.end("restart")
 	called = w.weChat.Counts(a.appID).Stable.Calls - called
-	r.judge("until a forced refresh is done", took.Seconds(), 5, "s")
+	r.judge("until a forced refresh is done", took.Seconds(), 3, "s")
 	r.judge("WeChat calls for other tokens", float64(u.calls-called), 0, "")
 	r.judge("writes beside those of the forced one", float64(strayWrites(u.requests)), 0, "")
 	r.used(u, 0)
