@@ -186,10 +186,10 @@ func (h *history) needless() {
 }
 
 // repeats reports whether a call came by force, or early, while a Secret held the newest
-// token, and had done so for long enough to be noticed.
+// token, which was valid, and had done so for long enough to be noticed.
 func (h *history) repeats(c wechattest.Call, newest wechattest.Token) bool {
 	early := c.At.Before(newest.Issued.Add(h.life * 2 / 5))
-	return good(c) && (c.Forced || early) && slices.ContainsFunc(h.holdings, func(s holding) bool {
+	return good(c) && (c.Forced || early) && !newest.Ends.Before(c.At) && slices.ContainsFunc(h.holdings, func(s holding) bool {
 		return s.token == newest && s.from.Before(c.At.Add(-time.Second)) && s.to.After(c.At)
 	})
 }

@@ -100,7 +100,11 @@ func TestJudgeFindsBrokenPromises(t *testing.T) {
 		},
 		"StaysBehind":    {reason: "A new token reaches the Secret.", mods: []func(*journal){stays}, want: "follows"},
 		"ForcedByItself": {reason: "Nobody has asked for this call.", mods: []func(*journal){forced}, want: "needless"},
-		"Forced":         {reason: "Somebody has.", mods: []func(*journal){forced, asked(39)}},
+		"ForcedForInvalid": {
+			reason: "Somebody outside has ended the token.",
+			mods:   []func(*journal){forced, inTheWay(39, 41, ""), func(j *journal) { j.tokens[0].Ends = at(39.5) }},
+		},
+		"Forced": {reason: "Somebody has.", mods: []func(*journal){forced, asked(39)}},
 		"RestartCalls": {
 			reason: "A new leader finds the token in the Secret.",
 			mods: []func(*journal){
