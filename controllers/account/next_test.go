@@ -123,6 +123,7 @@ func TestNext(t *testing.T) {
 		"ReportRefuted":       {"WeChat has called the token valid since.", at(reported(10*time.Second), foundValid(0)), "Refresh in 55m2s"},
 		"ReportHandledBefore": {"The Secret says so, after a restart.", at(reported(0), reportHandled), "Refresh in 55m2s"},
 		"ReportAgain":         {"30 s between two doubts, so that a reporter who is always wrong costs two a minute.", at(reported(0), checked(10*time.Second), foundValid(10*time.Second)), "Check in 20s"},
+		"ReportAtOnce":        {"Who reports all the time spends a call a second.", at(reported(0), checked(300*time.Millisecond)), "Check in 1s"},
 		"ReportAgainClassic":  {"The same without a plain call.", at(classic, reported(0), foundValid(10*time.Second)), "Verify in 20s"},
 		"ReportUnanswered":    {"It waits as any failure does.", at(reported(time.Minute), checked(30*time.Second), failed(Verify, -1, 0, 1)), "Verify in 1s, CheckFailed"},
 		"ReportSinceFailure":  {"A new report shortens the wait to 30 s.", at(classic, reported(0), failed(Verify, 45009, 10*time.Second, 1)), "Verify in 20s, CheckFailed"},
