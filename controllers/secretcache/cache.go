@@ -1,6 +1,7 @@
 package secretcache
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -48,9 +49,11 @@ type owner struct {
 	uid       types.UID
 }
 
-// Names are the Secrets that an object names, in its namespace. Either may be
-// empty.
-type Names struct{ Target, Credentials string }
+// Names are the Secrets that an object names. Either may be empty.
+type Names struct {
+	Target, Credentials string
+	CredentialsIn       string // the namespace of the Credentials; empty for that of the object
+}
 
 // New returns a Cache that reads Secrets from live, and takes a Secret for owned
 // by its controller if that is of the given kind.
@@ -83,7 +86,7 @@ func (c *Cache) SetNames(object types.NamespacedName, n Names) {
 		if c.contents[id] == nil {
 			c.contents[id] = &contents{}
 		}
-		c.contents[id].users = append(c.contents[id].users, object.Name)
+		c.contents[id].users = append(c.contents[id].users, object)
 	}
 }
 
@@ -97,7 +100,7 @@ func (c *Cache) Forget(object types.NamespacedName) {
 func (c *Cache) unname(object types.NamespacedName) {
 	for _, id := range c.names[object].in(object.Namespace) {
 		held := c.contents[id]
-		held.users = slices.DeleteFunc(held.users, func(name string) bool { return name == object.Name })
+		held.users = slices.DeleteFunc(held.users, func(user types.NamespacedName) bool { return user == object })
 		if len(held.users) == 0 {
 			delete(c.contents, id)
 		}
@@ -107,9 +110,9 @@ func (c *Cache) unname(object types.NamespacedName) {
 
 func (n Names) in(namespace string) []types.NamespacedName {
 	var ids []types.NamespacedName
-	for _, name := range slices.Compact([]string{n.Target, n.Credentials}) {
-		if name != "" {
-			ids = append(ids, types.NamespacedName{Namespace: namespace, Name: name})
+	for _, id := range slices.Compact([]types.NamespacedName{{Namespace: namespace, Name: n.Target}, {Namespace: cmp.Or(n.CredentialsIn, namespace), Name: n.Credentials}}) {
+		if id.Name != "" {
+			ids = append(ids, id)
 		}
 	}
 	return ids
@@ -173,11 +176,7 @@ func (c *Cache) usersOf(secret metav1.Object) []types.NamespacedName {
 	if held == nil {
 		return nil
 	}
-	var users []types.NamespacedName
-	for _, name := range held.users {
-		users = append(users, types.NamespacedName{Namespace: secret.GetNamespace(), Name: name})
-	}
-	return users
+	return slices.Clone(held.users)
 }
 
 // ownerOf is the controller of a Secret if it is of our kind; otherwise nil.

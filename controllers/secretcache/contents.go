@@ -15,12 +15,12 @@ import (
 // later deletion.
 type contents struct {
 	version     uint64
-	encoded     []byte               // without managedFields; nil if they are not known. Go's maps would take four times the memory
-	lastWritten uint64               // the version that this process has written last
-	writer      types.NamespacedName // the object for which it did
-	invalid     bool                 // until a read
-	cut         bool                 // the values are cut
-	users       []string             // names of the objects that name the Secret
+	encoded     []byte                 // without managedFields; nil if they are not known. Go's maps would take four times the memory
+	lastWritten uint64                 // the version that this process has written last
+	writer      types.NamespacedName   // the object for which it did
+	invalid     bool                   // until a read
+	cut         bool                   // the values are cut
+	users       []types.NamespacedName // the objects that name the Secret
 }
 
 const (
