@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/controllers/secretcache"
 	"wechattoken.io/operator/internal/contest"
 )
 
@@ -25,6 +26,15 @@ type memory struct {
 	last      lastWrite
 	target    string   // the name of the Secret that it had last
 	earlier   []string // names of Secrets that it may still have from before
+}
+
+// isFirst reports whether the target of the WeChatToken was not looked for yet. The Secrets
+// that it may still have from before are known then.
+func (m *memory) isFirst(secrets *secretcache.Cache, wt *v1alpha1.WeChatToken) bool {
+	if !m.looked {
+		m.earlier = secrets.OwnedBy(wt.Namespace, wt.UID)
+	}
+	return !m.looked
 }
 
 // lastWrite is what the target of a WeChatToken was made to hold last.
@@ -71,7 +81,9 @@ func (m *memory) rename(o *observation) {
 	if o.target != nil {
 		m.target = target
 	}
-	m.earlier = slices.DeleteFunc(m.earlier, func(name string) bool { return name == target || name == o.wt.Spec.AppSecretRef.Name })
+	m.earlier = slices.DeleteFunc(m.earlier, func(name string) bool {
+		return name == target || name == o.wt.Spec.AppSecretRef.Name && !o.wt.Spec.HasSource()
+	})
 	m.earlier = m.earlier[max(len(m.earlier)-maxEarlier, 0):]
 }
 

@@ -26,6 +26,9 @@ import (
 type observation struct {
 	wt *v1alpha1.WeChatToken
 
+	source *v1alpha1.WeChatToken  // whose token it takes, if spec.sourceRef names one and that allows it
+	takers []types.NamespacedName // those that take its token
+
 	credentials *wechat.Credentials // nil while there is no AppSecret
 	missing     finding             // what is wrong with it then
 	key         record.Key          // of the AppSecret; nil without one
@@ -64,12 +67,12 @@ func (o *observation) endOf(t *record.Token) time.Time {
 func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChatToken) (observation, error) {
 	key := client.ObjectKeyFromObject(wt)
 	m := r.memories.of(wt)
-	isFirst := !m.looked
-	if isFirst {
-		m.earlier = r.Secrets.OwnedBy(wt.Namespace, wt.UID)
-	}
+	isFirst := m.isFirst(r.Secrets, wt)
 	o := observation{wt: wt, last: m.last}
-	r.Secrets.SetNames(key, secretcache.Names{Target: wt.TokenSecretName(), Credentials: wt.Spec.AppSecretRef.Name})
+	if err := r.observeOthers(ctx, &o); err != nil {
+		return o, err
+	}
+	r.Secrets.SetNames(key, secretcache.Names{Target: wt.TokenSecretName(), Credentials: wt.Spec.AppSecretRef.Name, CredentialsIn: o.credentialsIn()})
 	r.wakeNext(r.claims.put(wt))
 	// A new WeChatToken has no Secret yet. For one that this process has not looked at
 	// before, do not trust the watch that the Secret is missing: it may lag behind
@@ -98,6 +101,26 @@ func (r *WeChatTokenReconciler) observe(ctx context.Context, wt *v1alpha1.WeChat
 	return o, nil
 }
 
+// observeOthers looks for the source of a WeChatToken, or for its takers.
+func (r *WeChatTokenReconciler) observeOthers(ctx context.Context, o *observation) (err error) {
+	if !o.wt.Spec.HasSource() {
+		o.takers, err = r.takersOf(ctx, o.wt)
+		return err
+	}
+	if o.source, err = r.sourceOf(ctx, o.wt); o.source != nil {
+		follow(o.wt, o.source)
+	}
+	return err
+}
+
+// credentialsIn is the namespace of the AppSecret.
+func (o *observation) credentialsIn() string {
+	if o.source != nil {
+		return o.source.Namespace
+	}
+	return o.wt.Namespace
+}
+
 // observeAccount reads the AppSecret, and what the target remembers of its account. It
 // reports whether the WeChatToken uses the account: not while the target is somebody
 // else's.
@@ -106,13 +129,16 @@ func (r *WeChatTokenReconciler) observeAccount(ctx context.Context, o *observati
 	if o.conflict != "" && (o.target == nil || metav1.GetControllerOfNoCopy(o.target) != nil) {
 		return false, nil
 	}
-	if o.credentials, o.missing, err = r.credentials(ctx, o.wt, trusting); err != nil {
+	if o.credentials, o.missing, err = r.credentials(ctx, o, trusting); err != nil {
 		return false, err
 	}
 	if o.credentials != nil {
 		o.key = record.NewKey(o.credentials.AppSecret)
 	}
 	o.onTarget = record.Read(o.target, o.key)
+	if o.wt.Spec.HasSource() && o.source == nil && o.onTarget != nil {
+		o.wt.Spec.AppID, o.wt.Spec.Mode = o.onTarget.Token.AppID, o.onTarget.Token.Mode // as it was, until it expires
+	}
 	if o.adopting = o.conflict != "" && r.mayAdopt(o); o.adopting {
 		o.conflict = ""
 	}
@@ -158,7 +184,7 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 		Suspended:     wt.Spec.Suspend,
 		RefreshBefore: wt.Spec.RefreshBeforeOrDefault(),
 		CheckInterval: wt.Spec.CheckIntervalOr(r.CheckInterval),
-		NeverForce:    wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever,
+		NeverForce:    wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever || wt.Spec.HasSource(),
 		Unchecked:     o.adopting,
 		ClassicPerDay: int(wt.Spec.ClassicCallsPerDay),
 		Tickets:       record.Wanted(wt),
@@ -166,6 +192,9 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 		Request:       requestOn(wt),
 		Report:        report,
 		Reported:      reported,
+	}
+	if o.source != nil {
+		wants.Request, wants.Tickets = "", bothWant(wt, o.source)
 	}
 	if found != nil && found.Token.AppID == wt.Spec.AppID {
 		wants.Secret = found
@@ -175,9 +204,12 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 }
 
 // credentials reads the AppSecret. Without one it says what is wrong.
-func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.WeChatToken, trusting bool) (*wechat.Credentials, finding, error) {
-	ref := wt.Spec.AppSecretRef
-	s, err := r.get(ctx, types.NamespacedName{Namespace: wt.Namespace, Name: ref.Name}, "", trusting)
+func (r *WeChatTokenReconciler) credentials(ctx context.Context, o *observation, trusting bool) (*wechat.Credentials, finding, error) {
+	if o.wt.Spec.HasSource() && o.source == nil {
+		return nil, sourceNotAllowed(o.wt), nil
+	}
+	ref := o.wt.Spec.AppSecretRef
+	s, err := r.get(ctx, types.NamespacedName{Namespace: o.credentialsIn(), Name: ref.Name}, "", trusting)
 	if err != nil {
 		return nil, finding{}, err
 	}
@@ -185,10 +217,14 @@ func (r *WeChatTokenReconciler) credentials(ctx context.Context, wt *v1alpha1.We
 		s = &corev1.Secret{}
 	}
 	secret, odd := wire.ReadAppSecret(s.Data[ref.KeyOrDefault()])
-	if secret == "" {
+	switch {
+	case secret != "":
+		return &wechat.Credentials{AppID: o.wt.Spec.AppID, AppSecret: secret}, finding{}, nil
+	case o.source != nil:
+		return nil, sourceWithoutAppSecret, nil
+	default:
 		return nil, ofAppSecret(ref, odd), nil
 	}
-	return &wechat.Credentials{AppID: wt.Spec.AppID, AppSecret: secret}, finding{}, nil
 }
 
 // conflict says who else has the target Secret, or an older claim to it; empty if

@@ -53,7 +53,7 @@ func findingOf(o *observation, out outcome, now time.Time) (f finding, pending b
 	}
 	switch {
 	case o.wt.Spec.Suspend:
-		return finding{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true: the token is not refreshed"}, false
+		return ofSuspension(o), false
 	case o.account == nil:
 		return o.missing, false
 	}
@@ -98,8 +98,19 @@ func ofCluster(o *observation, out outcome) (f finding, is bool) {
 	}
 }
 
+func ofSuspension(o *observation) finding {
+	where := ""
+	if o.source != nil {
+		where = ", here or at the source"
+	}
+	return finding{reason: v1alpha1.ReasonSuspended, message: "spec.suspend is true" + where + ": the token is not refreshed"}
+}
+
 // ofToken is what there is to say of a valid token in the Secret.
 func ofToken(o *observation, holds *record.Record) finding {
+	if o.source != nil && requestOn(o.wt) != "" {
+		return refreshAtSource
+	}
 	t := &holds.Token
 	if at := t.PredecessorInvalidAt; !at.IsZero() {
 		return finding{
@@ -122,6 +133,31 @@ func lastElsewhere(r *record.Record) time.Time {
 		return r.Spent.Elsewhere[n-1]
 	}
 	return time.Time{}
+}
+
+// sourceNotAllowed is one sentence for all: who may write WeChatTokens here need not
+// know what there is elsewhere.
+func sourceNotAllowed(wt *v1alpha1.WeChatToken) finding {
+	ref := wt.Spec.SourceRef
+	return finding{
+		reason: v1alpha1.ReasonSourceNotAllowed,
+		message: fmt.Sprintf("There is no WeChatToken %q in namespace %q that has an AppSecret and names namespace %q in spec.allowedNamespaces. "+
+			"A token that is in the Secret stays until it expires, and no other comes", ref.Name, ref.Namespace, wt.Namespace),
+		ends: byPerson,
+	}
+}
+
+// sourceWithoutAppSecret does not say which Secret it is: it is another namespace's.
+var sourceWithoutAppSecret = finding{
+	reason:  v1alpha1.ReasonAppSecretMissing,
+	message: "The source in spec.sourceRef has no AppSecret: its own condition Ready says more",
+	ends:    byPerson,
+}
+
+// refreshAtSource is what there is to say of a refresh request on a taker.
+var refreshAtSource = finding{
+	reason:  v1alpha1.ReasonRefreshNotAllowed,
+	message: "A WeChatToken with sourceRef forces no refresh: request it at the source, and take the annotation wechattoken.io/refresh-requested-at off here",
 }
 
 // ofAppSecret says that there is no AppSecret where ref says. odd is what is odd
@@ -259,6 +295,9 @@ type ticketFinding struct {
 }
 
 const ticketExpired = "No poll has confirmed the ticket in time. The Secret still holds it"
+
+// ticketOfNobody says that a taker asks for a ticket that its source does not have.
+var ticketOfNobody = ticketFinding{reason: v1alpha1.ReasonTicketPending, message: "The source does not ask for this ticket: add its type to spec.tickets there"}
 
 // ofTicket says how things are with the ticket t in the Secret. failure is that of
 // the last call for it; nil if it did not fail.

@@ -74,6 +74,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 	if err := mgr.Add(r.Accounts); err != nil {
 		return nil, err
 	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.WeChatToken{}, indexTakers, takerKeys); err != nil {
+		return nil, err
+	}
 	if err := r.setup(mgr, secrets.Source(meta, o.Namespaces), o.Workers); err != nil {
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) (ready func() error
 // New returns a reconciler of WeChatTokens and the accounts that it uses. The
 // caller starts the accounts.
 func New(c client.Client, secrets *secretcache.Cache, recorder events.EventRecorder, o Options) *WeChatTokenReconciler {
-	r := &WeChatTokenReconciler{wake: func(types.NamespacedName, bool) {}, Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, CheckInterval: o.CheckInterval, Consumers: o.Consumers}
+	r := &WeChatTokenReconciler{wake: func(types.NamespacedName, bool) {}, Client: c, Secrets: secrets, Events: recorder, StableWindow: o.StableWindow, CheckInterval: o.CheckInterval, Consumers: o.Consumers, Namespaces: o.Namespaces}
 	r.Accounts = account.New(account.Options{
 		WeChat: o.WeChat,
 		Window: o.StableWindow,
@@ -130,6 +133,7 @@ func (r *WeChatTokenReconciler) setup(mgr ctrl.Manager, secrets source.Source, w
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.WeChatToken{}, builder.WithPredicates(asksForSomething)).
 		Watches(&v1alpha1.WeChatToken{}, handler.Funcs{CreateFunc: urgentFirst}).
+		Watches(&v1alpha1.WeChatToken{}, handler.EnqueueRequestsFromMapFunc(r.related), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(secrets).
 		WatchesRawSource(source.Func(r.start)).
 		WithOptions(controller.Options{

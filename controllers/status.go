@@ -29,7 +29,7 @@ func (r *WeChatTokenReconciler) statusOf(o *observation, out outcome, now time.T
 	}
 
 	s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return !slices.Contains(conditions, c.Type) })
-	s.ObservedGeneration = o.wt.Generation
+	s.ObservedGeneration, s.Takers = o.wt.Generation, describeTakers(o.takers)
 	s.LastError = withFirstRID(s.LastError, f.err)
 	ready := now.Before(endOf(&s)) && meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionReady)
 	if !out.unread { // then the Secret is as it was, as far as anybody knows
@@ -178,6 +178,9 @@ func describeTicket(place int, o *observation, holds *record.Record, now time.Ti
 		failure = o.account.TicketFailure(place)
 	}
 	f := ofTicket(t, failure, now)
+	if o.source != nil && !slices.Contains(bothWant(o.wt, o.source), place) {
+		f = ticketOfNobody
+	}
 	status := v1alpha1.TicketStatus{Type: record.TicketTypes[place].Name, Fingerprint: record.Fingerprint(t.Value), LastError: f.err}
 	for _, was := range o.wt.Status.Tickets {
 		if was.Type == status.Type {

@@ -39,6 +39,8 @@ type WeChatTokenReconciler struct {
 	// CheckInterval is how often a token of mode Stable is checked whose spec does not
 	// say; 0 for never.
 	CheckInterval time.Duration
+	// Namespaces are those that are served; none is all.
+	Namespaces []string
 	// Consumers says that another controller looks after the pods that use the
 	// Secrets, so that this one has nothing to say of them.
 	Consumers bool
@@ -92,9 +94,16 @@ func (r *WeChatTokenReconciler) begin(ctx context.Context) {
 		if wt.Status.SecretName == wt.TokenSecretName() {
 			r.claims.holds(wt)
 		}
-		if len(r.Secrets.OwnedBy(wt.Namespace, wt.UID)) > 0 {
-			r.Accounts.Expect(client.ObjectKeyFromObject(wt), wt.Spec.AppID, wt.Spec.ModeOrDefault(), time.Now())
+		if len(r.Secrets.OwnedBy(wt.Namespace, wt.UID)) == 0 {
+			continue
 		}
+		of := wt
+		if wt.Spec.HasSource() {
+			if of, _ = r.sourceOf(ctx, wt); of == nil {
+				continue
+			}
+		}
+		r.Accounts.Expect(client.ObjectKeyFromObject(wt), of.Spec.AppID, of.Spec.ModeOrDefault(), time.Now())
 	}
 }
 

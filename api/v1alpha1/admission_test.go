@@ -56,12 +56,12 @@ func TestBadInputIsRefused(t *testing.T) {
 		manifest string
 		want     string // part of the refusal
 	}{
-		"AppIDMissing":       {shop(goodRef), "spec.appID: Required value"},
+		"AppIDMissing":       {shop(goodRef), "set appID and appSecretRef"},
 		"AppIDEmpty":         {shop(`appID: ""`, goodRef), "appID must be wx followed by 16 lower-case hex digits"},
 		"AppIDShort":         {shop("appID: wx0123", goodRef), "appID must be wx followed by 16 lower-case hex digits"},
 		"AppIDUpperCase":     {shop("appID: wx0123456789ABCDEF", goodRef), "appID must be wx followed by 16 lower-case hex digits"},
 		"AppIDWithLineFeed":  {shop(`appID: "wx0123456789abcdef\n"`, goodRef), "appID must be wx followed by 16 lower-case hex digits"},
-		"ReferenceMissing":   {shop(goodID), "spec.appSecretRef: Required value"},
+		"ReferenceMissing":   {shop(goodID), "set appID and appSecretRef"},
 		"ReferenceEmpty":     {shop(goodID, "appSecretRef: {}"), "spec.appSecretRef.name: Required value"},
 		"ReferenceNoName":    {shop(goodID, `appSecretRef: {name: ""}`), "spec.appSecretRef.name"},
 		"ReferenceBadName":   {shop(goodID, "appSecretRef: {name: Shop_App}"), "name must be a valid Secret name"},
@@ -128,6 +128,18 @@ func TestBadInputIsRefused(t *testing.T) {
 		"RestartBadValue":    {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchLabels: {app: "a b"}}}]}`), "each label value must be empty or letters"},
 		"RestartExpressions": {shop(goodID, goodRef, `restart: {workloads: [{kind: Deployment, selector: {matchExpressions: []}}]}`), "unknown field"},
 		"RestartManyLabels":  {shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, selector: {matchLabels: {a: a, b: b, c: c, d: d, e: e}}}]}"), "must have at most 4 items"},
+		"NoAccount":          {shop("secret: {name: shop-token}"), "set appID and appSecretRef, or sourceRef"},
+		"SourceAndAccount":   {shop(goodID, goodRef, "sourceRef: {namespace: platform, name: shop}"), "with sourceRef the account is that of the source"},
+		"SourceAndMode":      {shop("sourceRef: {namespace: platform, name: shop}", "mode: Classic"), "with sourceRef the account is that of the source"},
+		"SourceAndChecks":    {shop("sourceRef: {namespace: platform, name: shop}", "checkInterval: 1m"), "with sourceRef the account is that of the source"},
+		"SourceAndForced":    {shop("sourceRef: {namespace: platform, name: shop}", "forcedRefresh: Never"), "with sourceRef the account is that of the source"},
+		"SourceOfOthers":     {shop("sourceRef: {namespace: platform, name: shop}", "allowedNamespaces: [web]"), "allowedNamespaces is for a WeChatToken that has the AppSecret"},
+		"SourceNoNamespace":  {shop("sourceRef: {name: shop}"), "namespace: Required value"},
+		"SourceBadNamespace": {shop("sourceRef: {namespace: a.b, name: shop}"), "namespace must be a valid name of a namespace"},
+		"SourceBadName":      {shop("sourceRef: {namespace: platform, name: Shop}"), "name must be a valid name of a WeChatToken"},
+		"AllowedBad":         {shop(goodID, goodRef, "allowedNamespaces: [web-*]"), "each of allowedNamespaces must be a name of a namespace, or *"},
+		"AllowedTwice":       {shop(goodID, goodRef, "allowedNamespaces: [web, web]"), "Duplicate value"},
+		"AllowedMany":        {shop(goodID, goodRef, "allowedNamespaces: ["+strings.Repeat("a, ", 65)+"]"), "must have at most 64 items"},
 		"UnknownField":       {shop(goodID, goodRef, "appSecret: oops"), `unknown field "spec.appSecret"`},
 	}
 	for name, tc := range cases {
@@ -169,6 +181,9 @@ func TestGoodInputIsAccepted(t *testing.T) {
 		"Touch":            shop(goodID, goodRef, "propagation: Touch"),
 		"Watch":            shop(goodID, goodRef, "propagation: Watch"),
 		"Restart":          shop(goodID, goodRef, "restart: {workloads: [{kind: Deployment, name: shop}, {kind: StatefulSet, selector: {matchLabels: {app: shop, empty: \"\"}}}, {kind: DaemonSet}]}"),
+		"Source":           shop("sourceRef: {namespace: platform, name: shop.eu}", "tickets: [JSAPI]", "propagation: Touch", "secret: {name: shop-token}"),
+		"Allowed":          shop(goodID, goodRef, "allowedNamespaces: [web, pay]"),
+		"AllowedAll":       shop(goodID, goodRef, `allowedNamespaces: ["*"]`),
 		"Evictions":        shop(goodID, goodRef, "restart: {workloads: [{apiVersion: apps/v1, kind: Deployment, method: Eviction, selector: {matchLabels: {app: shop}}}, {apiVersion: argoproj.io/v1alpha1, kind: Rollout, method: Eviction}, {apiVersion: v1, kind: ReplicationController, name: shop, method: Eviction}]}"),
 		"Tickets":          shop(goodID, goodRef, "tickets: [WxCard, JSAPI]"),
 		"NoTickets":        shop(goodID, goodRef, "tickets: []"),

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -33,6 +34,14 @@ func (wt *WeChatToken) TokenSecretKeys() SecretKeys {
 		WxCardTicket:          cmp.Or(keys.WxCardTicket, "wx_card_ticket"),
 		WxCardTicketExpiresAt: cmp.Or(keys.WxCardTicketExpiresAt, "wx_card_ticket_expires_at"),
 	}
+}
+
+// HasSource reports whether the token is that of another WeChatToken.
+func (s *WeChatTokenSpec) HasSource() bool { return s.SourceRef.Name != "" }
+
+// Allows reports whether WeChatTokens of a namespace may take the token.
+func (s *WeChatTokenSpec) Allows(namespace string) bool {
+	return slices.Contains(s.AllowedNamespaces, AllNamespaces) || slices.Contains(s.AllowedNamespaces, AllowedNamespace(namespace))
 }
 
 // KeyOrDefault is the key that holds the AppSecret.

@@ -46,12 +46,15 @@ const (
 	// 24 hours are used up.
 	ReasonRefreshBudgetExhausted = "RefreshBudgetExhausted"
 	// ReasonRefreshNotAllowed says that a forced refresh is wanted, and that
-	// spec.forcedRefresh forbids it.
+	// spec.forcedRefresh forbids it, or that it must be requested at the source.
 	ReasonRefreshNotAllowed = "RefreshNotAllowed"
 	// ReasonRefreshRefused says that WeChat took a forced refresh and gave the
 	// old token back.
 	ReasonRefreshRefused = "RefreshRefused"
 
+	// ReasonSourceNotAllowed says that the WeChatToken that sourceRef names is not there, or
+	// does not allow this namespace. Nobody learns which.
+	ReasonSourceNotAllowed = "SourceNotAllowed"
 	// ReasonAppSecretMissing says that the Secret named in appSecretRef, or its
 	// key, is not there or empty.
 	ReasonAppSecretMissing = "AppSecretMissing"

@@ -68,6 +68,10 @@ type WeChatTokenStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	LastHandledInvalidToken string `json:"lastHandledInvalidToken,omitempty"`
 
+	// takers are the WeChatTokens that take the token of this one by sourceRef.
+	// +optional
+	Takers Takers `json:"takers,omitzero"`
+
 	// consumers are the workloads of whatever kind that use the Secret, and those
 	// that spec.restart names, the first 64 by kind and name. The condition
 	// ConsumersCurrent says whether new tokens reach them. Others than
@@ -91,6 +95,21 @@ type WeChatTokenStatus struct {
 	// +listMapKey=type
 	// +kubebuilder:validation:MaxItems=2
 	Tickets []TicketStatus `json:"tickets,omitempty"`
+}
+
+// Takers are the WeChatTokens that take a token of another one.
+type Takers struct {
+	// count is how many there are.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Count int32 `json:"count,omitempty"`
+
+	// names are those of the first 32 by namespace and name, as namespace/name.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=317
+	Names []string `json:"names,omitempty"`
 }
 
 // ReplacedElsewhere counts the tokens of an account that somebody else has replaced:

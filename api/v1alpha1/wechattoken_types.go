@@ -38,15 +38,45 @@ const (
 	ForcedRefreshNever   ForcedRefresh = "Never"
 )
 
+// SourceReference names a WeChatToken.
+type SourceReference struct {
+	// namespace of the WeChatToken.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="namespace must be a valid name of a namespace: lower-case letters, digits and -"
+	Namespace string `json:"namespace,omitempty"`
+
+	// name of the WeChatToken.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="name must be a valid name of a WeChatToken: lower-case letters, digits, - and ."
+	Name string `json:"name,omitempty"`
+}
+
+// AllowedNamespace is the name of a namespace, or * for all.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="self == '*' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="each of allowedNamespaces must be a name of a namespace, or * for all"
+type AllowedNamespace string
+
+// AllNamespaces allows all of them.
+const AllNamespaces AllowedNamespace = "*"
+
 // WeChatTokenSpec says whose token to keep, and where to put it.
+// +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="!has(self.checkInterval) || self.mode != 'Classic' || !self.checkInterval.matches('^([0-9]+[hms])+$') || duration(self.checkInterval) == duration('0s') || duration(self.checkInterval) >= duration('5m')",fieldPath=".checkInterval",message="checkInterval must be 0s or at least 5m in mode Classic, where the check is a call that WeChat allows about a thousand times a day"
+// +kubebuilder:validation:XValidation:rule="has(self.sourceRef) || has(self.appID) && has(self.appSecretRef)",message="set appID and appSecretRef, or sourceRef for the token of another WeChatToken"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceRef) || !has(self.appID) && !has(self.appSecretRef) && self.mode != 'Classic' && !has(self.refreshBefore) && !has(self.checkInterval) && !has(self.forcedRefresh) && !has(self.classicCallsPerDay)",message="with sourceRef the account is that of the source: leave out appID, appSecretRef, mode, refreshBefore, checkInterval, forcedRefresh and classicCallsPerDay"
+// +kubebuilder:validation:XValidation:rule="!has(self.sourceRef) || !has(self.allowedNamespaces)",message="allowedNamespaces is for a WeChatToken that has the AppSecret: take the token from that one in each namespace"
 // +kubebuilder:validation:XValidation:rule="!has(self.classicCallsPerDay) || self.mode == 'Classic'",fieldPath=".classicCallsPerDay",message="classicCallsPerDay is for mode Classic only: in mode Stable WeChat allows 500,000 calls a day"
 // +kubebuilder:validation:XValidation:rule="!has(self.refreshBefore) || self.mode == 'Classic'",fieldPath=".refreshBefore",message="refreshBefore is for mode Classic only: in mode Stable WeChat itself fixes the moment, 5 minutes before the end"
 type WeChatTokenSpec struct {
 	// appID is the appid (开发者ID) of the 公众号, 小程序, 小游戏 or app whose
 	// token is kept: wx and 16 lower-case hex digits, as the WeChat console
 	// shows it. When it changes, a token of the new appid replaces the old one.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^wx[0-9a-f]{16}$')",message="appID must be wx followed by 16 lower-case hex digits, as the WeChat console shows it"
@@ -54,8 +84,25 @@ type WeChatTokenSpec struct {
 
 	// appSecretRef selects the key of a Secret in the same namespace that holds
 	// the AppSecret. A changed AppSecret is picked up at once.
-	// +required
+	// +optional
 	AppSecretRef AppSecretReference `json:"appSecretRef,omitzero"`
+
+	// sourceRef takes the token of another WeChatToken, the source, in place of appID
+	// and appSecretRef: this namespace needs no AppSecret. The source must name this
+	// namespace in its allowedNamespaces. Each new token arrives here at the same time
+	// as there, and so do the tickets that both ask for. A report of an invalid token
+	// counts as one there; a refresh is forced at the source only.
+	// +optional
+	SourceRef SourceReference `json:"sourceRef,omitzero"`
+
+	// allowedNamespaces are those whose WeChatTokens may take this token by sourceRef;
+	// "*" is all, nobody when left out. Who may write WeChatTokens in one of them, or
+	// read Secrets, then has the token. A namespace that is taken out keeps the token
+	// that it has until that expires.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	AllowedNamespaces []AllowedNamespace `json:"allowedNamespaces,omitempty"`
 
 	// mode is the WeChat endpoint that issues the token.
 	//

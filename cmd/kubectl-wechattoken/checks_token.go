@@ -65,6 +65,9 @@ func notSuspended(f *tokenFacts, _ time.Time) []finding {
 }
 
 func appSecretFit(f *tokenFacts, _ time.Time) []finding {
+	if source := f.wt.Spec.SourceRef; f.wt.Spec.HasSource() {
+		return []finding{passes("it takes the token of WeChatToken %s in namespace %s, and needs no AppSecret here", source.Name, source.Namespace)}
+	}
 	ref := f.wt.Spec.AppSecretRef
 	create := fmt.Sprintf("kubectl -n %s create secret generic %s --from-file=%s=/dev/stdin", f.wt.Namespace, ref.Name, ref.KeyOrDefault())
 	switch {

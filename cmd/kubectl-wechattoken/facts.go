@@ -95,12 +95,15 @@ func (g *gatherer) clusterFacts(ctx context.Context, schema fetched[schemas], to
 func (g *gatherer) tokenFacts(ctx context.Context, wt *v1alpha1.WeChatToken, of *clusterFacts) *tokenFacts {
 	g.watchers.cluster = g.cluster
 	f := &tokenFacts{clusterFacts: of, wt: wt, consumers: g.watchers.of(ctx, wt)}
+	f.secret = fetch(g.secretMeta(ctx, wt.Namespace, wt.TokenSecretName()))
+	if wt.Spec.HasSource() {
+		return f
+	}
 	var s corev1.Secret
 	f.appSecret.err = g.Get(ctx, client.ObjectKey{Namespace: wt.Namespace, Name: wt.Spec.AppSecretRef.Name}, &s)
 	if f.appSecret.err == nil {
 		f.appSecret.value = formOf(s.Data[wt.Spec.AppSecretRef.KeyOrDefault()])
 	}
-	f.secret = fetch(g.secretMeta(ctx, wt.Namespace, wt.TokenSecretName()))
 	return f
 }
 
