@@ -121,6 +121,10 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 	w.awaitAlert("WeChatTokenInvalid", inNamespace, true)
 }
 
+// onlyInTrouble are metrics that this story does not come to: they are there while a
+// namespace cannot be read, as cmd/manager tests.
+var onlyInTrouble = []string{"wechattoken_namespace_unreadable"}
+
 // rulesWork checks that all metrics of the rules are there, and that Prometheus can
 // evaluate them.
 func (w *world) rulesWork(t *testing.T, begin time.Time) {
@@ -135,7 +139,7 @@ func (w *world) rulesWork(t *testing.T, begin time.Time) {
 			t.Errorf("%s: no metrics in %s", rule.Alert, rule.Expr.StrVal)
 		}
 		for _, m := range metrics {
-			if !slices.Contains(names, model.LabelValue(m)) {
+			if !slices.Contains(names, model.LabelValue(m)) && !slices.Contains(onlyInTrouble, m) {
 				t.Errorf("%s%s: there is no metric %s", rule.Alert, rule.Record, m)
 			}
 		}
