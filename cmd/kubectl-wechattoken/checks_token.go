@@ -22,6 +22,7 @@ var tokenChecks = []check[tokenFacts]{
 	{"watched", tokenWatched},
 	{"suspended", notSuspended},
 	{"appsecret", appSecretFit},
+	{"takers", takersCounted},
 	{"wechat", weChatAnswers},
 	{"allow-list", addressAllowed},
 	{"ready", isReady},
@@ -85,6 +86,20 @@ func appSecretFit(f *tokenFacts, _ time.Time) []finding {
 		return []finding{warns("the AppSecret in Secret %s has a line feed or other characters that cannot be seen; the operator passes over them, others may not", ref.Name)}
 	}
 	return []finding{passes("Secret %s holds 32 hex digits; whether they are right, the next line tells", ref.Name)}
+}
+
+// takersCounted names those that take the token.
+func takersCounted(f *tokenFacts, _ time.Time) []finding {
+	switch takers := f.wt.Status.Takers; {
+	case f.wt.Spec.HasSource():
+		return []finding{passes("nobody can take a token from here: take it from the source")}
+	case len(f.wt.Spec.AllowedNamespaces) == 0:
+		return []finding{passes("no other namespace may take the token")}
+	case takers.Count == 0:
+		return []finding{passes("WeChatTokens of %d namespaces may take the token by sourceRef, and none does", len(f.wt.Spec.AllowedNamespaces))}
+	default:
+		return []finding{passes("%d WeChatTokens take the token: %s", takers.Count, some(takers.Names))}
+	}
 }
 
 func weChatAnswers(f *tokenFacts, _ time.Time) []finding {
@@ -176,6 +191,9 @@ func secretOurs(f *tokenFacts, _ time.Time) []finding {
 const budgetLow = 5
 
 func budgetLeft(f *tokenFacts, now time.Time) []finding {
+	if f.wt.Spec.HasSource() {
+		return []finding{passes("it is that of the source")}
+	}
 	if f.secret.err != nil || !metav1.IsControlledBy(f.secret.value, f.wt) {
 		return []finding{unknownf("it is stored on Secret %s", f.wt.TokenSecretName())}
 	}

@@ -21,8 +21,10 @@ type row struct {
 	Ready           string              `json:"ready"` // True, False or Unknown
 	Reason          string              `json:"reason"`
 	Message         string              `json:"message,omitempty"`
-	AppID           string              `json:"appID"`
-	Mode            string              `json:"mode"`
+	AppID           string              `json:"appID,omitempty"`  // absent with a source
+	Source          string              `json:"source,omitempty"` // namespace/name of spec.sourceRef
+	Takers          int32               `json:"takers,omitempty"` // WeChatTokens that take the token
+	Mode            string              `json:"mode,omitempty"`
 	SecondsLeft     *int64              `json:"secondsLeft,omitempty"` // of the token; absent without one
 	ExpirationTime  *metav1.Time        `json:"expirationTime,omitempty"`
 	NextRefreshTime *metav1.Time        `json:"nextRefreshTime,omitempty"`
@@ -44,8 +46,11 @@ func rowOf(wt *v1alpha1.WeChatToken, found consumers, now time.Time) row {
 		Namespace: wt.Namespace, Name: wt.Name, AppID: wt.Spec.AppID, Mode: string(wt.Spec.ModeOrDefault()),
 		Secret: wt.TokenSecretName(), Fingerprint: s.TokenFingerprint,
 		ExpirationTime: s.ExpirationTime, NextRefreshTime: s.NextRefreshTime, LastRefreshTime: s.LastRefreshTime,
-		Consumers: found.list, ConsumersKnown: found.unknown == "",
+		Takers: s.Takers.Count, Consumers: found.list, ConsumersKnown: found.unknown == "",
 		LastError: errorText(s.LastError),
+	}
+	if ref := wt.Spec.SourceRef; wt.Spec.HasSource() {
+		r.Source, r.Mode = ref.Namespace+"/"+ref.Name, ""
 	}
 	r.Ready, r.Reason, r.Message = readiness(wt, now)
 	if s.ExpirationTime != nil {
@@ -107,7 +112,7 @@ func (r row) cells(everywhere, wide bool, now time.Time) []any {
 		lastError = short(lastError, 40)
 	}
 	return append(cells, r.Name, r.Ready, r.Reason, left(r.ExpirationTime, now), due(r.NextRefreshTime, now),
-		dash(lastError), r.Secret, r.consumers(names), r.AppID, r.Mode, dash(r.Fingerprint), dash(r.Message))
+		dash(lastError), r.Secret, r.consumers(names), cmp.Or(r.AppID, "from "+r.Source), dash(r.Mode), dash(r.Fingerprint), dash(r.Message))
 }
 
 func dash(s string) string { return cmp.Or(s, "-") }
