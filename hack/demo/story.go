@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 // tell tells the story, one method for each part. What is not as it should be is an
 // error of the run.
 func tell(d *demo) {
-	for _, part := range []func(){d.setUp, d.apply, d.watchItRotate, d.forceRefresh, d.loseSecret, d.breakAppSecret, d.killManager, d.sumUp} {
+	for _, part := range []func(){d.setUp, d.apply, d.watchItRotate, d.forceRefresh, d.takeIt, d.loseSecret, d.breakAppSecret, d.killManager, d.sumUp} {
 		part()
 	}
 }
@@ -168,6 +169,23 @@ func (d *demo) forceRefresh() {
 		"kubectl wait --for=jsonpath='{.status.lastHandledRefreshAt}'=leaked --timeout=60s wxt/shop",
 	)
 	d.checkf(d.asked().Rotations == before+1, "WeChat made one new token, and the Secret holds it")
+}
+
+func (d *demo) takeIt() {
+	d.heading("A namespace without the AppSecret takes the token")
+	d.awaitFreshToken()
+	before := d.asked().Calls
+	d.show(
+		"kubectl create namespace web",
+		`kubectl patch wxt shop --type=merge -p '{"spec":{"allowedNamespaces":["web"]}}'`,
+		"cat hack/demo/taker.yaml",
+		"kubectl apply -f hack/demo/taker.yaml",
+		"kubectl wait -n web --for=condition=Ready --timeout=60s wxt/shop",
+		"kubectl get wxt -A -o custom-columns=NAMESPACE:.metadata.namespace,NAME:.metadata.name,TOKEN:.status.tokenFingerprint,TAKERS:.status.takers.names",
+	)
+	out, err := d.shell(`kubectl get secret -A -l app.kubernetes.io/managed-by -o go-template='{{range .items}}{{.data.access_token}}{{"\n"}}{{end}}' | sort | uniq -c | wc -l`)
+	d.checkf(err == nil && strings.TrimSpace(out) == "1", "both Secrets hold one token")
+	d.checkf(d.asked().Calls == before, "it cost no call to WeChat")
 }
 
 func (d *demo) loseSecret() {
