@@ -45,6 +45,7 @@
 //	record           what the operator remembers on the Secret
 //	target           the Secret that holds the token
 //	claim            of a WeChatToken to a target that is not there
+//	source, taker    a WeChatToken with the AppSecret, and one that takes its token
 //	pace             what one namespace may do at once, and then a second
 //	cause            why a WeChatToken does not have what it wants, without words
 //	finding          the same as a reason and a sentence

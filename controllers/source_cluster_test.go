@@ -192,7 +192,7 @@ func TestATakerWithoutPermissionKeepsItsToken(t *testing.T) {
 	}
 }
 
-// Whoever names a source learns nothing of it: whether it is there, in a namespace that is
+// Who names a source learns nothing of it: whether it is there, in a namespace that is
 // served, an account or a taker itself.
 func TestSourcesThatGiveNothingLookAlike(t *testing.T) {
 	t.Parallel()

@@ -115,7 +115,8 @@ const (
 	// ReasonRestarting says that workloads are being restarted for the token.
 	ReasonRestarting = "Restarting"
 	// ReasonRestartWaits says that a restart waits for the end of an earlier
-	// roll, for a while after an earlier restart, or for the end of a pause.
+	// rollout, for a while after an earlier restart, for the end of a pause, or for
+	// a PodDisruptionBudget.
 	ReasonRestartWaits = "RestartWaits"
 	// ReasonRestartLate says that the old token was invalid before all pods had the
 	// new one.

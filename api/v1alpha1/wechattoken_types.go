@@ -87,7 +87,7 @@ type WeChatTokenSpec struct {
 	// +optional
 	AppSecretRef AppSecretReference `json:"appSecretRef,omitzero"`
 
-	// sourceRef takes the token of another WeChatToken, the source, in place of appID
+	// sourceRef takes the token of another WeChatToken, the source, instead of appID
 	// and appSecretRef: this namespace needs no AppSecret. The source must name this
 	// namespace in its allowedNamespaces. Each new token arrives here at the same time
 	// as there, and so do the tickets that both ask for. A report of an invalid token

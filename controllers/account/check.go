@@ -30,8 +30,8 @@ const (
 	justNow = 5 * time.Second
 
 	// checkBeat is the beat of all checks by interval: those of many accounts come
-	// together, 17 of 10,000 by the minute, for each time that a process wakes up costs
-	// four times as much as a call.
+	// together, 17 of 10,000 by the minute. To wake up for each would cost three times as
+	// much CPU as the calls do.
 	checkBeat = 100 * time.Millisecond
 
 	// longestVerifyWait is how long a Verify by interval waits at most while WeChat
