@@ -67,6 +67,8 @@ func mayDrill(wt *v1alpha1.WeChatToken, spent *budget.Spent, now time.Time) erro
 	switch {
 	case wt.Spec.Suspend:
 		return exitf(exitNo, "spec.suspend is true, so the operator does nothing. Set it to false and try again")
+	case wt.Spec.HasSource():
+		return exitf(exitNo, "%s takes the token of WeChatToken %s in namespace %s, and may not end it: run this for that one", wt.Name, wt.Spec.SourceRef.Name, wt.Spec.SourceRef.Namespace)
 	case wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever:
 		return exitf(exitNo, "spec.forcedRefresh is Never, so the operator forces no refresh for this one. End the token where it may be forced, as in production, or set spec.forcedRefresh to Allowed and try again")
 	case wt.Status.TokenFingerprint == "":

@@ -98,13 +98,16 @@ func TestALeakTakesItsRefreshes(t *testing.T) {
 		code   int // 0 for yes
 		text   string
 	}{
-		"Enough":      {"Two are left.", v1alpha1.ModeStable, asIs, forced(18), 0, ""},
-		"OneLeft":     {"One does not end the leaked token. The second comes back when the first that was spent is 24 hours old.", v1alpha1.ModeStable, asIs, forced(19), exitLimit, "It takes 2 forced refreshes, and 1 are left; there is one more at the earliest at 2026-11-23T11:00:00Z"},
-		"NoneLeft":    {"The first that was spent comes back.", v1alpha1.ModeStable, asIs, forced(20), exitLimit, "and 0 are left; there is one more at the earliest at 2026-11-23T11:00:00Z"},
-		"Classic":     {"One call is left.", v1alpha1.ModeClassic, asIs, called(1799, "2026-11-22"), 0, ""},
-		"ClassicDay":  {"The day ends in Beijing.", v1alpha1.ModeClassic, asIs, called(1800, "2026-11-22"), exitLimit, "It takes 1 forced refreshes, and 0 are left; there is one more at the earliest at 2026-11-22T16:00:00Z"},
-		"Suspended":   {"The operator does nothing.", v1alpha1.ModeStable, suspended, budget.Spent{}, exitNo, "spec.suspend is true"},
-		"NothingYet":  {"Without a token none has leaked.", v1alpha1.ModeStable, noToken, budget.Spent{}, exitNo, "There is no token"},
+		"Enough":     {"Two are left.", v1alpha1.ModeStable, asIs, forced(18), 0, ""},
+		"OneLeft":    {"One does not end the leaked token. The second comes back when the first that was spent is 24 hours old.", v1alpha1.ModeStable, asIs, forced(19), exitLimit, "It takes 2 forced refreshes, and 1 are left; there is one more at the earliest at 2026-11-23T11:00:00Z"},
+		"NoneLeft":   {"The first that was spent comes back.", v1alpha1.ModeStable, asIs, forced(20), exitLimit, "and 0 are left; there is one more at the earliest at 2026-11-23T11:00:00Z"},
+		"Classic":    {"One call is left.", v1alpha1.ModeClassic, asIs, called(1799, "2026-11-22"), 0, ""},
+		"ClassicDay": {"The day ends in Beijing.", v1alpha1.ModeClassic, asIs, called(1800, "2026-11-22"), exitLimit, "It takes 1 forced refreshes, and 0 are left; there is one more at the earliest at 2026-11-22T16:00:00Z"},
+		"Suspended":  {"The operator does nothing.", v1alpha1.ModeStable, suspended, budget.Spent{}, exitNo, "spec.suspend is true"},
+		"NothingYet": {"Without a token none has leaked.", v1alpha1.ModeStable, noToken, budget.Spent{}, exitNo, "There is no token"},
+		"Taken": {"The source ends it.", v1alpha1.ModeStable, func(wt *v1alpha1.WeChatToken) {
+			wt.Spec = v1alpha1.WeChatTokenSpec{SourceRef: v1alpha1.SourceReference{Namespace: "platform", Name: "shop"}}
+		}, budget.Spent{}, exitNo, "namespace platform"},
 		"NeverForced": {"The production cluster ends it.", v1alpha1.ModeStable, func(wt *v1alpha1.WeChatToken) { wt.Spec.ForcedRefresh = v1alpha1.ForcedRefreshNever }, budget.Spent{}, exitNo, "spec.forcedRefresh is Never"},
 		"WrongClocks": {"What was spent in the future does not count.", v1alpha1.ModeStable, asIs, budget.Spent{Forced: slices.Repeat([]time.Time{noon.Add(time.Hour)}, 20)}, 0, ""},
 	}
