@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -99,8 +99,8 @@ func (r *WeChatTokenReconciler) related(ctx context.Context, obj client.Object) 
 			all = append(all, client.ObjectKeyFromObject(source))
 		}
 	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return nil // of a cache: this cannot be
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "look for the source and the takers of a WeChatToken", "namespace", wt.Namespace, "name", wt.Name)
 	}
 	for _, key := range all {
 		requests = append(requests, reconcile.Request{NamespacedName: key})

@@ -112,6 +112,7 @@ func inWorld(t *testing.T, cfg wechattest.Config, test func(*world)) {
 		w.client = fake.NewClientBuilder().WithScheme(worldScheme).
 			WithGlobalResourceVersionCounter(). // as of etcd
 			WithStatusSubresource(&v1alpha1.WeChatToken{}).
+			WithIndex(&v1alpha1.WeChatToken{}, indexTakers, takerKeys).
 			WithInterceptorFuncs(interceptor.Funcs{
 				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 					if o := (&client.CreateOptions{}).ApplyOptions(opts); len(o.DryRun) > 0 && w.refuse != nil {
