@@ -223,12 +223,16 @@ func (r *Reconciler) evict(ctx context.Context, wt *v1alpha1.WeChatToken, from e
 	case wt.Spec.Suspend:
 		return known.evicting(from.id, finding{reason: v1alpha1.ReasonRestartWaits, why: "spec.suspend is true"}), nil
 	}
-	f, err := r.evictSome(ctx, wt.Namespace, toEvict(pods, from.desired, r.Window, now), stored, now)
+	some := toEvict(pods, from.desired, r.Window, now)
+	f, err := r.evictSome(ctx, wt.Namespace, some, stored, now)
 	if err != nil {
 		return finding{}, err
 	}
 	if f.reason != v1alpha1.ReasonRestartRefused && !now.Before(oldTokenEnds(stored, r.Window)) {
 		f.reason = v1alpha1.ReasonRestartLate
+		if len(some) == 0 || f.why != "" { // it may stay so for good
+			f.wake = now.Add(refusedWait)
+		}
 	}
 	return known.evicting(from.id, f), nil
 }

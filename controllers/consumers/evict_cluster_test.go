@@ -77,6 +77,11 @@ func TestEvictionsReplacePodsOneByOne(t *testing.T) {
 	_, stop := n.operate(shortly)
 	n.reports(v1alpha1.ReasonConsumersUpToDate)
 	time.Sleep(pause(16 * time.Second))
+	one := livePod{name: old[0].GetName(), uid: "of an earlier pod with this name"}
+	if err := (&Reconciler{Client: n.Client}).evictPod(t.Context(), n.Name, one); err != nil {
+		t.Error(err)
+	}
+	n.left(2, old...)
 	n.store("second", replacing)
 	old = n.left(1, old...)
 	n.reports(v1alpha1.ReasonRestarting)

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 )
 
 // A quarter of the pods may be missing, one at least and 20 at most, whatever the reason;
@@ -60,6 +62,18 @@ func TestWhichPodsAreEvicted(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// With OnDelete an eviction would roll out a template that somebody withholds.
+func TestEvictionsLeaveAWithheldTemplateAlone(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	stored := &record.Record{Token: record.Token{Value: "second", ExpiresAt: now.Add(time.Hour)}, ReplacedAt: now.Add(-time.Minute)}
+	w := &workload{uid: "shop", onDelete: true}
+	f, err := (&Reconciler{Window: testWindow}).evictWorkload(t.Context(), weChatToken(), w, stored, &memory{rollouts: map[types.UID]rollout{}}, now)
+	if err != nil || f.reason != v1alpha1.ReasonRestartWaits || !strings.Contains(f.why, "OnDelete") {
+		t.Errorf("got %+v, %v", f, err)
 	}
 }
 
