@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"wechattoken.io/operator/internal/serving"
 	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -74,7 +75,7 @@ func TestSilentConnectionsCostNoMemory(t *testing.T) {
 			if i%2 == 1 {
 				from = netip.AddrFrom4([4]byte{127, 1, byte(i / 16 >> 8), byte(i / 16)}) // 8 from each
 			}
-			open = append(open, connect(t, from, address))
+			open = append(open, testcluster.Connect(t, from, address))
 		}
 		answers(name)
 		used := resident(t, m.PID()) - before
@@ -100,11 +101,11 @@ func TestSlowAndLongRequestsAreLeft(t *testing.T) {
 	local := netip.MustParseAddr("127.0.0.1")
 	plain := func(t *testing.T) net.Conn {
 		t.Helper()
-		return connect(t, local, m.Health)
+		return testcluster.Connect(t, local, m.Health)
 	}
 	silent := func(t *testing.T) net.Conn {
 		t.Helper()
-		return connect(t, local, metrics)
+		return testcluster.Connect(t, local, metrics)
 	}
 	encrypted := func(t *testing.T) net.Conn {
 		t.Helper()
@@ -114,7 +115,7 @@ func TestSlowAndLongRequestsAreLeft(t *testing.T) {
 		half     = "GET /healthz HTTP/1.1\r\nHost: x\r\n"
 		preface2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	)
-	noBody, long := half+"Content-Length: 9\r\n\r\n", half+"X: "+strings.Repeat("x", 2*maxHeader)+"\r\n\r\n"
+	noBody, long := half+"Content-Length: 9\r\n\r\n", half+"X: "+strings.Repeat("x", 2*serving.MaxHeader)+"\r\n\r\n"
 	cases := map[string]struct {
 		reason string
 		dial   func(*testing.T) net.Conn

@@ -32,6 +32,7 @@ import (
 	"wechattoken.io/operator/controllers/consumers"
 	"wechattoken.io/operator/controllers/metrics"
 	"wechattoken.io/operator/internal/build"
+	"wechattoken.io/operator/internal/serving"
 	"wechattoken.io/operator/internal/wechat"
 )
 
@@ -108,9 +109,12 @@ func run(ctx context.Context, o options) error {
 	if err := serveMetrics(ctx, mgr, o.metricsAddr); err != nil {
 		return err
 	}
-	if err := serveHealth(ctx, mgr, o.healthAddr, map[string]healthz.Checker{
-		"caches":  cachesSynced(mgr.GetCache()),
-		"secrets": func(*http.Request) error { return secretsListed() },
+	if err := serve(ctx, mgr, serving.Endpoint{
+		Purpose: "health probes", Flag: "health-probe-bind-address", Address: o.healthAddr,
+		Handler: serving.Health(map[string]healthz.Checker{
+			"caches":  cachesSynced(mgr.GetCache()),
+			"secrets": func(*http.Request) error { return secretsListed() },
+		}),
 	}); err != nil {
 		return err
 	}
@@ -172,6 +176,34 @@ func newManager(cfg *rest.Config, o options, watched []string, lost func()) (ctr
 		return nil, fmt.Errorf("create the manager: %w", err)
 	}
 	return mgr, nil
+}
+
+// serve makes the manager serve, whether it leads or not.
+func serve(ctx context.Context, mgr ctrl.Manager, e serving.Endpoint) error {
+	if e.IsOff() {
+		return nil
+	}
+	server, err := e.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	return mgr.Add(server)
+}
+
+func serveMetrics(ctx context.Context, mgr ctrl.Manager, address string) error {
+	e := serving.Endpoint{Purpose: "metrics", Flag: "metrics-bind-address", Address: address}
+	if e.IsOff() { // a key takes its time
+		return nil
+	}
+	reviews, err := serving.NewReviews(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return err
+	}
+	e.Handler = serving.Metrics(reviews, ctrlmetrics.Registry, mgr.GetLogger().WithName("metrics"))
+	if e.TLS, err = serving.SelfSigned(); err != nil {
+		return err
+	}
+	return serve(ctx, mgr, e)
 }
 
 // cachesSynced is good once the caches are filled: before, a replica would not

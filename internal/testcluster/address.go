@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync/atomic"
+	"testing"
 )
 
 // Ports below those that a kernel hands out by itself: what listens later on the port
@@ -31,4 +33,15 @@ func FreeAddress() (string, error) {
 		}
 	}
 	return "", errors.New("no port is free")
+}
+
+// Connect opens a connection from an address of loopback.
+func Connect(tb testing.TB, from netip.Addr, to string) net.Conn {
+	tb.Helper()
+	dialer := net.Dialer{Timeout: Patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	conn, err := dialer.DialContext(tb.Context(), "tcp", to)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return conn
 }

@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -25,15 +25,10 @@ func ask(t *testing.T, filtered http.Handler, authorization string) (status int)
 	return w.Code
 }
 
-func filtered(t *testing.T, answer func(context.Context, scraper) (int, error)) http.Handler {
-	t.Helper()
-	h, err := letThrough(answer)(logr.Discard(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+func filtered(answer func(context.Context, scraper) (int, error)) http.Handler {
+	return letThrough(answer, logr.Discard(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
 }
 
 func TestOnlyAYesLetsThrough(t *testing.T) {
@@ -61,7 +56,7 @@ func TestOnlyAYesLetsThrough(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var asked []scraper
-			got := ask(t, filtered(t, func(_ context.Context, s scraper) (int, error) {
+			got := ask(t, filtered(func(_ context.Context, s scraper) (int, error) {
 				asked = append(asked, s)
 				return tc.status, tc.err
 			}), tc.authorization)
@@ -81,7 +76,7 @@ func TestScrapersDoNotCrowdTheAPIServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var now, most int
-		h := filtered(t, func(ctx context.Context, _ scraper) (int, error) {
+		h := filtered(func(ctx context.Context, _ scraper) (int, error) {
 			mu.Lock()
 			now++
 			most = max(most, now)
@@ -109,9 +104,10 @@ func TestScrapersDoNotCrowdTheAPIServer(t *testing.T) {
 
 func TestQuestionNamesTheWholeUser(t *testing.T) {
 	t.Parallel()
-	got := question(authenticationv1.UserInfo{
+	path := authorizationv1.SubjectAccessReviewSpec{NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/metrics"}}
+	got := of(&authenticationv1.UserInfo{
 		Username: "u", UID: "1", Groups: []string{"g"}, Extra: map[string]authenticationv1.ExtraValue{"scopes": {"s"}},
-	}, scraper{bearer: "t0ken", verb: "get", path: "/metrics"})
+	}, path)
 	want := authorizationv1.SubjectAccessReviewSpec{
 		User: "u", UID: "1", Groups: []string{"g"}, Extra: map[string]authorizationv1.ExtraValue{"scopes": {"s"}},
 		NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "/metrics"},

@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"errors"
@@ -15,22 +15,13 @@ import (
 	"wechattoken.io/operator/internal/testcluster"
 )
 
-// connect opens a connection from an address of loopback.
-func connect(t *testing.T, from netip.Addr, to string) net.Conn {
-	t.Helper()
-	dialer := net.Dialer{Timeout: testcluster.Patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
-	conn, err := dialer.DialContext(t.Context(), "tcp", to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
+var few = Limits{}.orDefault()
 
 // limitedServer serves behind the limits, and says nothing.
 func limitedServer(t *testing.T) (address string, l *limitedListener) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	l = &limitedListener{Listener: server.Listener}
+	l = &limitedListener{Listener: server.Listener, limits: few}
 	server.Listener = l
 	server.Start()
 	t.Cleanup(server.Close)
@@ -61,9 +52,9 @@ func TestOldestConnectionMakesRoom(t *testing.T) {
 		from   []int // the address of each connection
 		closed int   // which of them
 	}{
-		"OfTheSameAddress": {"one address has as many as it may", append([]int{1, 0}, repeat(0, connectionsOfOne)...), 1},
-		"OfWhoHasMost":     {"all have as many as they may", append(append([]int{0}, repeat(1, 2)...), count(2, connectionsOfAll-2)...), 1},
-		"OfAll":            {"each has one", count(0, connectionsOfAll+1), 0},
+		"OfTheSameAddress": {"one address has as many as it may", append([]int{1, 0}, repeat(0, few.OfOne)...), 1},
+		"OfWhoHasMost":     {"all have as many as they may", append(append([]int{0}, repeat(1, 2)...), count(2, few.OfAll-2)...), 1},
+		"OfAll":            {"each has one", count(0, few.OfAll+1), 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +62,7 @@ func TestOldestConnectionMakesRoom(t *testing.T) {
 			address, l := limitedServer(t)
 			var open []net.Conn
 			for _, i := range tc.from {
-				conn := connect(t, from(i), address)
+				conn := testcluster.Connect(t, from(i), address)
 				defer conn.Close()
 				open = append(open, conn)
 			}
@@ -120,7 +111,7 @@ func count(first, times int) []int {
 func TestClosedConnectionsAreNotCounted(t *testing.T) {
 	t.Parallel()
 	address, l := limitedServer(t)
-	kept := connect(t, netip.MustParseAddr("127.0.0.1"), address)
+	kept := testcluster.Connect(t, netip.MustParseAddr("127.0.0.1"), address)
 	defer kept.Close()
 	await := func(want int) {
 		t.Helper()
@@ -132,8 +123,8 @@ func TestClosedConnectionsAreNotCounted(t *testing.T) {
 		})
 	}
 	await(1)
-	for range 3 * connectionsOfOne {
-		conn := connect(t, netip.MustParseAddr("127.0.0.1"), address)
+	for range 3 * few.OfOne {
+		conn := testcluster.Connect(t, netip.MustParseAddr("127.0.0.1"), address)
 		await(2) // else several may be accepted at once, before the server sees their end
 		conn.Close()
 		await(1)

@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"net"
@@ -7,12 +7,16 @@ import (
 	"sync"
 )
 
-// A port takes no more connections than these at once. Each may cost some 100 KiB,
-// and a kubelet or a Prometheus needs one or two.
-const (
-	connectionsOfOne = 8
-	connectionsOfAll = 128
-)
+// Limits are how many connections a port takes at once. Each may cost some 100 KiB.
+type Limits struct{ OfOne, OfAll int }
+
+// orDefault is enough for a kubelet or a Prometheus, which need one or two.
+func (l Limits) orDefault() Limits {
+	if l == (Limits{}) {
+		return Limits{OfOne: 8, OfAll: 128}
+	}
+	return l
+}
 
 // limitedListener keeps the connections within the limits. One too many closes an
 // older one, and is not refused itself: who holds connections and says nothing keeps
@@ -20,6 +24,8 @@ const (
 // many share.
 type limitedListener struct {
 	net.Listener
+
+	limits Limits
 
 	mu   sync.Mutex
 	open []*limitedConn // oldest first
@@ -61,9 +67,9 @@ func (l *limitedListener) add(c *limitedConn) (old *limitedConn) {
 		}
 	}
 	switch {
-	case count[c.from] >= connectionsOfOne:
+	case count[c.from] >= l.limits.OfOne:
 		old = l.remove(func(o *limitedConn) bool { return o.from == c.from })
-	case len(l.open) >= connectionsOfAll:
+	case len(l.open) >= l.limits.OfAll:
 		old = l.remove(func(o *limitedConn) bool { return o.from == most })
 	}
 	l.open = append(l.open, c)
