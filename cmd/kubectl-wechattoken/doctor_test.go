@@ -32,7 +32,7 @@ import (
 type ward struct {
 	*world
 
-	operator *testcluster.Manager
+	operator *testcluster.Program
 }
 
 // installed is held by a test that changes the installed operator, and shared by those

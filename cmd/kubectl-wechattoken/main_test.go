@@ -102,7 +102,7 @@ func (w *world) must(err error) {
 }
 
 // operate starts a manager for the namespace.
-func (w *world) operate(flags ...string) *testcluster.Manager {
+func (w *world) operate(flags ...string) *testcluster.Program {
 	w.t.Helper()
 	return w.StartManager(w.t, filepath.Join(binaries, "manager"), w.url, append([]string{"--namespaces=" + w.Name}, flags...)...)
 }

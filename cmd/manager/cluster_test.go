@@ -28,7 +28,7 @@ func newNamespace(t *testing.T) *namespace {
 
 // start starts the manager for this namespace and a WeChat at url. Flags given replace
 // those that are usual here.
-func (n *namespace) start(url string, flags ...string) *testcluster.Manager {
+func (n *namespace) start(url string, flags ...string) *testcluster.Program {
 	n.T.Helper()
 	return n.StartManager(n.T, program, url, append([]string{"--namespaces=" + n.Name}, flags...)...)
 }

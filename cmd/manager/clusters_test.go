@@ -79,7 +79,7 @@ func TestTwoClustersShareAccounts(t *testing.T) {
 			}
 			stop := make(chan struct{})
 			var reads []<-chan []read
-			var managers []*testcluster.Manager
+			var managers []*testcluster.Program
 			for _, n := range clusters {
 				n.create(apps...)
 				managers = append(managers, n.start(url, flags...))

@@ -29,7 +29,7 @@ type effects struct {
 	weChat     string // leads to WeChat
 
 	started chan struct{} // closed when struck may be called
-	victim  *testcluster.Manager
+	victim  *testcluster.Program
 
 	oneAtATime sync.Mutex
 	more       *sync.Cond        // one more has happened, or the manager was killed
@@ -60,7 +60,7 @@ func newEffects(n *namespace, weChat http.Handler, strikeAt string) *effects {
 }
 
 // start starts the manager that has these effects.
-func (e *effects) start(flags ...string) *testcluster.Manager {
+func (e *effects) start(flags ...string) *testcluster.Program {
 	e.ns.T.Helper()
 	e.victim = e.ns.start(e.weChat, append([]string{"--kubeconfig=" + e.kubeconfig}, flags...)...)
 	close(e.started)

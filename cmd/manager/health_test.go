@@ -105,11 +105,11 @@ func TestNothingElseListens(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		flags  []string
-		want   func(m *testcluster.Manager) []string
+		want   func(m *testcluster.Program) []string
 	}{
-		"Health":  {"there are no metrics", nil, func(m *testcluster.Manager) []string { return []string{m.Health} }},
-		"Both":    {"both were asked for", []string{"--metrics-bind-address=" + metrics}, func(m *testcluster.Manager) []string { return []string{m.Health, metrics} }},
-		"Nothing": {"neither was asked for", []string{"--health-probe-bind-address=0"}, func(*testcluster.Manager) []string { return nil }},
+		"Health":  {"there are no metrics", nil, func(m *testcluster.Program) []string { return []string{m.Health} }},
+		"Both":    {"both were asked for", []string{"--metrics-bind-address=" + metrics}, func(m *testcluster.Program) []string { return []string{m.Health, metrics} }},
+		"Nothing": {"neither was asked for", []string{"--health-probe-bind-address=0"}, func(*testcluster.Program) []string { return nil }},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

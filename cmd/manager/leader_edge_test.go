@@ -27,7 +27,7 @@ var longestPoll = time.Duration((1 + leaderelection.JitterFactor) * retryPeriod.
 
 // replica is a manager that takes part in the election, and its road to WeChat.
 type replica struct {
-	*testcluster.Manager
+	*testcluster.Program
 	*effects
 	*road
 }

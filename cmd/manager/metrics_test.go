@@ -13,8 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,24 +22,10 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// bearer returns a token of a new service account of the namespace.
-func (n *namespace) bearer(name string) string {
-	n.T.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if err := n.Create(n.T.Context(), account); err != nil {
-		n.T.Fatal(err)
-	}
-	request := &authenticationv1.TokenRequest{}
-	if err := n.SubResource("token").Create(n.T.Context(), account, request); err != nil {
-		n.T.Fatal(err)
-	}
-	return request.Status.Token
-}
-
-// bearerForMetrics returns the same for one that may read the metrics.
+// bearerForMetrics returns a token of a new service account that may read the metrics.
 func (n *namespace) bearerForMetrics() string {
 	n.T.Helper()
-	bearer := n.bearer("scraper")
+	bearer := n.ServiceAccountToken("scraper")
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "scraper-of-" + n.Name},
 		Rules:      []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics"}, Verbs: []string{"get"}}},
@@ -107,7 +91,7 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 	ns := newNamespace(t)
 	_, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	address := freeAddress(t)
-	anybody, scraper := ns.bearer("anybody"), ns.bearerForMetrics()
+	anybody, scraper := ns.ServiceAccountToken("anybody"), ns.bearerForMetrics()
 	ns.create(newApp(v1alpha1.ModeStable, 1))
 	ns.start(url, "--metrics-bind-address="+address).AwaitReady()
 	ns.awaitReady()

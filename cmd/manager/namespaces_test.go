@@ -54,7 +54,7 @@ func TestANamespaceThatCannotBeReadStopsNoOther(t *testing.T) {
 		fake.AddAccount(a.appID, a.secret)
 		n.create(a)
 	}
-	start := func() *testcluster.Manager {
+	start := func() *testcluster.Program {
 		return limited.StartManager(t, program, url, "--namespaces="+web.Name+","+pay.Name)
 	}
 

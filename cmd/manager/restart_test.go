@@ -27,7 +27,7 @@ func TestRestartCostsNothing(t *testing.T) {
 	ns := newNamespace(t)
 	fake, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	metrics, bearer, q := freeAddress(t), ns.bearerForMetrics(), newRequests(ns)
-	start := func() *testcluster.Manager {
+	start := func() *testcluster.Program {
 		return ns.start(url, "--kubeconfig="+q.kubeconfig, "--metrics-bind-address="+metrics)
 	}
 	apps := fleet(10)

@@ -29,7 +29,7 @@ const shardLabel = "wechattoken.io/shard"
 // the wrong one is seen.
 type shard struct {
 	*namespace
-	*testcluster.Manager
+	*testcluster.Program
 
 	fake  *wechattest.Server
 	url   string
@@ -51,7 +51,7 @@ func newLabelled(ns *namespace, cfg wechattest.Config) (a, b *shard) {
 
 func (s *shard) run() {
 	s.T.Helper()
-	s.Manager = s.start(s.url, s.flags...)
+	s.Program = s.start(s.url, s.flags...)
 	s.AwaitReady()
 }
 
@@ -329,7 +329,7 @@ func TestShardsDoNotFightOverASecret(t *testing.T) {
 	ns.create(apps...)
 	q := newRequests(ns)
 	for _, s := range []*shard{a, b} {
-		s.Manager = s.start(s.url, append(s.flags, "--kubeconfig="+q.kubeconfig)...)
+		s.Program = s.start(s.url, append(s.flags, "--kubeconfig="+q.kubeconfig)...)
 	}
 	settled := func() error {
 		wts := ns.weChatTokens()

@@ -23,7 +23,7 @@ import (
 
 // told is a manager whose metrics are scraped.
 type told struct {
-	*testcluster.Manager
+	*testcluster.Program
 
 	t               testing.TB
 	address, bearer string

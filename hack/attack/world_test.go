@@ -178,7 +178,7 @@ func (w *fakeWeChat) sentFor(word string) (requests []string) {
 
 // manager is a process of the operator.
 type manager struct {
-	*testcluster.Manager
+	*testcluster.Program
 
 	metrics string // address
 }

@@ -129,7 +129,7 @@ func (w *world) kubectl(args string) string {
 
 // manager is a process of the operator.
 type manager struct {
-	*testcluster.Manager
+	*testcluster.Program
 
 	metrics string // address
 }

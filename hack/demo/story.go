@@ -40,7 +40,7 @@ type demo struct {
 	cluster  *testcluster.Cluster
 	weChat   *wechattest.Server
 	url      string // of WeChat
-	manager  *testcluster.Manager
+	manager  *testcluster.Program
 	consumer *consumer
 }
 

@@ -47,7 +47,7 @@ type world struct {
 
 	t        *testing.T
 	weChat   *wechattest.Server
-	managers []*testcluster.Manager
+	managers []*testcluster.Program
 	api      promv1.API
 }
 

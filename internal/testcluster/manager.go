@@ -31,8 +31,8 @@ func (o *Output) String() string {
 	return o.buf.String()
 }
 
-// A Manager is the operator, as a process.
-type Manager struct {
+// A Program is one of cmd, as a process.
+type Program struct {
 	*Process
 	Output *Output
 	// Health is the address of /healthz and /readyz.
@@ -44,43 +44,46 @@ type Manager struct {
 // StartManager starts the operator's program for a WeChat at url. Flags given replace
 // those that are usual here: no leader election, no metrics. It ends with the test at
 // the latest.
-func (c *Cluster) StartManager(tb testing.TB, program, url string, flags ...string) *Manager {
+func (c *Cluster) StartManager(tb testing.TB, program, url string, flags ...string) *Program {
 	tb.Helper()
-	health, err := FreeAddress()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	m := &Manager{Output: &Output{}, Health: health, tb: tb}
-	usual := []string{
+	return c.startProgram(tb, program, append([]string{
 		"--wechat-url=" + url,
 		"--allow-plain-http",
 		"--leader-elect=false",
 		"--check-interval=0s", // so that what is counted does not depend on how long it takes
 		"--metrics-bind-address=0",
-		"--health-probe-bind-address=" + health,
+	}, flags...))
+}
+
+func (c *Cluster) startProgram(tb testing.TB, path string, flags []string) *Program {
+	tb.Helper()
+	health, err := FreeAddress()
+	if err != nil {
+		tb.Fatal(err)
 	}
-	if m.Process, err = StartProcess(program, c.Kubeconfig, m.Output, m.Output, append(usual, flags...)...); err != nil {
+	m := &Program{Output: &Output{}, Health: health, tb: tb}
+	if m.Process, err = StartProcess(path, c.Kubeconfig, m.Output, m.Output, append([]string{"--health-probe-bind-address=" + health}, flags...)...); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
 		m.Kill()
 		if tb.Failed() {
 			said := m.Output.String()
-			tb.Logf("what the manager with pid %d wrote last:\n%s", m.PID(), said[max(0, len(said)-2000):])
+			tb.Logf("what %s with pid %d wrote last:\n%s", path, m.PID(), said[max(0, len(said)-2000):])
 		}
 	})
 	return m
 }
 
 // Terminate ends the process as Kubernetes does, and returns its exit code.
-func (m *Manager) Terminate() int {
+func (m *Program) Terminate() int {
 	m.tb.Helper()
 	m.Signal(syscall.SIGTERM)
 	return m.AwaitEnd()
 }
 
 // AwaitEnd waits for the end of the process, and returns its exit code.
-func (m *Manager) AwaitEnd() int {
+func (m *Program) AwaitEnd() int {
 	m.tb.Helper()
 	select {
 	case <-m.Ended():
@@ -92,12 +95,12 @@ func (m *Manager) AwaitEnd() int {
 }
 
 // AwaitReady waits until /readyz is good.
-func (m *Manager) AwaitReady() {
+func (m *Program) AwaitReady() {
 	m.tb.Helper()
 	Eventually(m.tb, "/readyz is good", func() error {
 		select {
 		case <-m.Ended():
-			m.tb.Fatalf("the manager ended with exit code %d", m.ExitCode())
+			m.tb.Fatalf("the program ended with exit code %d", m.ExitCode())
 		default:
 		}
 		return m.Probe("/readyz")
@@ -105,7 +108,7 @@ func (m *Manager) AwaitReady() {
 }
 
 // Probe asks a health endpoint; nil means that all is well.
-func (m *Manager) Probe(path string) error {
+func (m *Program) Probe(path string) error {
 	resp, err := http.Get("http://" + m.Health + path)
 	if err != nil {
 		return err
