@@ -3,8 +3,10 @@
 package serving
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -12,7 +14,6 @@ import (
 
 	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
 // What a connection may cost. The servers of controller-runtime allow 32 s and
@@ -46,9 +47,15 @@ type Endpoint struct {
 // IsOff reports whether the endpoint is not to be served.
 func (e *Endpoint) IsOff() bool { return e.Address == "" || e.Address == "0" }
 
-// Listen takes the address, and returns what serves there. HTTP/2 stays off: it brings
-// hundreds of requests at once over one connection.
-func (e *Endpoint) Listen(ctx context.Context) (*ctrlmanager.Server, error) {
+// Server serves an endpoint.
+type Server struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen takes the address. HTTP/2 stays off: it brings hundreds of requests at once over
+// one connection.
+func (e *Endpoint) Listen(ctx context.Context) (*Server, error) {
 	bound, err := new(net.ListenConfig).Listen(ctx, "tcp", e.Address)
 	if err != nil {
 		return nil, fmt.Errorf("serve the %s: give --%s a free address: %w", e.Purpose, e.Flag, err)
@@ -57,27 +64,38 @@ func (e *Endpoint) Listen(ctx context.Context) (*ctrlmanager.Server, error) {
 	if e.TLS != nil {
 		listener = tls.NewListener(listener, e.TLS)
 	}
-	answerWithin := e.AnswerWithin
-	if answerWithin == 0 {
-		answerWithin = 30 * time.Second
-	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &ctrlmanager.Server{
-		Name:            e.Purpose,
-		Listener:        listener,
-		ShutdownTimeout: new(stopWithin),
-		Server: &http.Server{
-			Handler:           e.Handler,
-			Protocols:         protocols,
-			ReadHeaderTimeout: headerWithin,
-			ReadTimeout:       requestWithin,
-			WriteTimeout:      answerWithin,
-			IdleTimeout:       idleWithin,
-			MaxHeaderBytes:    MaxHeader,
-		},
-	}, nil
+	return &Server{listener, &http.Server{
+		Handler:           e.Handler,
+		Protocols:         protocols,
+		ReadHeaderTimeout: headerWithin,
+		ReadTimeout:       requestWithin,
+		WriteTimeout:      cmp.Or(e.AnswerWithin, 30*time.Second),
+		IdleTimeout:       idleWithin,
+		MaxHeaderBytes:    MaxHeader,
+	}}, nil
 }
+
+// Start serves until ctx ends.
+func (s *Server) Start(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		_ = s.server.Shutdown(late) // who has not got an answer by now asks another replica
+	}()
+	if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	<-stopped
+	return nil
+}
+
+// NeedLeaderElection says that a manager serves whether it leads or not.
+func (*Server) NeedLeaderElection() bool { return false }
 
 // SelfSigned is a certificate that nobody signs: it is there to encrypt.
 func SelfSigned() (*tls.Config, error) {
