@@ -1,0 +1,77 @@
+package tokenserver
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
+)
+
+// objectOf keeps of a WeChatToken what an answer needs.
+func objectOf(wt *v1alpha1.WeChatToken) *object {
+	o := &object{
+		uid: wt.UID, secretName: wt.TokenSecretName(), appID: wt.Spec.AppID,
+		ready:         conditionOf(wt, v1alpha1.ConditionReady),
+		ticketsReady:  conditionOf(wt, v1alpha1.ConditionTicketsReady),
+		fingerprint:   wt.Status.TokenFingerprint,
+		handledReport: wt.Status.LastHandledInvalidToken,
+	}
+	if !wt.Spec.HasSource() {
+		o.mode = constant(wt.Spec.ModeOrDefault())
+	}
+	for _, i := range record.Wanted(wt) {
+		o.tickets[i] = true
+	}
+	if due, end := wt.Status.NextRefreshTime, wt.Status.ExpirationTime; due != nil && end != nil {
+		o.overlap = end.Sub(due.Time)
+	}
+	return o
+}
+
+func conditionOf(wt *v1alpha1.WeChatToken, kind string) condition {
+	c := meta.FindStatusCondition(wt.Status.Conditions, kind)
+	switch {
+	case c == nil:
+		return condition{}
+	case c.Status == metav1.ConditionTrue:
+		return condition{status: metav1.ConditionTrue}
+	default:
+		return condition{c.Status, c.Reason, c.Message}
+	}
+}
+
+// constant is the constant for a mode, so that not each object holds a copy.
+func constant(m v1alpha1.Mode) v1alpha1.Mode {
+	if m == v1alpha1.ModeClassic {
+		return v1alpha1.ModeClassic
+	}
+	return v1alpha1.ModeStable
+}
+
+// secretOf keeps of a Secret what an answer needs. It is nil for one that no WeChatToken
+// controls, and for one whose values are not those that the operator has written. That
+// the operator has written them cannot be verified without the AppSecret: who edits a
+// namespace may forge a Secret there, and so deceives who asks for a token of there.
+func secretOf(s *corev1.Secret) *secret {
+	owner := metav1.GetControllerOfNoCopy(s)
+	r := record.Read(s, nil)
+	if owner == nil || owner.Kind != v1alpha1.Kind || r == nil {
+		return nil
+	}
+	now := &secret{
+		owner: owner.UID, ownerName: owner.Name, appID: r.Token.AppID, mode: constant(r.Token.Mode),
+		obtainedAt: r.Token.ObtainedAt, token: valueOf(r.Token.Value, r.Token.ExpiresAt), handledReport: r.HandledReport,
+	}
+	for i, t := range r.Tickets {
+		now.tickets[i] = valueOf(t.Value, t.ExpiresAt)
+	}
+	return now
+}
+
+func valueOf(text string, expiresAt time.Time) value {
+	return value{text, record.Fingerprint(text), expiresAt}
+}

@@ -1,0 +1,128 @@
+package tokenserver
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"k8s.io/apimachinery/pkg/util/cache"
+)
+
+// How long an answer of the API server counts.
+const (
+	// countsFor is how long without asking again.
+	countsFor = 10 * time.Second
+	// askAhead is when the API server is asked again about who keeps asking, while the last
+	// answer still counts: nobody waits for it.
+	askAhead = 5 * time.Second
+	// yesCountsFor is how long a yes counts while the API server does not answer. A no does
+	// not, and nor does what was never asked.
+	yesCountsFor = 5 * time.Minute
+	// patience is how long who has had a yes waits for the API server, and how long it is
+	// left alone after it did not answer.
+	patience = time.Second
+	// askedWithin bounds one question.
+	askedWithin = 5 * time.Second
+)
+
+// remembered bounds how many answers of each sort are held.
+const remembered = 10_000
+
+// memory keeps what the API server has answered to one sort of question. Answers of yes
+// and no have each their own room, so that made-up credentials push no good one out.
+type memory[V any] struct {
+	yes, no *cache.LRUExpireCache
+	flights singleflight.Group
+}
+
+type yes[V any] struct {
+	value   V
+	at      time.Time // when it was said
+	silence time.Time // when the API server did not answer to the same question since
+}
+
+func newMemory[V any]() *memory[V] {
+	return &memory[V]{yes: cache.NewLRUExpireCache(remembered), no: cache.NewLRUExpireCache(remembered)}
+}
+
+// verdict is an answer to a question.
+type verdict[V any] struct {
+	value V
+	ok    bool
+}
+
+// get is the answer to a question: the one that counts, or that of ask, which many who
+// have the same question share. known says to ask whether there was a yes lately.
+func (m *memory[V]) get(ctx context.Context, question string, ask func(ctx context.Context, known bool) (V, bool, error)) (V, bool, error) {
+	var none V
+	if _, refused := m.no.Get(question); refused {
+		return none, false, nil
+	}
+	was, known := m.lastYes(question)
+	if known && (time.Since(was.at) < askAhead || time.Since(was.silence) < patience) {
+		return was.value, true, nil
+	}
+	flight := m.flights.DoChan(question, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askedWithin)
+		defer cancel()
+		value, ok, err := ask(ctx, known)
+		m.note(question, was, value, ok, err)
+		return verdict[V]{value, ok}, err
+	})
+	if known {
+		return m.await(question, was, flight)
+	}
+	select {
+	case landed := <-flight:
+		v := landed.Val.(verdict[V]) //nolint:forcetypeassert // as above
+		return v.value, v.ok, landed.Err
+	case <-ctx.Done():
+		return none, false, ctx.Err()
+	}
+}
+
+// await is the answer where there was a yes: that counts unless the API server says
+// something else in time.
+func (m *memory[V]) await(question string, was yes[V], flight <-chan singleflight.Result) (V, bool, error) {
+	if time.Since(was.at) < countsFor {
+		return was.value, true, nil
+	}
+	select {
+	case landed := <-flight:
+		if landed.Err == nil {
+			v := landed.Val.(verdict[V]) //nolint:forcetypeassert // as above
+			return v.value, v.ok, nil
+		}
+	case <-time.After(patience):
+		m.noteSilence(question, was)
+	}
+	return was.value, true, nil
+}
+
+// note notes what the API server has answered, or that it has not.
+func (m *memory[V]) note(question string, was yes[V], value V, ok bool, err error) {
+	switch {
+	case err != nil && !was.at.IsZero():
+		m.noteSilence(question, was)
+	case err != nil:
+	case ok:
+		m.yes.Add(question, yes[V]{value: value, at: time.Now()}, yesCountsFor)
+		m.no.Remove(question)
+	default:
+		m.no.Add(question, struct{}{}, countsFor)
+		m.yes.Remove(question)
+	}
+}
+
+// noteSilence leaves the API server alone for a moment.
+func (m *memory[V]) noteSilence(question string, was yes[V]) {
+	was.silence = time.Now()
+	m.yes.Add(question, was, yesCountsFor-time.Since(was.at))
+}
+
+func (m *memory[V]) lastYes(question string) (yes[V], bool) {
+	if found, ok := m.yes.Get(question); ok {
+		return found.(yes[V]), true //nolint:forcetypeassert // nothing else is put there
+	}
+	return yes[V]{}, false
+}
