@@ -45,7 +45,7 @@ func main() {
 	flags.IntVar(&o.unrelated, "unrelated", 50_000, "how many Secrets of 10 KB the scenario unrelated creates")
 	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
 	flags.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
-	flags.StringVar(&o.bin, "bin", "../bin", "`folder` with the program manager")
+	flags.StringVar(&o.bin, "bin", "../bin", "`folder` with the programs manager and token-server")
 	flags.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
 	flags.Usage = func() { usage(flags) }
 	_ = flags.Parse(os.Args[1:]) // it exits
@@ -96,7 +96,7 @@ func (b *bench) findManager() error {
 		return b.buildProfiled()
 	}
 	b.managers = b.bin
-	return testcluster.FindPrograms(b.bin, "manager")
+	return testcluster.FindPrograms(b.bin, "manager", "token-server")
 }
 
 func usage(flags *flag.FlagSet) {
@@ -112,7 +112,7 @@ folder hack: a file that is named without / at its start is looked for there.
 Scenarios:
 `)
 	for _, s := range scenarios() {
-		fmt.Fprintf(flags.Output(), "  %-10s %s\n", s.name, s.about)
+		fmt.Fprintf(flags.Output(), "  %-12s %s\n", s.name, s.about)
 	}
 	fmt.Fprint(flags.Output(), "\nFlags:\n")
 	flags.PrintDefaults()
