@@ -66,10 +66,11 @@ controlplane: ## Get etcd, kube-apiserver and kubectl into bin/controlplane, bui
 
 ##@ Check
 
-# The programs of config/samples/report-invalid-token, whatever language they are in.
+# The programs of config/samples/report-invalid-token, whatever language they are in, and
+# what that of sdk-cache runs with.
 .PHONY: languages
 languages:
-	@hack/apt.sh node=nodejs python3=python3 curl=curl
+	@hack/apt.sh node=nodejs python3=python3 curl=curl redis-server=redis-server busybox=busybox
 
 # promtool and a Prometheus, for the tests of the alerts. PROMETHEUS_DIR wins.
 .PHONY: prometheus

@@ -49,7 +49,7 @@ func TestPodsPassRestrictedPodSecurity(t *testing.T) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: name}, Spec: *spec}
 		return admin.Create(t.Context(), pod, client.DryRunAll)
 	}
-	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples")) {
+	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples"), deployments(t, "samples/sdk-cache")) {
 		if err := tryToRun(d, func(*corev1.PodSpec) {}); err != nil {
 			t.Errorf("%s: %v", d.Name, err)
 		}

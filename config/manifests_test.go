@@ -59,7 +59,7 @@ images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: registry.exa
 
 func TestPodsAreConfinedBeyondPodSecurity(t *testing.T) {
 	t.Parallel()
-	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples")) {
+	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples"), deployments(t, "samples/sdk-cache")) {
 		c, pod := container(d), d.Spec.Template.Spec
 		if readOnly := c.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
 			t.Errorf("%s writes to its root file system", d.Name)

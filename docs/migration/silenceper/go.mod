@@ -8,6 +8,7 @@ toolchain go1.27.4
 replace wechattoken.io/operator => ../../..
 
 require (
+	github.com/go-redis/redis/v8 v8.11.5
 	github.com/silenceper/wechat/v2 v2.1.10
 	wechattoken.io/operator v0.0.0-00010101000000-000000000000
 )
@@ -17,7 +18,6 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dgryski/go-rendezvous v0.0.0-20200823014737-9f7001d12a5f // indirect
 	github.com/fatih/structs v1.1.0 // indirect
-	github.com/go-redis/redis/v8 v8.11.5 // indirect
 	github.com/sirupsen/logrus v1.9.0 // indirect
 	github.com/spf13/cast v1.4.1 // indirect
 	github.com/stretchr/testify v1.11.1 // indirect
