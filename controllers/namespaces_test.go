@@ -147,7 +147,7 @@ func TestForgedRecordCountsNowhereElse(t *testing.T) {
 			for i := range budget.ForcedPerDay {
 				forged.Spent.Forced = append(forged.Spent.Forced, now.Add(time.Duration(i-budget.ForcedPerDay)*time.Minute))
 			}
-			if err := evil.Apply(t.Context(), record.Render(evil.token("shop"), forged, record.NewKey(wrongSecret)), client.FieldOwner("editor")); err != nil {
+			if err := evil.Apply(t.Context(), testcluster.Application(record.Render(evil.token("shop"), forged, record.NewKey(wrongSecret))), client.FieldOwner("editor")); err != nil {
 				t.Fatal(err)
 			}
 

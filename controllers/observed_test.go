@@ -127,14 +127,7 @@ func accountKnows(facts ...fact) sight {
 // secretHolds is what the operator has written to the target.
 func secretHolds(facts ...fact) sight {
 	return func(o *observation) {
-		want := record.Render(o.wt, *remembered(facts...), o.key)
-		o.target = &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{
-				Name: *want.Name, Namespace: *want.Namespace, Labels: want.Labels, Annotations: want.Annotations,
-				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(o.wt, v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))},
-			},
-			Data: want.Data,
-		}
+		o.target = record.Render(o.wt, *remembered(facts...), o.key)
 		o.onTarget = record.Read(o.target, o.key)
 	}
 }

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -211,7 +209,7 @@ func (r *WeChatTokenReconciler) write(ctx context.Context, o *observation, p pla
 			return err
 		}
 	}
-	s := &application{SecretApplyConfiguration: *record.Render(o.wt, *p.write, o.key)}
+	s := applicationOf(record.Render(o.wt, *p.write, o.key))
 	seen, options := noVersion, []client.ApplyOption(nil)
 	if o.target != nil {
 		seen, options = o.target.ResourceVersion, append(options, client.ForceOwnership)
@@ -256,29 +254,6 @@ func logWrite(ctx context.Context, o *observation, r *record.Record) {
 			log.Info("wrote a new ticket", "secret", name, "type", record.TicketTypes[place].Name, "ticketFingerprint", record.Fingerprint(t.Value), "trustedUntil", record.Time(t.ExpiresAt))
 		}
 	}
-}
-
-// noVersion is a resource version that no Secret has: to insist on it is to insist
-// that there is none. The API server compares it with that of a Secret which is
-// there, and passes over it where none is (Update in
-// k8s.io/apiserver/pkg/registry/generic/registry/store.go). etcd is at 1 while it
-// is empty.
-const noVersion = "1"
-
-// application is a Secret as it is applied, and as the API server has answered.
-// The answer is read apart: decoded over what was sent, an owner that is not the
-// controller would pass for one, and what a webhook took away would still be
-// there.
-type application struct {
-	corev1ac.SecretApplyConfiguration
-
-	is corev1.Secret
-}
-
-// UnmarshalJSON reads the answer.
-func (a *application) UnmarshalJSON(answer []byte) error {
-	a.is = corev1.Secret{}
-	return json.Unmarshal(answer, &a.is)
 }
 
 func (r *WeChatTokenReconciler) removeOld(ctx context.Context, old []*corev1.Secret) error {

@@ -185,7 +185,7 @@ func (n *namespace) storeFor(wt *v1alpha1.WeChatToken, value string, mods ...fun
 	for _, mod := range mods {
 		mod(&r)
 	}
-	if err := n.Apply(n.T.Context(), record.Render(wt, r, record.NewKey("secret")), client.ForceOwnership); err != nil {
+	if err := n.Apply(n.T.Context(), testcluster.Application(record.Render(wt, r, record.NewKey("secret"))), client.ForceOwnership); err != nil {
 		n.T.Fatal(err)
 	}
 }

@@ -3,7 +3,6 @@
 package attack
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,16 +22,6 @@ import (
 
 // wrongKey is that of an AppSecret that the editor has made up.
 var wrongKey = record.NewKey("00000000000000000000000000000000")
-
-// forge is the Secret of wt as if the operator had written it with some key.
-func forge(t *testing.T, wt *v1alpha1.WeChatToken, r record.Record, key record.Key) *corev1.Secret {
-	t.Helper()
-	text, err := json.Marshal(record.Render(wt, r, key))
-	must(t, err)
-	var s corev1.Secret
-	must(t, json.Unmarshal(text, &s))
-	return &s
-}
 
 // freshRecord is better than any that the operator has.
 func freshRecord(wt *v1alpha1.WeChatToken, token string) record.Record {
@@ -83,7 +72,7 @@ func (f forgery) make(t *testing.T, wt *v1alpha1.WeChatToken, copied string) *co
 	if f.record != nil {
 		f.record(&r)
 	}
-	s := forge(t, wt, r, wrongKey)
+	s := record.Render(wt, r, wrongKey)
 	if f.secret != nil {
 		f.secret(s, copied)
 	}
@@ -124,7 +113,7 @@ func TestAForgedRecordReachesNoOtherNamespace(t *testing.T) {
 	v.foreign = other.has()
 	v.mu.Unlock()
 	wt := joins(t, who, evil, "foreign", v, true)
-	must(t, who.Create(t.Context(), forge(t, wt, freshRecord(wt, other.has()), wrongKey)))
+	must(t, who.Create(t.Context(), record.Render(wt, freshRecord(wt, other.has()), wrongKey)))
 
 	forgeAll("-suspended", true)
 	restart(t)
@@ -224,7 +213,7 @@ func TestABudgetOfStrangersBindsNobody(t *testing.T) {
 			wt := joins(t, who, evil, fmt.Sprintf("budget-%d-%d", len(victims), i), v, suspend)
 			r := freshRecord(wt, forged)
 			r.Spent = tc.spent
-			must(t, who.Create(t.Context(), forge(t, wt, r, wrongKey)))
+			must(t, who.Create(t.Context(), record.Render(wt, r, wrongKey)))
 		}
 		victims[name] = v
 	}

@@ -11,6 +11,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
@@ -28,9 +29,9 @@ var key = record.NewKey("of the ceiling")
 // applySecret makes the write by which the operator puts a token into a Secret.
 func (w *world) applySecret(wt *v1alpha1.WeChatToken, token string) error {
 	now := time.Now().UTC().Truncate(time.Second)
-	return w.cluster.Apply(w.Context(), record.Render(wt, record.Record{Token: record.Token{
+	return w.cluster.Apply(w.Context(), testcluster.Application(record.Render(wt, record.Record{Token: record.Token{
 		Value: token, AppID: wt.Spec.AppID, Mode: v1alpha1.ModeStable, ObtainedAt: now, ExpiresAt: now.Add(2 * time.Hour),
-	}}, key), operator, client.ForceOwnership)
+	}}, key)), operator, client.ForceOwnership)
 }
 
 // patchStatus makes the write by which the operator tells of a token.

@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
@@ -83,9 +82,7 @@ func TestOtherSpellingsAreNotVerified(t *testing.T) {
 func TestNoKeyProvesNothing(t *testing.T) {
 	t.Parallel()
 	for _, none := range []Key{nil, {}} {
-		want := Render(weChatToken(), full(), none)
-		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: want.Annotations}, Data: want.Data}
-		if got := Read(s, none); got == nil || got.Verified {
+		if got := Read(Render(weChatToken(), full(), none), none); got == nil || got.Verified {
 			t.Errorf("got %+v, want a record that is not verified", got)
 		}
 	}

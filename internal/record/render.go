@@ -8,8 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
-	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
@@ -29,7 +27,7 @@ const (
 
 // Render is all that the operator wants of the Secret of wt, with the token and
 // the tickets of r.
-func Render(wt *v1alpha1.WeChatToken, r Record, key Key) *corev1ac.SecretApplyConfiguration {
+func Render(wt *v1alpha1.WeChatToken, r Record, key Key) *corev1.Secret {
 	r.layout = layoutOf(wt)
 	name := wt.Name
 	if len(name) > longestLabel {
@@ -45,17 +43,16 @@ func Render(wt *v1alpha1.WeChatToken, r Record, key Key) *corev1ac.SecretApplyCo
 			annotations[k] = cmp.Or(annotations[k], string(v))
 		}
 	}
-	return corev1ac.Secret(wt.TokenSecretName(), wt.Namespace).
-		WithLabels(labels).
-		WithAnnotations(annotations).
-		WithOwnerReferences(metav1ac.OwnerReference().
-			WithAPIVersion(v1alpha1.GroupVersion.String()).
-			WithKind(v1alpha1.Kind).
-			WithName(wt.Name).
-			WithUID(wt.UID).
-			WithController(true)).
-		WithType(corev1.SecretTypeOpaque).
-		WithData(data(wt.TokenSecretKeys(), r))
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: wt.Namespace, Name: wt.TokenSecretName(), Labels: labels, Annotations: annotations,
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.Kind, Name: wt.Name, UID: wt.UID, Controller: new(true),
+			}},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: data(wt.TokenSecretKeys(), r),
+	}
 }
 
 func data(keys v1alpha1.SecretKeys, r Record) map[string][]byte {
@@ -105,15 +102,15 @@ func layoutOf(wt *v1alpha1.WeChatToken) string {
 
 // Matches reports whether s has all of want. It may have more: people add labels
 // and keys of their own, and they stay.
-func Matches(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
+func Matches(s, want *corev1.Secret) bool {
 	return HasData(s, want) && hasAll(s.Labels, want.Labels) && hasAll(s.Annotations, want.Annotations) &&
 		slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool {
-			return o.UID == *want.OwnerReferences[0].UID && o.Controller != nil && *o.Controller
+			return o.UID == want.OwnerReferences[0].UID && o.Controller != nil && *o.Controller
 		})
 }
 
 // HasData reports whether s has the data of want.
-func HasData(s *corev1.Secret, want *corev1ac.SecretApplyConfiguration) bool {
+func HasData(s, want *corev1.Secret) bool {
 	for k, v := range want.Data {
 		if !bytes.Equal(s.Data[k], v) {
 			return false
