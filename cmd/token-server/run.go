@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -20,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
@@ -69,7 +66,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	work, ctx := errgroup.WithContext(ctx)
-	certificate, err := o.certificate(ctx, work, log)
+	certificate, err := o.certificate(log)
 	if err != nil {
 		return err
 	}
@@ -98,7 +95,21 @@ func run(ctx context.Context, o options) error {
 		server.Follow(ctx)
 		return nil
 	})
+	go giveBackMemory(ctx, server)
 	return work.Wait()
+}
+
+// giveBackMemory gives back what the first lists took, which is as much as all that is
+// held. Go does so by itself, in minutes.
+func giveBackMemory(ctx context.Context, server *tokenserver.Server) {
+	for server.Synced(nil) != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+	debug.FreeOSMemory()
 }
 
 // clients are the ways to the API server.
@@ -117,22 +128,4 @@ func clients(cfg *rest.Config) (reviews *serving.Reviews, c tokenserver.Clients,
 	cfg.ContentType = runtime.ContentTypeProtobuf
 	c.Secrets, err = serving.ClientFor(cfg, httpClient, corev1.SchemeGroupVersion, corev1.AddToScheme)
 	return reviews, c, err
-}
-
-// certificate is that of the files, as they are at each time, or a self-signed one.
-func (o *options) certificate(ctx context.Context, work *errgroup.Group, log *slog.Logger) (*tls.Config, error) {
-	if o.certFile == "" {
-		own, err := serving.SelfSigned()
-		if err == nil {
-			log.Warn("No --tls-cert-file: the server has signed a certificate itself. Who asks cannot tell this server from another one that catches their credential. Only to try it",
-				"sha256", fmt.Sprintf("%x", sha256.Sum256(own.Certificates[0].Certificate[0])))
-		}
-		return own, err
-	}
-	files, err := certwatcher.New(o.certFile, o.keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("read --tls-cert-file and --tls-private-key-file: %w", err)
-	}
-	work.Go(func() error { return files.Start(ctx) })
-	return &tls.Config{GetCertificate: files.GetCertificate, MinVersion: tls.VersionTLS12}, nil
 }

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/record"
 )
@@ -47,36 +45,33 @@ func (r *refusal) Error() string { return r.Message }
 // answerTo is what to answer now who asks for the token of o, or for a ticket. s is the
 // Secret that o names; nil if there is none.
 func answerTo(what int, o *object, s *secret, now time.Time) (*answer, *refusal) {
-	condition := &o.ready
+	condition := o.ready
 	if what != theToken {
 		if !o.tickets[what] {
 			return nil, &refusal{Code: http.StatusNotFound, Reason: reasonTicketNotRequested, Message: fmt.Sprintf("spec.tickets of the WeChatToken does not ask for %s: add it there", record.TicketTypes[what].Name)}
 		}
-		condition = &o.ticketsReady
+		condition = o.ticketsReady
 	}
-	if s == nil || s.owner != o.uid || !s.serves(o) {
-		return nil, notNow(condition, reasonTokenPending, "The Secret holds no token of this WeChatToken at the moment. The operator writes one: ask again")
-	}
-	v := s.token
-	if what != theToken {
-		v = s.tickets[what]
-	}
+	v := s.valueFor(o, what)
 	switch {
 	case v.text == "":
-		return nil, notNow(condition, reasonTokenPending, "The Secret does not hold it yet: ask again")
+		return nil, notNow(condition, reasonTokenPending, "The Secret does not hold it at the moment. The operator writes it: ask again")
 	case !now.Before(v.expiresAt), s.ahead(now):
 		return nil, notNow(condition, v1alpha1.ReasonTokenExpired, "The Secret holds an expired one, and the operator fetches the next: ask again")
 	// The status may tell of the token before this one.
-	case what == theToken && o.fingerprint == v.fingerprint && condition.status == metav1.ConditionFalse:
+	case what == theToken && condition.isBad() && o.fingerprint == v.fingerprint():
 		return nil, notNow(condition, "", "")
 	}
-	return &answer{v.text, v.fingerprint, s.appID, v.expiresAt, maxAge(o.overlap, v.expiresAt.Sub(now))}, nil
+	return &answer{v.text, v.fingerprint(), s.appID, v.expiresAt, maxAge(o.overlap, v.expiresAt.Sub(now))}, nil
 }
+
+// isBad reports whether it says that something is wrong.
+func (c *condition) isBad() bool { return c != nil && c.isFalse }
 
 // notNow is the refusal while there is no valid token: the reason of the condition, unless
 // that says that all is well because it has yet to see the Secret.
 func notNow(c *condition, reason, message string) *refusal {
-	if c.status == metav1.ConditionFalse {
+	if c.isBad() {
 		reason, message = c.reason, c.message
 	}
 	return &refusal{Code: http.StatusConflict, Reason: reason, Message: message, retryAfter: time.Second}

@@ -6,19 +6,20 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
 )
 
 var now = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+
+var fp = record.Fingerprint("token")
 
 // anObject is a WeChatToken of mode Stable that is Ready.
 func anObject(modify ...func(*object)) *object {
 	o := &object{
 		uid: "1", secretName: "shop", appID: "wx1", mode: v1alpha1.ModeStable, tickets: [2]bool{true, false},
-		ready: condition{status: metav1.ConditionTrue}, ticketsReady: condition{status: metav1.ConditionTrue},
-		fingerprint: "f1", overlap: 5 * time.Minute,
+		fingerprint: fp, overlap: 5 * time.Minute,
 	}
 	for _, m := range modify {
 		m(o)
@@ -30,9 +31,9 @@ func anObject(modify ...func(*object)) *object {
 func aSecret(modify ...func(*secret)) *secret {
 	s := &secret{
 		owner: "1", ownerName: "shop", appID: "wx1", mode: v1alpha1.ModeStable, obtainedAt: now.Add(-time.Hour),
-		token: value{"token", "f1", now.Add(time.Hour)},
+		token: value{"token", now.Add(time.Hour)},
 	}
-	s.tickets[0] = value{"ticket", "t1", now.Add(30 * time.Minute)}
+	s.tickets = &[2]value{{"ticket", now.Add(30 * time.Minute)}}
 	for _, m := range modify {
 		m(s)
 	}
@@ -41,14 +42,14 @@ func aSecret(modify ...func(*secret)) *secret {
 
 func TestOnlyAValidTokenIsAnswered(t *testing.T) {
 	t.Parallel()
-	theAnswer := &answer{"token", "f1", "wx1", now.Add(time.Hour), time.Minute}
+	theAnswer := &answer{"token", fp, "wx1", now.Add(time.Hour), time.Minute}
 	notReady := func(reason string) func(*object) {
-		return func(o *object) { o.ready = condition{metav1.ConditionFalse, reason, "why"} }
+		return func(o *object) { o.ready = &condition{true, reason, "why"} }
 	}
 	conflict := func(reason, message string) *refusal {
 		return &refusal{http.StatusConflict, reason, message, time.Second}
 	}
-	const pending = "The Secret holds no token of this WeChatToken at the moment. The operator writes one: ask again"
+	const pending = "The Secret does not hold it at the moment. The operator writes it: ask again"
 	cases := map[string]struct {
 		reason string
 		what   int
@@ -58,9 +59,9 @@ func TestOnlyAValidTokenIsAnswered(t *testing.T) {
 		refuse *refusal
 	}{
 		"Valid":       {"All is well.", theToken, anObject(), aSecret(), theAnswer, nil},
-		"Ticket":      {"The spec asks for it.", 0, anObject(), aSecret(), &answer{"ticket", "t1", "wx1", now.Add(30 * time.Minute), time.Minute}, nil},
+		"Ticket":      {"The spec asks for it.", 0, anObject(), aSecret(), &answer{"ticket", record.Fingerprint("ticket"), "wx1", now.Add(30 * time.Minute), time.Minute}, nil},
 		"OtherTicket": {"The spec does not ask for it.", 1, anObject(), aSecret(), nil, &refusal{http.StatusNotFound, reasonTicketNotRequested, "spec.tickets of the WeChatToken does not ask for WxCard: add it there", 0}},
-		"NoTicket":    {"It is not there yet.", 0, anObject(), aSecret(func(s *secret) { s.tickets[0] = value{} }), nil, conflict(reasonTokenPending, "The Secret does not hold it yet: ask again")},
+		"NoTicket":    {"It is not there yet.", 0, anObject(), aSecret(func(s *secret) { s.tickets = nil }), nil, conflict(reasonTokenPending, pending)},
 		"NoSecret":    {"Somebody has deleted it just now.", theToken, anObject(), nil, nil, conflict(reasonTokenPending, pending)},
 		"NotReady":    {"There was never a token.", theToken, anObject(notReady("IPNotAllowed")), nil, nil, conflict("IPNotAllowed", "why")},
 		"OtherOwner":  {"The Secret is of a WeChatToken of the same name that was deleted.", theToken, anObject(), aSecret(func(s *secret) { s.owner = "0" }), nil, conflict(reasonTokenPending, pending)},
@@ -73,7 +74,7 @@ func TestOnlyAValidTokenIsAnswered(t *testing.T) {
 			conflict(v1alpha1.ReasonTokenExpired, "The Secret holds an expired one, and the operator fetches the next: ask again")},
 		"Revoked":         {"WeChat has called this one invalid.", theToken, anObject(notReady("TokenRevoked")), aSecret(), nil, conflict("TokenRevoked", "why")},
 		"RevokedBefore":   {"The status tells of the token before this one.", theToken, anObject(notReady("TokenRevoked"), func(o *object) { o.fingerprint = "f0" }), aSecret(), theAnswer, nil},
-		"TicketOfRevoked": {"A ticket is valid by itself.", 0, anObject(notReady("TokenRevoked")), aSecret(), &answer{"ticket", "t1", "wx1", now.Add(30 * time.Minute), time.Minute}, nil},
+		"TicketOfRevoked": {"A ticket is valid by itself.", 0, anObject(notReady("TokenRevoked")), aSecret(), &answer{"ticket", record.Fingerprint("ticket"), "wx1", now.Add(30 * time.Minute), time.Minute}, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

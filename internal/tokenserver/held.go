@@ -5,7 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -33,49 +32,61 @@ type space struct {
 
 // object is a WeChatToken.
 type object struct {
+	name       string
 	uid        types.UID
 	secretName string
 	appID      string // empty for one that takes the token of another
 	mode       v1alpha1.Mode
 	tickets    [len(record.TicketTypes)]bool
 
-	ready, ticketsReady condition
+	ready, ticketsReady *condition    // nil while it is True
 	fingerprint         string        // of the token that the status tells of
 	overlap             time.Duration // from when that token is due to be replaced to its end
 	handledReport       string
 }
 
-// condition is what a client may read of a condition.
+// condition is what a client may read of a condition that is not True.
 type condition struct {
-	status          metav1.ConditionStatus
-	reason, message string // empty while it is True
+	isFalse         bool // or else unknown
+	reason, message string
 }
 
 // secret is what the operator has written into a Secret.
 type secret struct {
-	owner         types.UID // the WeChatToken that controls it
+	owner         types.UID // of the WeChatToken that controls it
 	ownerName     string
 	appID         string
 	mode          v1alpha1.Mode
 	obtainedAt    time.Time
 	token         value
-	tickets       [len(record.TicketTypes)]value
+	tickets       *[len(record.TicketTypes)]value // nil if there are none
 	handledReport string
 }
 
 // value is a token or a ticket; the zero value is none.
 type value struct {
-	text, fingerprint string
-	expiresAt         time.Time
+	text      string
+	expiresAt time.Time
 }
+
+// valueFor is what the Secret holds for a WeChatToken that names it: the zero value if
+// it is not of that, or of the account that the spec names now.
+func (s *secret) valueFor(o *object, what int) value {
+	switch {
+	case s == nil || s.owner != o.uid || o.appID != "" && (s.appID != o.appID || s.mode != o.mode):
+		return value{}
+	case what == theToken:
+		return s.token
+	case s.tickets == nil:
+		return value{}
+	}
+	return s.tickets[what]
+}
+
+func (v value) fingerprint() string { return record.Fingerprint(v.text) }
 
 func newHeld() *held {
 	return &held{spaces: map[string]*space{}, waiting: map[types.NamespacedName][]chan struct{}{}}
-}
-
-// serves reports whether the token is of the account that the spec names now.
-func (s *secret) serves(o *object) bool {
-	return o.appID == "" || s.appID == o.appID && s.mode == o.mode
 }
 
 // ahead reports whether a clock in the future has written the Secret.
@@ -189,6 +200,9 @@ func (h *held) addSecret(s *corev1.Secret) {
 	}
 	if len(sp.secrets) >= len(sp.objects)+strangers && sp.secrets[s.Name] == nil {
 		sp.dropStranger()
+	}
+	if o := sp.objects[now.ownerName]; o != nil && o.uid == now.owner {
+		now.share(o)
 	}
 	sp.secrets[s.Name] = now
 	h.wake(s.Namespace, now.ownerName)

@@ -1,8 +1,6 @@
 package tokenserver
 
 import (
-	"time"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +12,7 @@ import (
 // objectOf keeps of a WeChatToken what an answer needs.
 func objectOf(wt *v1alpha1.WeChatToken) *object {
 	o := &object{
-		uid: wt.UID, secretName: wt.TokenSecretName(), appID: wt.Spec.AppID,
+		name: wt.Name, uid: wt.UID, secretName: wt.TokenSecretName(), appID: wt.Spec.AppID,
 		ready:         conditionOf(wt, v1alpha1.ConditionReady),
 		ticketsReady:  conditionOf(wt, v1alpha1.ConditionTicketsReady),
 		fingerprint:   wt.Status.TokenFingerprint,
@@ -32,15 +30,15 @@ func objectOf(wt *v1alpha1.WeChatToken) *object {
 	return o
 }
 
-func conditionOf(wt *v1alpha1.WeChatToken, kind string) condition {
+func conditionOf(wt *v1alpha1.WeChatToken, kind string) *condition {
 	c := meta.FindStatusCondition(wt.Status.Conditions, kind)
 	switch {
 	case c == nil:
-		return condition{}
+		return &condition{}
 	case c.Status == metav1.ConditionTrue:
-		return condition{status: metav1.ConditionTrue}
+		return nil
 	default:
-		return condition{c.Status, c.Reason, c.Message}
+		return &condition{c.Status == metav1.ConditionFalse, c.Reason, c.Message}
 	}
 }
 
@@ -64,14 +62,24 @@ func secretOf(s *corev1.Secret) *secret {
 	}
 	now := &secret{
 		owner: owner.UID, ownerName: owner.Name, appID: r.Token.AppID, mode: constant(r.Token.Mode),
-		obtainedAt: r.Token.ObtainedAt, token: valueOf(r.Token.Value, r.Token.ExpiresAt), handledReport: r.HandledReport,
+		obtainedAt: r.Token.ObtainedAt, token: value{r.Token.Value, r.Token.ExpiresAt}, handledReport: r.HandledReport,
 	}
 	for i, t := range r.Tickets {
-		now.tickets[i] = valueOf(t.Value, t.ExpiresAt)
+		if t.Value == "" {
+			continue
+		}
+		if now.tickets == nil {
+			now.tickets = new([len(record.TicketTypes)]value)
+		}
+		now.tickets[i] = value{t.Value, t.ExpiresAt}
 	}
 	return now
 }
 
-func valueOf(text string, expiresAt time.Time) value {
-	return value{text, record.Fingerprint(text), expiresAt}
+// share lets a Secret and its WeChatToken hold the same strings once.
+func (s *secret) share(o *object) {
+	s.owner, s.ownerName = o.uid, o.name
+	if s.appID == o.appID {
+		s.appID = o.appID
+	}
 }

@@ -70,7 +70,8 @@ func (m *memory[V]) get(ctx context.Context, question string, ask func(ctx conte
 		return verdict[V]{value, ok}, err
 	})
 	if known {
-		return m.await(question, was, flight)
+		value, ok := m.await(question, was, flight)
+		return value, ok, nil
 	}
 	select {
 	case landed := <-flight:
@@ -83,20 +84,20 @@ func (m *memory[V]) get(ctx context.Context, question string, ask func(ctx conte
 
 // await is the answer where there was a yes: that counts unless the API server says
 // something else in time.
-func (m *memory[V]) await(question string, was yes[V], flight <-chan singleflight.Result) (V, bool, error) {
+func (m *memory[V]) await(question string, was yes[V], flight <-chan singleflight.Result) (V, bool) {
 	if time.Since(was.at) < countsFor {
-		return was.value, true, nil
+		return was.value, true
 	}
 	select {
 	case landed := <-flight:
 		if landed.Err == nil {
 			v := landed.Val.(verdict[V]) //nolint:forcetypeassert // as above
-			return v.value, v.ok, nil
+			return v.value, v.ok
 		}
 	case <-time.After(patience):
 		m.noteSilence(question, was)
 	}
-	return was.value, true, nil
+	return was.value, true
 }
 
 // note notes what the API server has answered, or that it has not.

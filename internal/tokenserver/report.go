@@ -108,7 +108,7 @@ func (s *Server) report(r *request) (*reply, *refusal) {
 	if o == nil {
 		return nil, s.notThere(r.id)
 	}
-	if secret != nil && secret.token.fingerprint != token {
+	if secret != nil && secret.token.fingerprint() != token {
 		if wait > 0 {
 			return s.current(r, theToken)
 		}
@@ -168,7 +168,7 @@ func (s *Server) isHandled(id types.NamespacedName, report string) bool {
 // isReplaced reports whether there is a valid token other than that one.
 func (s *Server) isReplaced(id types.NamespacedName, token string) bool {
 	o, secret := s.held.get(id)
-	if o == nil || secret == nil || secret.token.fingerprint == token {
+	if o == nil || secret == nil || secret.token.fingerprint() == token {
 		return false
 	}
 	_, refused := answerTo(theToken, o, secret, time.Now())
