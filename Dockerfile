@@ -38,6 +38,13 @@ LABEL org.opencontainers.image.title="fake-wechat" \
 COPY --from=build /out/fake-wechat /fake-wechat
 ENTRYPOINT ["/fake-wechat"]
 
+# For servers outside of the cluster: --target token-server.
+FROM base AS token-server
+LABEL org.opencontainers.image.title="wechat-token-server" \
+      org.opencontainers.image.description="Hands WeChat access_tokens to servers outside of the cluster"
+COPY --from=build /out/token-server /token-server
+ENTRYPOINT ["/token-server"]
+
 FROM base AS manager
 LABEL org.opencontainers.image.title="wechat-token-operator" \
       org.opencontainers.image.description="Every pod that needs a WeChat access_token always has a valid one"

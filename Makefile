@@ -154,9 +154,9 @@ vuln: ## Look for known vulnerabilities that the code reaches
 
 ##@ Ship
 
-# What `make image` builds: PROGRAM=fake-wechat is the other one.
+# What `make image` builds: PROGRAM=token-server and PROGRAM=fake-wechat are the others.
 PROGRAM ?= manager
-IMAGE ?= $(if $(filter manager,$(PROGRAM)),wechat-token-operator,$(PROGRAM)):dev
+IMAGE ?= $(patsubst manager,wechat-token-operator,$(PROGRAM:token-server=wechat-token-server)):dev
 VERSION ?= dev
 REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
 # As linux/arm64; empty is that of this machine.

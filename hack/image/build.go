@@ -28,8 +28,9 @@ type description struct {
 
 // titles are the labels title and description of each program's image.
 var titles = map[string][2]string{
-	"manager":     {"wechat-token-operator", "Every pod that needs a WeChat access_token always has a valid one"},
-	"fake-wechat": {"fake-wechat", "The WeChat API for tests and demonstrations"},
+	"manager":      {"wechat-token-operator", "Every pod that needs a WeChat access_token always has a valid one"},
+	"token-server": {"wechat-token-server", "Hands WeChat access_tokens to servers outside of the cluster"},
+	"fake-wechat":  {"fake-wechat", "The WeChat API for tests and demonstrations"},
 }
 
 // builderPath is what docker, podman and buildah add to an image that has no PATH.
@@ -42,7 +43,7 @@ const user = "65532:65532"
 func ofProgram(ctx context.Context, d description, arch string) (v1.Image, error) {
 	title, ok := titles[d.program]
 	if !ok {
-		return nil, fmt.Errorf("there is no image of %q: the programs are manager and fake-wechat", d.program)
+		return nil, fmt.Errorf("there is no image of %q: the programs are manager, token-server and fake-wechat", d.program)
 	}
 	root, err := os.MkdirTemp("", "image")
 	if err != nil {

@@ -112,7 +112,7 @@ func TestDeploymentFitsTheImage(t *testing.T) {
 }
 
 func TestOtherProgramsHaveNoImage(t *testing.T) {
-	if _, err := ofProgram(t.Context(), of("demo"), "amd64"); err == nil || !strings.Contains(err.Error(), "manager and fake-wechat") {
+	if _, err := ofProgram(t.Context(), of("demo"), "amd64"); err == nil || !strings.Contains(err.Error(), "manager, token-server and fake-wechat") {
 		t.Errorf("got %v, want an error that names the programs", err)
 	}
 }

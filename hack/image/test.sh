@@ -80,7 +80,7 @@ rm -r "$root"
 go mod download
 modules=$(go env GOMODCACHE)/cache/download
 
-for program in manager fake-wechat; do
+for program in manager token-server fake-wechat; do
 	name=localhost/$program:test
 	labels=(VERSION=v1.2.3 REVISION=0123456789)
 	make --no-print-directory image BUILDER=buildah PROGRAM=$program IMAGE=$name BASE="$base" "${labels[@]}" \
@@ -118,8 +118,10 @@ as_pod manager --help || fail "manager --help failed:" "$(cat "$tmp/said")"
 said 'In a cluster it needs no flags.'
 as_pod fake-wechat --help || fail "fake-wechat --help failed:" "$(cat "$tmp/said")"
 said 'fake-wechat is the WeChat API in one process'
+as_pod token-server --help || fail "token-server --help failed:" "$(cat "$tmp/said")"
+said 'token-server hands the tokens of WeChatTokens to servers outside of the cluster.'
 status=0
 as_pod manager || status=$?
 ((status == 1)) || fail "without a cluster manager ended with $status instead of 1:" "$(cat "$tmp/said")"
 said 'manager: find a cluster: set KUBECONFIG or --kubeconfig'
-echo "image-test: both programs run as the image's user, with a root that is read-only."
+echo "image-test: all programs run as the image's user, with a root that is read-only."

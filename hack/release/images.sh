@@ -89,4 +89,5 @@ push() { # ARCHIVE REPOSITORY
 	echo "release: $2:$VERSION is ${image#*@}, signed, with provenance and SBOM."
 }
 push wechat-token-operator "$IMAGE_REPOSITORY"
+push wechat-token-server "${IMAGE_REPOSITORY%/*}/wechat-token-server"
 push fake-wechat "${IMAGE_REPOSITORY%/*}/fake-wechat"

@@ -74,6 +74,7 @@ program() {
 	done
 }
 program wechat-token-operator ./cmd/manager linux/amd64 linux/arm64
+program wechat-token-server ./cmd/token-server linux/amd64 linux/arm64
 program fake-wechat ./cmd/fake-wechat linux/amd64 linux/arm64
 program kubectl-wechattoken ./cmd/kubectl-wechattoken linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 
@@ -85,6 +86,7 @@ image() { # NAME PROGRAM REPOSITORY
 	say "$1_image.cdx.json"
 }
 image wechat-token-operator manager "$IMAGE_REPOSITORY"
+image wechat-token-server token-server "${IMAGE_REPOSITORY%/*}/wechat-token-server"
 image fake-wechat fake-wechat "${IMAGE_REPOSITORY%/*}/fake-wechat"
 
 make --no-print-directory dist VERSION="$VERSION" IMAGE_REPOSITORY="$IMAGE_REPOSITORY" >/dev/null

@@ -53,6 +53,7 @@ var platforms = map[string]struct {
 	platforms []string
 }{
 	"wechat-token-operator": {"cmd/manager", []string{"linux/amd64", "linux/arm64"}},
+	"wechat-token-server":   {"cmd/token-server", []string{"linux/amd64", "linux/arm64"}},
 	"fake-wechat":           {"cmd/fake-wechat", []string{"linux/amd64", "linux/arm64"}},
 	"kubectl-wechattoken":   {"cmd/kubectl-wechattoken", []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64"}},
 }
@@ -113,8 +114,8 @@ func program(t *testing.T, name, platform string) []byte {
 func TestReleaseHoldsWhatItShould(t *testing.T) {
 	want := []string{
 		"SHA256SUMS", "install.yaml", "wechattoken.yaml",
-		"fake-wechat_image.tar", "wechat-token-operator_image.tar",
-		"fake-wechat_image.cdx.json", "wechat-token-operator_image.cdx.json", "wechat-token-operator.cdx.json",
+		"fake-wechat_image.tar", "wechat-token-operator_image.tar", "wechat-token-server_image.tar",
+		"fake-wechat_image.cdx.json", "wechat-token-operator_image.cdx.json", "wechat-token-server_image.cdx.json", "wechat-token-operator.cdx.json",
 		"wechat-token-operator-" + strings.TrimPrefix(version, "v") + ".tgz",
 	}
 	for name, p := range platforms {
@@ -272,6 +273,7 @@ func TestImagesHoldTheProgramsOfTheArchives(t *testing.T) {
 	type index struct{ Manifests []reference }
 	for name, image := range map[string]string{
 		"wechat-token-operator": repository + ":" + version,
+		"wechat-token-server":   path.Dir(repository) + "/wechat-token-server:" + version,
 		"fake-wechat":           path.Dir(repository) + "/fake-wechat:" + version,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -354,6 +356,7 @@ func TestSBOMsAreWhole(t *testing.T) {
 	for file, names := range map[string][]string{
 		"wechat-token-operator.cdx.json":       slices.Collect(maps.Keys(platforms)),
 		"wechat-token-operator_image.cdx.json": {"wechat-token-operator"},
+		"wechat-token-server_image.cdx.json":   {"wechat-token-server"},
 		"fake-wechat_image.cdx.json":           {"fake-wechat"},
 	} {
 		t.Run(file, func(t *testing.T) { testSBOM(t, dist(t, file), names) })

@@ -54,7 +54,7 @@ touch "$another/controllers/new.go"
 refuses 'a release is made of a commit'
 say "it refuses what it should."
 
-for image in wechat-token-operator fake-wechat; do
+for image in wechat-token-operator wechat-token-server fake-wechat; do
 	# skopeo checks every digest on the way, and takes both platforms.
 	skopeo --insecure-policy copy --quiet --all "oci-archive:$one/dist/${image}_image.tar" "dir:$tmp/$image" ||
 		fail "skopeo cannot read the image $image; the reason is above."

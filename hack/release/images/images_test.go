@@ -211,6 +211,8 @@ func TestImagesAreSignedAndNoOthers(t *testing.T) {
 	for image, file := range map[string]string{
 		repository + ":" + version: "wechat-token-operator_image",
 		other + ":" + version:      "fake-wechat_image",
+
+		r.registry + "/somebody/wechat-token-server:" + version: "wechat-token-server_image",
 	} {
 		t.Run("signed "+file, func(t *testing.T) { r.testSigned(t, image, file) })
 	}
