@@ -43,7 +43,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	$(TOOL) controller-gen rbac:roleName=wechat-token-operator paths=./controllers/... output:rbac:dir=config/rbac
 	@# Helm reads nothing outside of its chart.
 	cp config/crd/wechattoken.io_wechattokens.yaml config/chart/files/crd.yaml
-	cp config/rbac/role.yaml config/policy/refresher.yaml config/chart/files
+	cp config/rbac/role.yaml config/policy/refresher.yaml config/policy/reader.yaml config/chart/files
 	cp config/policy/annotations.yaml config/chart/files/annotations-policy.yaml
 	cp config/policy/secrets.yaml config/chart/files/secrets-policy.yaml
 	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml

@@ -333,7 +333,7 @@ func TestChartOfSomeNamespacesReadsNoOtherSecrets(t *testing.T) {
 	for _, role := range ofKind[rbacv1.ClusterRole](t, "ClusterRole", objects) {
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
-				if !slices.Contains([]string{"wechattokens", "tokenreviews", "subjectaccessreviews"}, resource) {
+				if !slices.Contains([]string{"wechattokens", "wechattokens/token", "wechattokens/invalid", "tokenreviews", "subjectaccessreviews"}, resource) {
 					t.Errorf("the ClusterRole %s has rights to %s", role.Name, resource)
 				}
 			}

@@ -475,14 +475,14 @@ func has(t *testing.T, who client.Client, allowed, denied []access) {
 	testcluster.Eventually(t, "the roles are bound", func() error {
 		for _, a := range allowed {
 			if !may(t, who, a) {
-				return fmt.Errorf("the operator may not %s", sentence(a))
+				return fmt.Errorf("it may not %s", sentence(a))
 			}
 		}
 		return nil
 	})
 	for _, a := range denied {
 		if may(t, who, a) {
-			t.Errorf("the operator may %s", sentence(a))
+			t.Errorf("it may %s", sentence(a))
 		}
 	}
 }
@@ -552,6 +552,41 @@ func TestTheRolesForConsumersAreLeast(t *testing.T) {
 	usual, _ := rightsOf(name)
 	allowed, denied := rightsToConsumers()
 	has(t, clientFor(t, cluster.serviceAccount(t, name, name)), append(usual, allowed...), denied)
+}
+
+// Who has the role for all tokens of a namespace, or the sample's for one, asks the token
+// server for these and the API server for nothing.
+func TestTheReadersOfTokensMayNothingElse(t *testing.T) {
+	t.Parallel()
+	ns, elsewhere := newNamespace(t), newNamespace(t)
+	cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-n", ns, "-f", filepath.Join(serverFolder, "access.yaml"))
+	take := func(ns, name string) access {
+		return access{Verb: "get", Group: "wechattoken.io", Resource: "wechattokens", Subresource: "token", Namespace: ns, Name: name}
+	}
+	report := func(ns, name string) access {
+		return access{Verb: "create", Group: "wechattoken.io", Resource: "wechattokens", Subresource: "invalid", Namespace: ns, Name: name}
+	}
+	denied := []access{take(elsewhere, "shop"), report(elsewhere, "shop"), {Verb: "create", Resource: "pods", Namespace: ns}}
+	for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"} {
+		for _, resource := range []string{"", "status", "token", "invalid"} {
+			a := access{Verb: verb, Group: "wechattoken.io", Resource: "wechattokens", Subresource: resource, Namespace: ns, Name: "shop"}
+			if a != take(ns, "shop") && a != report(ns, "shop") {
+				denied = append(denied, a)
+			}
+		}
+		denied = append(denied, access{Verb: verb, Resource: "secrets", Namespace: ns, Name: "shop-token"})
+	}
+	all := []access{take(ns, "shop"), take(ns, "another"), report(ns, "shop"), report(ns, "another")}
+	has(t, clientFor(t, cluster.person(t, ns, "reader", readerRole)), all, denied)
+	has(t, clientFor(t, cluster.serviceAccount(t, ns, "shop-php")), []access{all[0], all[2]}, append(denied, all[1], all[3]))
+
+	// The roles for people give no token, for they give no Secret.
+	people := clientFor(t, cluster.person(t, ns, "people", name+"-view", name+"-edit", refresherRole))
+	for _, a := range all {
+		if may(t, people, a) {
+			t.Errorf("people may %s", sentence(a))
+		}
+	}
 }
 
 // scrape asks for the metrics as a Prometheus does that does not look at the

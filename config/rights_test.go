@@ -24,7 +24,11 @@ const (
 	restartRole   = name + "-restart"
 	evictRole     = name + "-evict"
 	refresherRole = "wechattoken-refresher"
+	readerRole    = "wechattoken-reader"
 )
+
+// serverFolder has the samples for the token server.
+const serverFolder = "samples/token-server"
 
 // A right is a verb on a resource that a role gives.
 type right struct {
