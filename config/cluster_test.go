@@ -29,7 +29,8 @@ import (
 // plane is an API server, and what a test does there as an administrator.
 type plane struct{ *testcluster.Cluster }
 
-// cluster is that of most tests, with config/consumers and config/shards installed.
+// cluster is that of most tests, with config/consumers, config/token-server and
+// config/shards installed.
 var cluster plane
 
 // folder has the programs that are built.
@@ -62,15 +63,16 @@ func installed(t *testing.T) {
 	t.Helper()
 	installOnce.Do(func() {
 		makeOldReport(t)
-		for _, dir := range []string{"crd", "consumers", "shards"} {
+		for _, dir := range []string{"crd", "consumers", "token-server", "shards"} {
 			cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-k", dir)
 		}
 		ns, admin := cluster.newNamespace(t), cluster.admin(t)
-		operator := clientFor(t, cluster.serviceAccount(t, name, name))
+		operator, tokenServer := clientFor(t, cluster.serviceAccount(t, name, name)), clientFor(t, cluster.serverElsewhere())
 		report := newPrecious(ns)
 		report.SetAnnotations(map[string]string{v1alpha1.AnnotationInvalidToken: "probe"})
-		pod, shop := consumerPod(ns), consumerDeployment(ns)
-		for _, o := range []client.Object{pod, shop} {
+		pod, shop, served := consumerPod(ns), consumerDeployment(ns), newPrecious(ns)
+		served.SetName("served")
+		for _, o := range []client.Object{pod, shop, served} {
 			if err := admin.Create(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
@@ -81,6 +83,7 @@ func installed(t *testing.T) {
 			name + "-secrets":         func() error { return operator.Create(t.Context(), ownedBy(ns), client.DryRunAll) },
 			touchRole:                 func() error { return operator.Patch(t.Context(), pod, label, client.DryRunAll) },
 			restartRole:               func() error { return operator.Patch(t.Context(), shop, label, client.DryRunAll) },
+			server:                    func() error { return tokenServer.Patch(t.Context(), served, label, client.DryRunAll) },
 		} {
 			testcluster.Eventually(t, policy+" binds", func() error {
 				if err := try(); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy+"'") {

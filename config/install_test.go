@@ -26,7 +26,7 @@ import (
 func TestInstallingTwiceChangesNothing(t *testing.T) {
 	t.Parallel()
 	installed(t)
-	for _, dir := range []string{"consumers", "shards"} {
+	for _, dir := range []string{"consumers", "token-server", "shards"} {
 		versions := func() string {
 			return cluster.kubectl(t, "get", "-k", dir, "-o", "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion")
 		}
@@ -49,7 +49,7 @@ func TestPodsPassRestrictedPodSecurity(t *testing.T) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: name}, Spec: *spec}
 		return admin.Create(t.Context(), pod, client.DryRunAll)
 	}
-	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples"), deployments(t, "samples/sdk-cache")) {
+	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "token-server"), deployments(t, "samples"), deployments(t, "samples/sdk-cache")) {
 		if err := tryToRun(d, func(*corev1.PodSpec) {}); err != nil {
 			t.Errorf("%s: %v", d.Name, err)
 		}

@@ -35,8 +35,10 @@ func TestNamespaceAndImageAreChosenInOnePlace(t *testing.T) {
 	own := t.TempDir()
 	write(t, filepath.Join(own, "kustomization.yaml"), `
 namespace: another
-resources: [`+relative(t, own, "default")+`]
-images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: registry.example.com/operator, newTag: v1}]
+resources: [`+relative(t, own, "default")+`, `+relative(t, own, "token-server")+`]
+images:
+  - {name: ghcr.io/wechattoken/wechat-token-operator, newName: registry.example.com/operator, newTag: v1}
+  - {name: ghcr.io/wechattoken/wechat-token-server, newName: registry.example.com/server, newTag: v1}
 `)
 	for _, o := range objects(t, own) {
 		if ns := o.GetNamespace(); ns != "" && ns != "another" {
@@ -52,14 +54,16 @@ images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: registry.exa
 			}
 		}
 	}
-	if got, want := container(only(t, deployments(t, own))).Image, "registry.example.com/operator:v1"; got != want {
-		t.Errorf("got image %s, want %s", got, want)
+	for program, want := range map[string]string{name: "registry.example.com/operator:v1", server: "registry.example.com/server:v1"} {
+		if got := container(deploymentOf(t, program, objects(t, own))).Image; got != want {
+			t.Errorf("got image %s, want %s", got, want)
+		}
 	}
 }
 
 func TestPodsAreConfinedBeyondPodSecurity(t *testing.T) {
 	t.Parallel()
-	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "samples"), deployments(t, "samples/sdk-cache")) {
+	for _, d := range slices.Concat(deployments(t, "default"), deployments(t, "token-server"), deployments(t, "samples"), deployments(t, "samples/sdk-cache")) {
 		c, pod := container(d), d.Spec.Template.Spec
 		if readOnly := c.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
 			t.Errorf("%s writes to its root file system", d.Name)
@@ -67,7 +71,7 @@ func TestPodsAreConfinedBeyondPodSecurity(t *testing.T) {
 		if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {
 			t.Errorf("%s: got resources %v, want requests, and a limit of memory", d.Name, c.Resources)
 		}
-		usesKubernetes := d.Name == name
+		usesKubernetes := d.Name == name || d.Name == server
 		if mounts := pod.AutomountServiceAccountToken; mounts == nil || *mounts != usesKubernetes {
 			t.Errorf("%s: automountServiceAccountToken must be %t", d.Name, usesKubernetes)
 		}
@@ -76,17 +80,19 @@ func TestPodsAreConfinedBeyondPodSecurity(t *testing.T) {
 
 func TestTheCollectorWorksHarderBeforeTheKernelKills(t *testing.T) {
 	t.Parallel()
-	c := container(only(t, deployments(t, "default")))
-	i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "GOMEMLIMIT" })
-	if i < 0 {
-		t.Fatal("there is no GOMEMLIMIT")
-	}
-	mebibytes, err := strconv.ParseInt(strings.TrimSuffix(c.Env[i].Value, "MiB"), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if share := float64(mebibytes<<20) / float64(c.Resources.Limits.Memory().Value()); share < 0.8 || share > 0.95 {
-		t.Errorf("GOMEMLIMIT is %.2f of the limit of memory, want 0.80 to 0.95", share)
+	for _, dir := range []string{"default", "token-server"} {
+		c := container(only(t, deployments(t, dir)))
+		i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == "GOMEMLIMIT" })
+		if i < 0 {
+			t.Fatalf("%s: there is no GOMEMLIMIT", dir)
+		}
+		mebibytes, err := strconv.ParseInt(strings.TrimSuffix(c.Env[i].Value, "MiB"), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if share := float64(mebibytes<<20) / float64(c.Resources.Limits.Memory().Value()); share < 0.8 || share > 0.95 {
+			t.Errorf("%s: GOMEMLIMIT is %.2f of the limit of memory, want 0.80 to 0.95", dir, share)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,64 +37,81 @@ func reachOf(policy networkingv1.NetworkPolicy) (r reach) {
 	return r
 }
 
-// By default the operator is reached for its metrics, and reaches what it needs.
-func TestTheOperatorReachesAndIsReachedForNothingElse(t *testing.T) {
+// reaches are those of both programs by default, by their folders: each is reached for
+// its metrics, the token server by its clients, and reaches what it needs.
+var reaches = map[string]reach{
+	"default":      {In: []string{"TCP/metrics"}, Out: []string{"UDP/53", "TCP/53", "TCP/443", "TCP/6443"}},
+	"token-server": {In: []string{"TCP/https", "TCP/metrics"}, Out: []string{"UDP/53", "TCP/53", "TCP/443", "TCP/6443"}},
+}
+
+func TestThePodsReachAndAreReachedForNothingElse(t *testing.T) {
 	t.Parallel()
-	all := objects(t, "default")
-	policy, pods := only(t, ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", all)), only(t, ofKind[appsv1.Deployment](t, "Deployment", all)).Spec.Template
-	want := reach{In: []string{"TCP/metrics"}, Out: []string{"UDP/53", "TCP/53", "TCP/443", "TCP/6443"}}
-	if diff := cmp.Diff(want, reachOf(policy)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff([]networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}, policy.Spec.PolicyTypes); diff != "" {
-		t.Errorf("what is not said is allowed (-want +got):\n%s", diff)
-	}
-	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !selector.Matches(labels.Set(pods.Labels)) || policy.Namespace != name {
-		t.Errorf("the policy is for pods of %s with %s, and the operator's have %v", policy.Namespace, selector, pods.Labels)
+	for dir, want := range reaches {
+		all := objects(t, dir)
+		policy, pods := only(t, ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", all)), only(t, ofKind[appsv1.Deployment](t, "Deployment", all)).Spec.Template
+		if diff := cmp.Diff(want, reachOf(policy)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", dir, diff)
+		}
+		if diff := cmp.Diff([]networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}, policy.Spec.PolicyTypes); diff != "" {
+			t.Errorf("%s: what is not said is allowed (-want +got):\n%s", dir, diff)
+		}
+		selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.PodSelector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !selector.Matches(labels.Set(pods.Labels)) || policy.Namespace != name {
+			t.Errorf("%s: the policy is for pods of %s with %s, and they have %v", dir, policy.Namespace, selector, pods.Labels)
+		}
 	}
 }
 
 // What the comment tells to put into a kustomization of one's own works there.
 func TestTheNetworkPolicyCanBeChanged(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("manager/network-policy.yaml")
-	if err != nil {
-		t.Fatal(err)
+	from := func(namespace string) []networkingv1.NetworkPolicyPeer {
+		return []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": namespace}}}}
 	}
-	patches := regexp.MustCompile(`(?m)(?:^#   .+\n)+`).FindAllString(string(text), -1)
-	monitoring := []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": "monitoring"}}}}
-	is := func(change func(*reach)) []reach {
-		r := reach{In: []string{"TCP/metrics"}, Out: []string{"UDP/53", "TCP/53", "TCP/443", "TCP/6443"}}
+	is := func(dir string, change func(*reach)) []reach {
+		r := reaches[dir]
+		r.Out = slices.Clone(r.Out)
 		change(&r)
 		return []reach{r}
 	}
-	wants := [][]reach{
-		is(func(r *reach) { r.Out = append(r.Out, "TCP/3128") }),
-		is(func(r *reach) { r.Out = []string{"UDP/53", "TCP/53", "UDP/5353", "TCP/443", "TCP/6443"} }),
-		is(func(r *reach) { r.From = monitoring }),
-		nil,
-	}
-	if len(patches) != len(wants) {
-		t.Fatalf("found %d patches in the comment, want %d", len(patches), len(wants))
-	}
-	for i, patch := range patches {
-		own := t.TempDir()
-		write(t, filepath.Join(own, "kustomization.yaml"), `
-resources: [`+relative(t, own, "default")+`]
+	for dir, comment := range map[string]struct {
+		file  string
+		wants [][]reach
+	}{
+		"default": {"manager/network-policy.yaml", [][]reach{
+			is("default", func(r *reach) { r.Out = append(r.Out, "TCP/3128") }),
+			is("default", func(r *reach) { r.Out = []string{"UDP/53", "TCP/53", "UDP/5353", "TCP/443", "TCP/6443"} }),
+			is("default", func(r *reach) { r.From = from("monitoring") }),
+			nil,
+		}},
+		"token-server": {"token-server/network-policy.yaml", [][]reach{is("token-server", func(r *reach) { r.From = from("ingress-nginx") })}},
+	} {
+		text, err := os.ReadFile(comment.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patches := regexp.MustCompile(`(?m)(?:^#   .+\n)+`).FindAllString(string(text), -1)
+		if len(patches) != len(comment.wants) {
+			t.Fatalf("found %d patches in the comment of %s, want %d", len(patches), comment.file, len(comment.wants))
+		}
+		for i, patch := range patches {
+			own := t.TempDir()
+			write(t, filepath.Join(own, "kustomization.yaml"), `
+resources: [`+relative(t, own, dir)+`]
 patches:
-  - target: {kind: NetworkPolicy, name: wechat-token-operator}
+  - target: {kind: NetworkPolicy}
     patch: |-
 `+strings.ReplaceAll(patch, "#", "   "))
-		var got []reach
-		for _, policy := range ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", objects(t, own)) {
-			got = append(got, reachOf(policy))
-		}
-		if diff := cmp.Diff(wants[i], got); diff != "" {
-			t.Errorf("with\n%s(-want +got):\n%s", patch, diff)
+			var got []reach
+			for _, policy := range ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", objects(t, own)) {
+				got = append(got, reachOf(policy))
+			}
+			if diff := cmp.Diff(comment.wants[i], got); diff != "" {
+				t.Errorf("%s with\n%s(-want +got):\n%s", dir, patch, diff)
+			}
 		}
 	}
 }

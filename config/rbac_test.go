@@ -554,6 +554,26 @@ func TestTheRolesForConsumersAreLeast(t *testing.T) {
 	has(t, clientFor(t, cluster.serviceAccount(t, name, name)), append(usual, allowed...), denied)
 }
 
+// What is tried of the operator is tried of the token server, too.
+func TestTheRolesOfTheTokenServerAreLeast(t *testing.T) {
+	t.Parallel()
+	installed(t)
+	allowed := []access{
+		{Verb: "list", Resource: "secrets"},
+		{Verb: "watch", Resource: "secrets"},
+		{Verb: "list", Group: "wechattoken.io", Resource: "wechattokens"},
+		{Verb: "watch", Group: "wechattoken.io", Resource: "wechattokens"},
+		{Verb: "patch", Group: "wechattoken.io", Resource: "wechattokens", Namespace: "web"},
+		{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
+		{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews"},
+	}
+	can, cannot := rightsOf(name)
+	canWatch, cannotWatch := rightsToConsumers()
+	denied := slices.DeleteFunc(slices.Concat(can, cannot, canWatch, cannotWatch), func(a access) bool { return slices.Contains(allowed, a) })
+	has(t, clientFor(t, cluster.serviceAccount(t, name, server)), allowed, append(denied,
+		access{Verb: "get", Group: "wechattoken.io", Resource: "wechattokens", Subresource: "token", Namespace: "web", Name: "shop"}))
+}
+
 // Who has the role for all tokens of a namespace, or the sample's for one, asks the token
 // server for these and the API server for nothing.
 func TestTheReadersOfTokensMayNothingElse(t *testing.T) {

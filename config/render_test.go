@@ -30,6 +30,9 @@ import (
 // name is that of the operator, its namespace, its ServiceAccount and its lease.
 const name = "wechat-token-operator"
 
+// server is that of the token server, and its ServiceAccount.
+const server = "wechat-token-server"
+
 // objects are what kubectl applies of a kustomization. kubectl has the same library.
 func objects(t *testing.T, dir string) []unstructured.Unstructured {
 	t.Helper()
@@ -138,6 +141,12 @@ func ofKind[T any](t *testing.T, kind string, all []unstructured.Unstructured) [
 func deployments(t *testing.T, dir string) []appsv1.Deployment {
 	t.Helper()
 	return ofKind[appsv1.Deployment](t, "Deployment", objects(t, dir))
+}
+
+// deploymentOf is the Deployment of a program; a release may put its name before it.
+func deploymentOf(t *testing.T, program string, all []unstructured.Unstructured) appsv1.Deployment {
+	t.Helper()
+	return only(t, slices.DeleteFunc(ofKind[appsv1.Deployment](t, "Deployment", all), func(d appsv1.Deployment) bool { return !strings.HasSuffix(d.Name, program) }))
 }
 
 func container(d appsv1.Deployment) corev1.Container { return d.Spec.Template.Spec.Containers[0] }

@@ -92,7 +92,7 @@ func sorted(rights []right) []right {
 // and what for.
 func TestEachRightHasItsReason(t *testing.T) {
 	t.Parallel()
-	given := sorted(rights(t, withEvict(t)))
+	given := sorted(rights(t, append(withEvict(t), objects(t, "token-server")...)))
 	if len(given) < 30 {
 		t.Errorf("there are %d rights", len(given))
 	}
