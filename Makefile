@@ -46,6 +46,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	cp config/rbac/role.yaml config/policy/refresher.yaml config/policy/reader.yaml config/chart/files
 	cp config/policy/annotations.yaml config/chart/files/annotations-policy.yaml
 	cp config/policy/secrets.yaml config/chart/files/secrets-policy.yaml
+	cp config/token-server/policy.yaml config/chart/files/token-server-policy.yaml
 	cp config/consumers/touch/policy.yaml config/chart/files/touch-policy.yaml
 	cp config/consumers/restart/policy.yaml config/chart/files/restart-policy.yaml
 	cp config/prometheus/rules.yaml config/prometheus/dashboard.json config/chart/files

@@ -20,6 +20,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -93,21 +94,23 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 		}
 		text = append(append(text, "---\n"...), one...)
 	}
-	for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "ConfigMap", "NetworkPolicy"} {
-		if kinds[kind] != 1 {
-			t.Errorf("got %d of %s, want 1", kinds[kind], kind)
+	for kind, want := range map[string]int{"ServiceMonitor": 1, "PrometheusRule": 1, "ConfigMap": 1, "NetworkPolicy": 2} {
+		if kinds[kind] != want {
+			t.Errorf("got %d of %s, want %d", kinds[kind], kind, want)
 		}
 	}
 	apply := cluster.Kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
 	apply.Stdin = strings.NewReader(string(text))
 	succeed(t, apply)
 
-	d := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t, all...)))
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: ns}, Spec: d.Spec.Template.Spec}
-	pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = "", "" // admission looks for them
-	if err := cluster.admin(t).Create(t.Context(), pod, client.DryRunAll); err != nil {
-		t.Errorf("the namespace is one of restricted Pod Security: %v", err)
+	for _, d := range ofKind[appsv1.Deployment](t, "Deployment", rendered(t, all...)) {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: ns}, Spec: d.Spec.Template.Spec}
+		pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = "", "" // admission looks for them
+		if err := cluster.admin(t).Create(t.Context(), pod, client.DryRunAll); err != nil {
+			t.Errorf("the namespace is one of restricted Pod Security: %v", err)
+		}
 	}
+	d := deploymentOf(t, name, rendered(t, all...))
 	if out, err := exec.Command(manager(t), append(container(d).Args, "--help")...).CombinedOutput(); err != nil {
 		t.Errorf("the manager does not take %q: %v\n%s", container(d).Args, err, out)
 	}
@@ -174,10 +177,10 @@ func (p plane) release(t *testing.T, what, name, namespace string, pairs ...stri
 }
 
 // argsOf are the flags with which a release runs the manager.
-func (p plane) argsOf(t *testing.T, name, namespace string) []string {
+func (p plane) argsOf(t *testing.T, release, namespace string) []string {
 	t.Helper()
-	manifest := decode(t, strings.NewReader(p.helm(t, "get", "manifest", name, "--namespace="+namespace)))
-	return container(only(t, ofKind[appsv1.Deployment](t, "Deployment", manifest))).Args
+	manifest := decode(t, strings.NewReader(p.helm(t, "get", "manifest", release, "--namespace="+namespace)))
+	return container(deploymentOf(t, name, manifest)).Args
 }
 
 // namesOf are the objects of kinds that there are in a cluster with this label.
@@ -245,13 +248,13 @@ func TestChartLives(t *testing.T) {
 	}
 
 	// Features come and go with their rights.
-	c.release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicas", "3")
+	c.release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicas", "3", "tokenServer.enabled", "true")
 	for _, role := range []string{"watch", "touch"} {
 		c.kubectl(t, "get", "clusterrole/"+name+"-"+role)
 	}
-	c.kubectl(t, "get", "-n", home, "networkpolicy/"+name)
+	c.kubectl(t, "get", "-n", home, "networkpolicy/"+name, "deployment/"+server, "validatingadmissionpolicy/"+server)
 	c.release(t, "upgrade", name, home, "crds.enabled", "false", "policy.enabled", "false")
-	for _, gone := range []string{"clusterrole/" + name + "-touch", "validatingadmissionpolicy/" + name + "-touch", "validatingadmissionpolicy/wechattoken-annotations"} {
+	for _, gone := range []string{"clusterrole/" + name + "-touch", "clusterrole/" + server, "validatingadmissionpolicy/" + name + "-touch", "validatingadmissionpolicy/" + server, "validatingadmissionpolicy/wechattoken-annotations"} {
 		if got := c.kubectl(t, "get", gone, "--ignore-not-found"); got != "" {
 			t.Errorf("%s is still there", gone)
 		}
@@ -344,7 +347,7 @@ func TestChartsLiveBesideEachOther(t *testing.T) {
 	t.Parallel()
 	c := emptyCluster(t)
 	homes := map[string]string{"shard-a": c.newNamespace(t), "shard-b": c.newNamespace(t)}
-	c.release(t, "install", "shard-a", homes["shard-a"], "selector", `"wechattoken.io/shard=a"`, "consumers", `{"watch": true, "touch": true}`)
+	c.release(t, "install", "shard-a", homes["shard-a"], "selector", `"wechattoken.io/shard=a"`, "consumers", `{"watch": true, "touch": true}`, "tokenServer.enabled", "true")
 	c.kubectl(t, "wait", "--for=condition=Established", "--timeout="+testcluster.Patience.String(), crd)
 	c.release(t, "install", "shard-b", homes["shard-b"], "selector", `"wechattoken.io/shard=b"`, "crds.enabled", "false", "policy.enabled", "false")
 	t.Cleanup(func() {
@@ -375,10 +378,52 @@ func TestChartsLiveBesideEachOther(t *testing.T) {
 			return nil
 		})
 	}
-	// The policy knows the operator by the name of its own account.
-	policy := c.kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+name+"-touch", "-o", "jsonpath={.spec.matchConditions[0].expression}")
-	if err := contains(policy, ":shard-a-"+name+"$"); err != nil {
+	// The policies know the programs by the names of their own accounts.
+	for policy, account := range map[string]string{name + "-touch": name, server: server} {
+		condition := c.kubectl(t, "get", "validatingadmissionpolicy/shard-a-"+policy, "-o", "jsonpath={.spec.matchConditions[0].expression}")
+		if err := contains(condition, ":shard-a-"+account+"$"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Without config/policy, the token server is kept to its annotation, and that to its form.
+func TestChartKeepsTheTokenServerToItsAnnotationByItself(t *testing.T) {
+	t.Parallel()
+	c := emptyCluster(t)
+	home := c.newNamespace(t)
+	c.release(t, "install", name, home, "policy.enabled", "false", "tokenServer.enabled", "true")
+	t.Cleanup(func() { c.helm(t, "uninstall", name, "--namespace="+home) })
+	c.kubectl(t, "wait", "--for=condition=Established", "--timeout="+testcluster.Patience.String(), crd)
+	shop := newPrecious(home)
+	if err := c.admin(t).Create(t.Context(), shop.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.kubectl(t, "delete", "-n", home, "wxt/precious") })
+	tokenServer := clientFor(t, c.serviceAccount(t, home, server))
+	patch := func(p client.Patch) error {
+		return tokenServer.Patch(t.Context(), shop.DeepCopy(), p, client.DryRunAll)
+	}
+	refuses := func(err error) error {
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), serverPolicy) {
+			return fmt.Errorf("got %w, want a refusal", err)
+		}
+		return nil
+	}
+	testcluster.Eventually(t, "the policy binds", func() error { return refuses(patch(merge(`{"spec":{"suspend":false}}`))) })
+	if err := tokenServer.Patch(t.Context(), shop.DeepCopy(), reportOf(t, goodReport)); err != nil {
 		t.Error(err)
+	}
+	for what, p := range map[string]client.Patch{
+		"a token":         reportOf(t, invalidToken),
+		"a long time":     reportOf(t, fingerprint+"@"+strings.Repeat("1", 41)),
+		"no report":       merge(`{"metadata":{"annotations":{"wechattoken.io/invalid-token":null}}}`),
+		"no annotations":  merge(`{"metadata":{"annotations":null}}`),
+		"another request": merge(`{"metadata":{"annotations":{"wechattoken.io/refresh-requested-at":"1"}}}`),
+	} {
+		if err := refuses(patch(p)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,14 +28,16 @@ var helmLabels = map[string]string{
 }
 
 // The chart and the kustomizations are two ways to the same objects. What is wanted
-// otherwise: the labels, which the chart puts on everything; the annotation that
+// otherwise: the labels, which the chart puts on everything (those of the token server have
+// its own name); the annotation that
 // keeps the kind; and a release has its namespace from `helm install
 // --create-namespace`. And kustomize puts empty lines into folded text.
 func TestChartIsTheKustomizations(t *testing.T) {
 	t.Parallel()
 	for dir, pairs := range map[string][]string{
-		"default":   nil,
-		"consumers": {"consumers", `{"watch": true, "touch": true, "restart": true, "evict": true}`},
+		"default":      nil,
+		"consumers":    {"consumers", `{"watch": true, "touch": true, "restart": true, "evict": true}`},
+		"token-server": {"tokenServer.enabled", "true"},
 	} {
 		t.Run(dir, func(t *testing.T) {
 			t.Parallel()
@@ -52,8 +55,11 @@ func TestChartIsTheKustomizations(t *testing.T) {
 				return o.Object
 			}
 			from := objects(t, dir)
-			if dir == "consumers" {
+			switch dir {
+			case "consumers":
 				from = withEvict(t)
+			case "token-server":
+				from = append(from, objects(t, "default")...)
 			}
 			for _, o := range from {
 				if o.GetKind() != "Namespace" {
@@ -62,6 +68,9 @@ func TestChartIsTheKustomizations(t *testing.T) {
 			}
 			for _, o := range rendered(t, pairs...) {
 				for key, value := range helmLabels {
+					if strings.HasPrefix(o.GetName(), server) && key == "app.kubernetes.io/name" {
+						value = server
+					}
 					if got := o.GetLabels()[key]; got != value {
 						t.Errorf("%s has the label %s=%s, want %s", id(o), key, got, value)
 					}
@@ -87,36 +96,38 @@ func TestChartRefusesBadValues(t *testing.T) {
 		values []string // pairs of a path and JSON
 		want   string
 	}{
-		"Unknown":         {[]string{"replica", "3"}, "additional properties 'replica' not allowed"},
-		"UnknownWithin":   {[]string{"image.name", `"a"`}, "at '/image': additional properties 'name' not allowed"},
-		"NotANumber":      {[]string{"replicas", `"2"`}, "at '/replicas': got string, want integer"},
-		"NotABoolean":     {[]string{"crds.enabled", `"no"`}, "at '/crds/enabled': got string, want boolean"},
-		"NotAList":        {[]string{"namespaces", `"web"`}, "at '/namespaces': got string, want array"},
-		"NoNamespace":     {[]string{"namespaces", `["web,shop"]`}, "at '/namespaces/0': 'web,shop' does not match pattern"},
-		"NamespaceTwice":  {[]string{"namespaces", `["web", "web"]`}, "at '/namespaces': items at 0 and 1 are equal"},
-		"NoWorkers":       {[]string{"workers", "0"}, "at '/workers': minimum: got 0, want 1"},
-		"NoLevel":         {[]string{"logLevel", `"TRACE"`}, "at '/logLevel': value must be one of '', 'DEBUG', 'INFO', 'WARN', 'ERROR'"},
-		"NoDigest":        {[]string{"image.digest", `"v1"`}, "at '/image/digest': 'v1' does not match pattern"},
-		"NoMemory":        {[]string{"resources.limits.memory", `"256MB"`}, "at '/resources/limits/memory': '256MB' does not match pattern"},
-		"NoURL":           {[]string{"proxy.url", `"proxy.example.com:3128"`}, "at '/proxy/url': 'proxy.example.com:3128' does not match pattern"},
-		"NoReader":        {[]string{"metrics.readers", `["prometheus"]`}, "at '/metrics/readers/0': 'prometheus' does not match pattern"},
-		"NoFlag":          {[]string{"extraArgs", `["-v"]`}, "at '/extraArgs/0': '-v' does not match pattern"},
-		"TagAndDigest":    {[]string{"image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set image.tag or image.digest, not both"},
-		"TwoCAs":          {[]string{"extraCA", `{"configMap": "a", "secret": "b"}`}, "Set extraCA.configMap or extraCA.secret, not both"},
-		"TouchAlone":      {[]string{"consumers.touch", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
-		"RestartAlone":    {[]string{"consumers.restart", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
-		"EvictAlone":      {[]string{"consumers.evict", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
-		"TwoCallers":      {[]string{"leaderElection.enabled", "false"}, "set replicas to 1, or leaderElection.enabled to true"},
-		"NoAccount":       {[]string{"serviceAccount.create", "false"}, "set serviceAccount.name to the one that is there"},
-		"NothingToScrape": {[]string{"metrics.enabled", "false", "serviceMonitor.enabled", "true"}, "need metrics.enabled"},
-		"NoPodToScrape":   {[]string{"metrics.enabled", "false", "podMonitor.enabled", "true"}, "need metrics.enabled"},
-		"ScrapedTwice":    {[]string{"serviceMonitor.enabled", "true", "podMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`}, "Enable serviceMonitor or podMonitor, not both"},
-		"NothingToSend":   {[]string{"podMonitor.enabled", "true"}, "set metrics.tokenSecret.name, or enable serviceMonitor instead"},
-		"NothingToAlert":  {[]string{"metrics.enabled", "false", "prometheusRule.enabled", "true"}, "need metrics.enabled"},
-		"NothingToRead":   {[]string{"metrics.enabled", "false", "metrics.readers", `["a/b"]`}, "leave metrics.readers out"},
-		"NoProxy":         {[]string{"proxy.noProxy", `["a"]`}, "set proxy.url, or leave proxy.noProxy out"},
-		"FlagWithAValue":  {[]string{"extraArgs", `["--workers=3"]`}, "extraArgs has --workers, which has a value of its own: set workers."},
-		"FlagOfTheChart":  {[]string{"extraArgs", `["--health-probe-bind-address=:1"]`}, "which the chart leaves as it is"},
+		"Unknown":             {[]string{"replica", "3"}, "additional properties 'replica' not allowed"},
+		"UnknownWithin":       {[]string{"image.name", `"a"`}, "at '/image': additional properties 'name' not allowed"},
+		"NotANumber":          {[]string{"replicas", `"2"`}, "at '/replicas': got string, want integer"},
+		"NotABoolean":         {[]string{"crds.enabled", `"no"`}, "at '/crds/enabled': got string, want boolean"},
+		"NotAList":            {[]string{"namespaces", `"web"`}, "at '/namespaces': got string, want array"},
+		"NoNamespace":         {[]string{"namespaces", `["web,shop"]`}, "at '/namespaces/0': 'web,shop' does not match pattern"},
+		"NamespaceTwice":      {[]string{"namespaces", `["web", "web"]`}, "at '/namespaces': items at 0 and 1 are equal"},
+		"NoWorkers":           {[]string{"workers", "0"}, "at '/workers': minimum: got 0, want 1"},
+		"NoLevel":             {[]string{"logLevel", `"TRACE"`}, "at '/logLevel': value must be one of '', 'DEBUG', 'INFO', 'WARN', 'ERROR'"},
+		"NoDigest":            {[]string{"image.digest", `"v1"`}, "at '/image/digest': 'v1' does not match pattern"},
+		"NoMemory":            {[]string{"resources.limits.memory", `"256MB"`}, "at '/resources/limits/memory': '256MB' does not match pattern"},
+		"NoURL":               {[]string{"proxy.url", `"proxy.example.com:3128"`}, "at '/proxy/url': 'proxy.example.com:3128' does not match pattern"},
+		"NoReader":            {[]string{"metrics.readers", `["prometheus"]`}, "at '/metrics/readers/0': 'prometheus' does not match pattern"},
+		"NoFlag":              {[]string{"extraArgs", `["-v"]`}, "at '/extraArgs/0': '-v' does not match pattern"},
+		"TagAndDigest":        {[]string{"image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set image.tag or image.digest, not both"},
+		"ServersTagAndDigest": {[]string{"tokenServer.image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set tokenServer.image.tag or tokenServer.image.digest, not both"},
+		"NoServiceType":       {[]string{"tokenServer.service.type", `"ExternalName"`}, "at '/tokenServer/service/type': value must be one of 'ClusterIP', 'LoadBalancer', 'NodePort'"},
+		"TwoCAs":              {[]string{"extraCA", `{"configMap": "a", "secret": "b"}`}, "Set extraCA.configMap or extraCA.secret, not both"},
+		"TouchAlone":          {[]string{"consumers.touch", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
+		"RestartAlone":        {[]string{"consumers.restart", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
+		"EvictAlone":          {[]string{"consumers.evict", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
+		"TwoCallers":          {[]string{"leaderElection.enabled", "false"}, "set replicas to 1, or leaderElection.enabled to true"},
+		"NoAccount":           {[]string{"serviceAccount.create", "false"}, "set serviceAccount.name to the one that is there"},
+		"NothingToScrape":     {[]string{"metrics.enabled", "false", "serviceMonitor.enabled", "true"}, "need metrics.enabled"},
+		"NoPodToScrape":       {[]string{"metrics.enabled", "false", "podMonitor.enabled", "true"}, "need metrics.enabled"},
+		"ScrapedTwice":        {[]string{"serviceMonitor.enabled", "true", "podMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`}, "Enable serviceMonitor or podMonitor, not both"},
+		"NothingToSend":       {[]string{"podMonitor.enabled", "true"}, "set metrics.tokenSecret.name, or enable serviceMonitor instead"},
+		"NothingToAlert":      {[]string{"metrics.enabled", "false", "prometheusRule.enabled", "true"}, "need metrics.enabled"},
+		"NothingToRead":       {[]string{"metrics.enabled", "false", "metrics.readers", `["a/b"]`}, "leave metrics.readers out"},
+		"NoProxy":             {[]string{"proxy.noProxy", `["a"]`}, "set proxy.url, or leave proxy.noProxy out"},
+		"FlagWithAValue":      {[]string{"extraArgs", `["--workers=3"]`}, "extraArgs has --workers, which has a value of its own: set workers."},
+		"FlagOfTheChart":      {[]string{"extraArgs", `["--health-probe-bind-address=:1"]`}, "which the chart leaves as it is"},
 	}
 	for what, tc := range cases {
 		t.Run(what, func(t *testing.T) {
@@ -138,7 +149,7 @@ func TestChartHasOneWayToEachFlag(t *testing.T) {
 	off := rendered(t, "leaderElection.enabled", "false", "replicas", "1", "metrics.enabled", "false", "namespaces", `["a"]`)
 	on := rendered(t, append(slices.Clone(all), "extraArgs", "[]")...)
 	for _, o := range [][]unstructured.Unstructured{off, on} {
-		args := container(only(t, ofKind[appsv1.Deployment](t, "Deployment", o))).Args
+		args := container(deploymentOf(t, name, o)).Args
 		if len(args) == 0 {
 			t.Error("there are no flags, so this test shows nothing")
 		}
@@ -158,60 +169,72 @@ func TestEachValueOfTheChartWorksAndIsDocumented(t *testing.T) {
 	t.Parallel()
 	// With what a value changes the objects: other values that it needs, and itself.
 	changes := map[string][]string{
-		"replicas":                      {"replicas", "3"},
-		"image.repository":              {"image.repository", `"registry.example.com/operator"`},
-		"image.tag":                     {"image.tag", `"v1"`},
-		"image.digest":                  {"image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
-		"image.pullPolicy":              {"image.pullPolicy", `"Always"`},
-		"image.pullSecrets":             {"image.pullSecrets", `["a"]`},
-		"crds.enabled":                  {"crds.enabled", "false"},
-		"crds.keep":                     {"crds.keep", "false"},
-		"namespaces":                    {"namespaces", `["a"]`},
-		"selector":                      {"selector", `"a=b"`},
-		"consumers.watch":               {"consumers.watch", "true"},
-		"consumers.touch":               {"consumers.watch", "true", "consumers.touch", "true"},
-		"consumers.restart":             {"consumers.watch", "true", "consumers.restart", "true"},
-		"consumers.evict":               {"consumers.watch", "true", "consumers.evict", "true"},
-		"consumers.evictKinds":          {"consumers.watch", "true", "consumers.evict", "true", "consumers.evictKinds", "[]"},
-		"workers":                       {"workers", "1"},
-		"logLevel":                      {"logLevel", `"DEBUG"`},
-		"logFormat":                     {"logFormat", `"text"`},
-		"extraArgs":                     {"extraArgs", `["--request-timeout=5s"]`},
-		"leaderElection.enabled":        {"replicas", "1", "leaderElection.enabled", "false"},
-		"proxy.url":                     {"proxy.url", `"http://proxy.example.com"`},
-		"proxy.noProxy":                 {"proxy.url", `"http://proxy.example.com"`, "proxy.noProxy", `["a"]`},
-		"extraCA.configMap":             {"extraCA.configMap", `"a"`},
-		"extraCA.secret":                {"extraCA.secret", `"a"`},
-		"extraCA.key":                   {"extraCA.secret", `"a"`, "extraCA.key", `"a"`},
-		"metrics.enabled":               {"metrics.enabled", "false"},
-		"metrics.readers":               {"metrics.readers", `["a/b"]`},
-		"serviceMonitor.enabled":        {"serviceMonitor.enabled", "true"},
-		"serviceMonitor.interval":       {"serviceMonitor.enabled", "true", "serviceMonitor.interval", `"1m"`},
-		"serviceMonitor.labels":         {"serviceMonitor.enabled", "true", "serviceMonitor.labels", `{"a": "b"}`},
-		"metrics.tokenSecret.name":      {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`},
-		"metrics.tokenSecret.key":       {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`, "metrics.tokenSecret.key", `"b"`},
-		"podMonitor.enabled":            {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true"},
-		"podMonitor.interval":           {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.interval", `"1m"`},
-		"podMonitor.labels":             {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.labels", `{"a": "b"}`},
-		"prometheusRule.enabled":        {"prometheusRule.enabled", "true"},
-		"prometheusRule.runbookBaseURL": {"prometheusRule.enabled", "true", "prometheusRule.runbookBaseURL", `"https://git.example.com"`},
-		"prometheusRule.labels":         {"prometheusRule.enabled", "true", "prometheusRule.labels", `{"a": "b"}`},
-		"grafanaDashboard.enabled":      {"grafanaDashboard.enabled", "true"},
-		"grafanaDashboard.labels":       {"grafanaDashboard.enabled", "true", "grafanaDashboard.labels", `{"a": "b"}`},
-		"networkPolicy.enabled":         {"networkPolicy.enabled", "false"},
-		"networkPolicy.apiServerPort":   {"networkPolicy.apiServerPort", "16443"},
-		"networkPolicy.metricsFrom":     {"networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
-		"networkPolicy.extraEgress":     {"networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
-		"policy.enabled":                {"policy.enabled", "false"},
-		"userRoles.enabled":             {"userRoles.enabled", "false"},
-		"serviceAccount.create":         {"serviceAccount.name", `"a"`, "serviceAccount.create", "false"},
-		"serviceAccount.name":           {"serviceAccount.name", `"a"`},
-		"serviceAccount.annotations":    {"serviceAccount.annotations", `{"a": "b"}`},
-		"resources":                     {"resources", `{"limits": {"memory": "1Gi"}}`},
-		"priorityClassName":             {"priorityClassName", `"a"`},
-		"nodeSelector":                  {"nodeSelector", `{"a": "b"}`},
-		"tolerations":                   {"tolerations", `[{"operator": "Exists"}]`},
-		"affinity":                      {"affinity", `{"podAffinity": {}}`},
+		"replicas":                        {"replicas", "3"},
+		"image.repository":                {"image.repository", `"registry.example.com/operator"`},
+		"image.tag":                       {"image.tag", `"v1"`},
+		"image.digest":                    {"image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
+		"image.pullPolicy":                {"image.pullPolicy", `"Always"`},
+		"image.pullSecrets":               {"image.pullSecrets", `["a"]`},
+		"crds.enabled":                    {"crds.enabled", "false"},
+		"crds.keep":                       {"crds.keep", "false"},
+		"namespaces":                      {"namespaces", `["a"]`},
+		"selector":                        {"selector", `"a=b"`},
+		"consumers.watch":                 {"consumers.watch", "true"},
+		"consumers.touch":                 {"consumers.watch", "true", "consumers.touch", "true"},
+		"consumers.restart":               {"consumers.watch", "true", "consumers.restart", "true"},
+		"consumers.evict":                 {"consumers.watch", "true", "consumers.evict", "true"},
+		"consumers.evictKinds":            {"consumers.watch", "true", "consumers.evict", "true", "consumers.evictKinds", "[]"},
+		"workers":                         {"workers", "1"},
+		"logLevel":                        {"logLevel", `"DEBUG"`},
+		"logFormat":                       {"logFormat", `"text"`},
+		"extraArgs":                       {"extraArgs", `["--request-timeout=5s"]`},
+		"leaderElection.enabled":          {"replicas", "1", "leaderElection.enabled", "false"},
+		"proxy.url":                       {"proxy.url", `"http://proxy.example.com"`},
+		"proxy.noProxy":                   {"proxy.url", `"http://proxy.example.com"`, "proxy.noProxy", `["a"]`},
+		"extraCA.configMap":               {"extraCA.configMap", `"a"`},
+		"extraCA.secret":                  {"extraCA.secret", `"a"`},
+		"extraCA.key":                     {"extraCA.secret", `"a"`, "extraCA.key", `"a"`},
+		"metrics.enabled":                 {"metrics.enabled", "false"},
+		"metrics.readers":                 {"metrics.readers", `["a/b"]`},
+		"serviceMonitor.enabled":          {"serviceMonitor.enabled", "true"},
+		"serviceMonitor.interval":         {"serviceMonitor.enabled", "true", "serviceMonitor.interval", `"1m"`},
+		"serviceMonitor.labels":           {"serviceMonitor.enabled", "true", "serviceMonitor.labels", `{"a": "b"}`},
+		"metrics.tokenSecret.name":        {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`},
+		"metrics.tokenSecret.key":         {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`, "metrics.tokenSecret.key", `"b"`},
+		"podMonitor.enabled":              {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true"},
+		"podMonitor.interval":             {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.interval", `"1m"`},
+		"podMonitor.labels":               {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.labels", `{"a": "b"}`},
+		"prometheusRule.enabled":          {"prometheusRule.enabled", "true"},
+		"prometheusRule.runbookBaseURL":   {"prometheusRule.enabled", "true", "prometheusRule.runbookBaseURL", `"https://git.example.com"`},
+		"prometheusRule.labels":           {"prometheusRule.enabled", "true", "prometheusRule.labels", `{"a": "b"}`},
+		"grafanaDashboard.enabled":        {"grafanaDashboard.enabled", "true"},
+		"grafanaDashboard.labels":         {"grafanaDashboard.enabled", "true", "grafanaDashboard.labels", `{"a": "b"}`},
+		"networkPolicy.enabled":           {"networkPolicy.enabled", "false"},
+		"networkPolicy.apiServerPort":     {"networkPolicy.apiServerPort", "16443"},
+		"networkPolicy.metricsFrom":       {"networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
+		"networkPolicy.extraEgress":       {"networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
+		"policy.enabled":                  {"policy.enabled", "false"},
+		"tokenServer.enabled":             {"tokenServer.enabled", "true"},
+		"tokenServer.replicas":            {"tokenServer.enabled", "true", "tokenServer.replicas", "3"},
+		"tokenServer.image.repository":    {"tokenServer.enabled", "true", "tokenServer.image.repository", `"registry.example.com/server"`},
+		"tokenServer.image.tag":           {"tokenServer.enabled", "true", "tokenServer.image.tag", `"v1"`},
+		"tokenServer.image.digest":        {"tokenServer.enabled", "true", "tokenServer.image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
+		"tokenServer.image.pullPolicy":    {"tokenServer.enabled", "true", "tokenServer.image.pullPolicy", `"Always"`},
+		"tokenServer.tls.secretName":      {"tokenServer.enabled", "true", "tokenServer.tls.secretName", `""`},
+		"tokenServer.service.type":        {"tokenServer.enabled", "true", "tokenServer.service.type", `"LoadBalancer"`},
+		"tokenServer.service.port":        {"tokenServer.enabled", "true", "tokenServer.service.port", "8443"},
+		"tokenServer.service.annotations": {"tokenServer.enabled", "true", "tokenServer.service.annotations", `{"a": "b"}`},
+		"tokenServer.clientsFrom":         {"tokenServer.enabled", "true", "tokenServer.clientsFrom", `[{"namespaceSelector": {}}]`},
+		"tokenServer.resources":           {"tokenServer.enabled", "true", "tokenServer.resources", `{"limits": {"memory": "1Gi"}}`},
+		"userRoles.enabled":               {"userRoles.enabled", "false"},
+		"serviceAccount.create":           {"serviceAccount.name", `"a"`, "serviceAccount.create", "false"},
+		"serviceAccount.name":             {"serviceAccount.name", `"a"`},
+		"serviceAccount.annotations":      {"serviceAccount.annotations", `{"a": "b"}`},
+		"resources":                       {"resources", `{"limits": {"memory": "1Gi"}}`},
+		"priorityClassName":               {"priorityClassName", `"a"`},
+		"nodeSelector":                    {"nodeSelector", `{"a": "b"}`},
+		"tolerations":                     {"tolerations", `[{"operator": "Exists"}]`},
+		"affinity":                        {"affinity", `{"podAffinity": {}}`},
 	}
 	paths := slices.Sorted(maps.Keys(changes))
 	if diff := cmp.Diff(paths, schemaPaths(t)); diff != "" {
@@ -316,12 +339,35 @@ func TestEachValueOfTheChartHasAComment(t *testing.T) {
 		}
 		free = ""
 		commented := strings.HasPrefix(strings.TrimSpace(lines[i-1]), "#")
-		if line == "resources:" {
-			free = "  " // Kubernetes' own
+		if strings.TrimSpace(line) == "resources:" {
+			free = found[1] + "  " // Kubernetes' own
 		}
-		branch := strings.HasSuffix(line, ":") && key.MatchString(lines[i+1]) || strings.HasSuffix(line, ":") && strings.HasPrefix(lines[i+1], "  #")
+		branch := strings.HasSuffix(line, ":") && key.MatchString(lines[i+1]) || strings.HasSuffix(line, ":") && strings.HasPrefix(strings.TrimSpace(lines[i+1]), "#")
 		if !commented && !branch {
 			t.Errorf("line %d has no comment above it: %s", i+1, line)
+		}
+	}
+}
+
+// A Service's name has at most 63 characters, and no program's is that of the other.
+func TestTheTokenServerIsNamedAfterItsRelease(t *testing.T) {
+	t.Parallel()
+	for release, want := range map[string]string{
+		name:                    server,
+		"shard-a":               "shard-a-" + server,
+		"a-" + name + "-b":      "a-" + server + "-b",
+		strings.Repeat("a", 53): strings.Repeat("a", 35) + "-" + server,
+	} {
+		text, err := renderAs(release, "tokenServer.enabled", "true")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := decode(t, strings.NewReader(text))
+		deploymentOf(t, want, all)
+		for _, s := range ofKind[corev1.Service](t, "Service", all) {
+			if len(s.Name) > 63 {
+				t.Errorf("release %s: the name %s is too long", release, s.Name)
+			}
 		}
 	}
 }
@@ -346,7 +392,7 @@ func TestChartOfSomeNamespacesReadsNoOtherSecrets(t *testing.T) {
 		}
 		bound[b.Namespace] = append(bound[b.Namespace], b.RoleRef.Name)
 	}
-	ours := []string{name, name + "-evict", name + "-restart", name + "-touch", name + "-watch"}
+	ours := []string{name, name + "-evict", name + "-restart", name + "-touch", name + "-watch", server}
 	want := map[string][]string{"web": ours, "shop": ours, name: {name + "-leader-election"}}
 	for _, roles := range bound {
 		slices.Sort(roles)
@@ -354,8 +400,10 @@ func TestChartOfSomeNamespacesReadsNoOtherSecrets(t *testing.T) {
 	if diff := cmp.Diff(want, bound); diff != "" {
 		t.Errorf("roles by namespace (-want +got):\n%s", diff)
 	}
-	if arg := "--namespaces=web,shop"; !slices.Contains(container(only(t, ofKind[appsv1.Deployment](t, "Deployment", objects))).Args, arg) {
-		t.Errorf("the manager does not get %s", arg)
+	for _, program := range []string{name, server} {
+		if arg := "--namespaces=web,shop"; !slices.Contains(container(deploymentOf(t, program, objects)).Args, arg) {
+			t.Errorf("%s does not get %s", program, arg)
+		}
 	}
 }
 

@@ -49,7 +49,10 @@ func objects(t *testing.T, dir string) []unstructured.Unstructured {
 
 // render is what `helm template` prints of a release that is called like the operator
 // and has a namespace of that name, with values: pairs of a path and JSON.
-func render(pairs ...string) (string, error) {
+func render(pairs ...string) (string, error) { return renderAs(name, pairs...) }
+
+// renderAs is the same for a release of another name.
+func renderAs(release string, pairs ...string) (string, error) {
 	chart, err := loader.Load("chart")
 	if err != nil {
 		return "", err
@@ -60,7 +63,7 @@ func render(pairs ...string) (string, error) {
 			return "", err
 		}
 	}
-	values, err := util.ToRenderValues(chart, set, common.ReleaseOptions{Name: name, Namespace: name, Revision: 1, IsInstall: true}, nil)
+	values, err := util.ToRenderValues(chart, set, common.ReleaseOptions{Name: release, Namespace: name, Revision: 1, IsInstall: true}, nil)
 	if err != nil {
 		return "", err
 	}
@@ -221,6 +224,8 @@ var all = []string{
 	"prometheusRule", `{"enabled": true, "labels": {"release": "prometheus"}, "runbookBaseURL": "https://git.example.com/main/"}`,
 	"grafanaDashboard.enabled", "true",
 	"networkPolicy", `{"metricsFrom": [{"namespaceSelector": {}}], "extraEgress": [{"ports": [{"port": 8080}]}]}`,
+	"tokenServer", `{"enabled": true, "replicas": 3, "image": {"pullPolicy": "Always"}, "service": {"type": "LoadBalancer", "annotations": {"example.com/internal": "true"}},
+		"clientsFrom": [{"namespaceSelector": {}}]}`,
 	"serviceAccount.annotations", `{"example.com/role": "operator"}`,
 	"priorityClassName", `"system-cluster-critical"`,
 	"nodeSelector", `{"kubernetes.io/os": "linux"}`,

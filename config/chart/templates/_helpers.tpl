@@ -7,6 +7,15 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The same for the token server. What the release is called is cut, and not what the server is. */}}
+{{- define "wechat-token-server.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{ .Release.Name | replace .Chart.Name "wechat-token-server" }}
+{{- else -}}
+{{ .Release.Name | trunc 35 | trimSuffix "-" }}-wechat-token-server
+{{- end -}}
+{{- end -}}
+
 {{- define "wechat-token-operator.serviceAccount" -}}
 {{ .Values.serviceAccount.name | default (include "wechat-token-operator.name" .) }}
 {{- end -}}
@@ -14,6 +23,14 @@
 {{/* One release per namespace: the lease has one name, whatever the release is called. */}}
 {{- define "wechat-token-operator.selectorLabels" -}}
 app.kubernetes.io/name: wechat-token-operator
+{{- end -}}
+
+{{- define "wechat-token-server.selectorLabels" -}}
+app.kubernetes.io/name: wechat-token-server
+{{- end -}}
+
+{{- define "wechat-token-server.labels" -}}
+{{ include "wechat-token-operator.labels" . | replace (include "wechat-token-operator.selectorLabels" .) (include "wechat-token-server.selectorLabels" .) }}
 {{- end -}}
 
 {{- define "wechat-token-operator.labels" -}}
@@ -24,11 +41,73 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* Takes root, and the values of an image. */}}
 {{- define "wechat-token-operator.image" -}}
-{{ .Values.image.repository }}
-{{- if .Values.image.digest }}@{{ .Values.image.digest }}
-{{- else }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .image.repository }}
+{{- if .image.digest }}@{{ .image.digest }}
+{{- else }}:{{ .image.tag | default .root.Chart.AppVersion }}
 {{- end -}}
+{{- end -}}
+
+{{/* What the pods of both programs have in common. Takes root, and the labels that select them. */}}
+{{- define "wechat-token-operator.pod" -}}
+{{- $values := .root.Values -}}
+automountServiceAccountToken: true
+{{- with $values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+# On two nodes, in two zones, where there are two.
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- $.labels | nindent 8 }}
+    matchLabelKeys: [pod-template-hash] # else an update counts the pods it replaces
+  {{- end }}
+{{- end -}}
+
+{{/* The same for their containers. */}}
+{{- define "wechat-token-operator.probes" -}}
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: health
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: health
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
 {{- end -}}
 
 {{/* The flags, as a YAML list; empty where there are none. */}}
@@ -55,12 +134,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/*
 Gives the operator rights: in the namespaces of .Values.namespaces, or everywhere where
-there are none. Takes root, the name of the role and its rules.
+there are none. Takes root, the name of the role and its rules; and program, where it is
+wechat-token-server.
 */}}
 {{- define "wechat-token-operator.grant" -}}
 {{- $root := .root -}}
 {{- $name := .name -}}
 {{- $rules := .rules -}}
+{{- $program := .program | default "wechat-token-operator" -}}
 {{- range $namespace := .root.Values.namespaces | default (list "") }}
 {{- $kind := ternary "Role" "ClusterRole" (ne $namespace "") }}
 ---
@@ -72,7 +153,7 @@ metadata:
   namespace: {{ . }}
   {{- end }}
   labels:
-    {{- include "wechat-token-operator.labels" $root | nindent 4 }}
+    {{- include (print $program ".labels") $root | nindent 4 }}
 rules:
   {{- toYaml $rules | nindent 2 }}
 ---
@@ -84,13 +165,13 @@ metadata:
   namespace: {{ . }}
   {{- end }}
   labels:
-    {{- include "wechat-token-operator.labels" $root | nindent 4 }}
+    {{- include (print $program ".labels") $root | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: {{ $kind }}
   name: {{ $name }}
 subjects:
-  {{- include "wechat-token-operator.subjects" $root | nindent 2 }}
+  {{- include (print $program ".subjects") $root | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -100,17 +181,24 @@ subjects:
   namespace: {{ .Release.Namespace }}
 {{- end -}}
 
+{{- define "wechat-token-server.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "wechat-token-server.name" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
 {{/*
-The objects of a file of files/, with the labels of this release. Takes root and file; and
-name, where a policy is for this release's operator alone.
+The objects of a file of files/, with the labels of this release. Takes root and file; name,
+where a policy is for this release's program alone; and program, as above.
 */}}
 {{- define "wechat-token-operator.objects" -}}
 {{- $root := .root -}}
 {{- $name := .name -}}
-{{- $account := include "wechat-token-operator.serviceAccount" .root -}}
-{{- range regexSplit "(?m)^---$" (.root.Files.Get .file | replace ":wechat-token-operator$" (printf ":%s$" $account)) -1 }}
+{{- $program := .program | default "wechat-token-operator" -}}
+{{- $account := index (include (print $program ".subjects") .root | fromYamlArray) 0 -}}
+{{- range regexSplit "(?m)^---$" (.root.Files.Get .file | replace (printf ":%s$" $program) (printf ":%s$" $account.name)) -1 }}
 {{- with fromYaml . }}
-{{- $_ := set .metadata "labels" (merge (include "wechat-token-operator.labels" $root | fromYaml) (.metadata.labels | default dict)) }}
+{{- $_ := set .metadata "labels" (merge (include (print $program ".labels") $root | fromYaml) (.metadata.labels | default dict)) }}
 {{- if $name }}
 {{- $_ := set .metadata "name" $name }}
 {{- if eq .kind "ValidatingAdmissionPolicyBinding" }}{{ $_ := set .spec "policyName" $name }}{{ end }}
