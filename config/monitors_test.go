@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // A field that the Prometheus Operator does not know is dropped in silence, and
@@ -27,7 +28,7 @@ func TestThePrometheusOperatorTakesTheMonitors(t *testing.T) {
 		"ServiceMonitorWithSecret": {"Prometheus may read no file.", rendered(t, append(secret, "serviceMonitor.enabled", "true")...), ""},
 		"PodMonitor":               {"It knows no files.", rendered(t, append(secret, "podMonitor.enabled", "true")...), ""},
 	}
-	pod := only(t, ofKind[appsv1.Deployment](t, "Deployment", rendered(t))).Spec.Template
+	pods := ofKind[appsv1.Deployment](t, "Deployment", rendered(t, "tokenServer.enabled", "true"))
 	for what, tc := range cases {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -72,12 +73,13 @@ func TestThePrometheusOperatorTakesTheMonitors(t *testing.T) {
 			if !e.HonorLabels || e.Scheme.String() != "https" || !*e.TLSConfig.InsecureSkipVerify {
 				t.Errorf("the scrape is %+v", e)
 			}
-			if !hasPort(pod.Spec, *e.Port) {
-				t.Errorf("the pods have no port %q", *e.Port)
+			selects, err := metav1.LabelSelectorAsSelector(&selector)
+			if err != nil {
+				t.Fatal(err)
 			}
-			for key, value := range selector.MatchLabels {
-				if pod.Labels[key] != value {
-					t.Errorf("the pods have no label %s=%s", key, value)
+			for _, d := range pods {
+				if pod := d.Spec.Template; !hasPort(pod.Spec, *e.Port) || !selects.Matches(labels.Set(pod.Labels)) {
+					t.Errorf("the pods of %s have no port %q, or not the labels %s", d.Name, *e.Port, selects)
 				}
 			}
 		})

@@ -16,7 +16,7 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -127,9 +127,12 @@ func freeAddress(t *testing.T) string {
 // makes its name a label of every series.
 func (w *world) service(m *monitoringv1.ServiceMonitor) string {
 	w.t.Helper()
-	var found corev1.ServiceList
-	err := w.All.List(w.t.Context(), &found, client.InNamespace(m.Namespace), client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(m.Spec.Selector.MatchLabels)})
+	selects, err := metav1.LabelSelectorAsSelector(&m.Spec.Selector)
 	if err != nil {
+		w.t.Fatal(err)
+	}
+	var found corev1.ServiceList
+	if err := w.All.List(w.t.Context(), &found, client.InNamespace(m.Namespace), client.MatchingLabelsSelector{Selector: selects}); err != nil {
 		w.t.Fatal(err)
 	}
 	if len(found.Items) != 1 || found.Items[0].Spec.Ports[0].Name != m.Spec.Endpoints[0].Port {
