@@ -110,9 +110,11 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 			t.Errorf("the namespace is one of restricted Pod Security: %v", err)
 		}
 	}
-	d := deploymentOf(t, name, rendered(t, all...))
-	if out, err := exec.Command(manager(t), append(container(d).Args, "--help")...).CombinedOutput(); err != nil {
-		t.Errorf("the manager does not take %q: %v\n%s", container(d).Args, err, out)
+	for deployment, command := range map[string]string{name: "manager", server: "token-server"} {
+		args := container(deploymentOf(t, deployment, rendered(t, all...))).Args
+		if out, err := exec.Command(program(t, command), append(args, "--help")...).CombinedOutput(); err != nil {
+			t.Errorf("%s does not take %q: %v\n%s", command, args, err, out)
+		}
 	}
 }
 

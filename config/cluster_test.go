@@ -242,15 +242,21 @@ func (p plane) awaitReady(t *testing.T, namespace, weChatToken string) {
 	p.kubectl(t, "wait", "-n", namespace, "--for=condition=Ready", "--timeout="+testcluster.Patience.String(), "wxt/"+weChatToken)
 }
 
-var buildManager = sync.OnceValue(func() error { return testcluster.BuildCommands(folder, "manager") })
+var buildPrograms = sync.OnceValue(func() error { return testcluster.BuildCommands(folder, "manager", "token-server") })
 
 // manager is the path of the program that the image holds.
 func manager(t *testing.T) string {
 	t.Helper()
-	if err := buildManager(); err != nil {
+	return program(t, "manager")
+}
+
+// program is the path of one of cmd.
+func program(t *testing.T, command string) string {
+	t.Helper()
+	if err := buildPrograms(); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(folder, "manager")
+	return filepath.Join(folder, command)
 }
 
 // serve runs an operator for one namespace, with the rights that it needs there.
@@ -286,8 +292,14 @@ func (p plane) run(t *testing.T, program string, who *rest.Config, url string, f
 // runs beside others cannot set for itself.
 func managerWith(t *testing.T, variable string) string {
 	t.Helper()
-	script := filepath.Join(t.TempDir(), "manager")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec env '"+variable+"' '"+manager(t)+"' \"$@\"\n"), 0o700); err != nil {
+	return programWith(t, "manager", variable)
+}
+
+// programWith is the same for any of cmd.
+func programWith(t *testing.T, command, variable string) string {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), command)
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec env '"+variable+"' '"+program(t, command)+"' \"$@\"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return script

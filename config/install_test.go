@@ -68,36 +68,44 @@ func TestPodsPassRestrictedPodSecurity(t *testing.T) {
 	}
 }
 
-func TestTheManagerUnderstandsItsPods(t *testing.T) {
+func TestTheProgramsUnderstandTheirPods(t *testing.T) {
 	t.Parallel()
-	c := container(only(t, deployments(t, "default")))
-	help := func(args ...string) (string, error) {
-		out, err := exec.Command(manager(t), append(args, "--help")...).CombinedOutput()
-		return string(out), err
-	}
-	text, err := help(c.Args...)
-	if err != nil {
-		t.Errorf("the manager does not take %q: %v\n%s", c.Args, err, text)
-	}
-	if _, err := help("--no-such-flag"); err == nil {
-		t.Error("the manager takes any flag, so this test shows nothing")
-	}
-
-	// No flag sets the ports, so that they are the manager's own.
-	ports := map[string]string{}
-	for _, p := range c.Ports {
-		ports[p.Name] = fmt.Sprintf(":%d", p.ContainerPort)
-	}
-	defaults := map[string]string{}
-	for port, flag := range map[string]string{"metrics": "metrics-bind-address", "health": "health-probe-bind-address"} {
-		found := regexp.MustCompile(`(?s)-` + flag + ` .*?\(default "(.*?)"\)`).FindStringSubmatch(text)
-		if found == nil {
-			t.Fatalf("there is no flag %s in\n%s", flag, text)
+	for dir, tc := range map[string]struct {
+		command string
+		ports   map[string]string // and their flags
+	}{
+		"default":      {"manager", map[string]string{"metrics": "metrics-bind-address", "health": "health-probe-bind-address"}},
+		"token-server": {"token-server", map[string]string{"https": "bind-address", "metrics": "metrics-bind-address", "health": "health-probe-bind-address"}},
+	} {
+		c := container(only(t, deployments(t, dir)))
+		help := func(args ...string) (string, error) {
+			out, err := exec.Command(program(t, tc.command), append(args, "--help")...).CombinedOutput()
+			return string(out), err
 		}
-		defaults[port] = found[1]
-	}
-	if diff := cmp.Diff(defaults, ports); diff != "" {
-		t.Errorf("ports (-manager +pod):\n%s", diff)
+		text, err := help(c.Args...)
+		if err != nil {
+			t.Errorf("%s does not take %q: %v\n%s", tc.command, c.Args, err, text)
+		}
+		if _, err := help("--no-such-flag"); err == nil {
+			t.Errorf("%s takes any flag, so this test shows nothing", tc.command)
+		}
+
+		// No flag sets the ports, so that they are the program's own.
+		ports := map[string]string{}
+		for _, p := range c.Ports {
+			ports[p.Name] = fmt.Sprintf(":%d", p.ContainerPort)
+		}
+		defaults := map[string]string{}
+		for port, flag := range tc.ports {
+			found := regexp.MustCompile(`(?s) -` + flag + ` .*?\(default "(.*?)"\)`).FindStringSubmatch(text)
+			if found == nil {
+				t.Fatalf("there is no flag %s in\n%s", flag, text)
+			}
+			defaults[port] = found[1]
+		}
+		if diff := cmp.Diff(defaults, ports); diff != "" {
+			t.Errorf("ports (-%s +pod):\n%s", tc.command, diff)
+		}
 	}
 }
 

@@ -113,7 +113,7 @@ func TestTheOperatorNeedsNothingButItsRoles(t *testing.T) {
 			stranger := cluster.applyWeChatTokens(t, fake, elsewhere, "samples/stable.yaml")[0]
 
 			exercise(t, own, here, tc.spec, who, append(tc.flags, served)...)
-			usesAll(t, own, append(roles, leaseRole, metricsRole))
+			usesAll(t, own, name, rights(t, withEvict(t)), append(roles, leaseRole, metricsRole))
 			if got := cluster.kubectl(t, "get", "-n", elsewhere, "wxt/"+stranger, "-o", "jsonpath={.status.conditions}"); got != "" {
 				t.Errorf("%s\nelsewhere there is a status: %s", tc.reason, got)
 			}
@@ -336,14 +336,14 @@ func awaitFollowed(t *testing.T, ns, wxt, more string, pods, workloads []client.
 // allowedBy is what the RBAC authorizer says of what it allows.
 var allowedBy = regexp.MustCompile(`^RBAC: allowed by (?:Cluster)?RoleBinding "[^"]+" of (?:Cluster)?Role "([^"]+)" to `)
 
-// usesAll compares what the API server says that the operator of the namespace own
-// has asked for with what the given roles give: nothing more, and nothing less.
-func usesAll(t *testing.T, own string, roles []string) {
+// usesAll compares what the API server says that a ServiceAccount of the namespace own
+// has asked for with what some roles of all give: nothing more, and nothing less.
+func usesAll(t *testing.T, own, account string, all []right, roles []string) {
 	t.Helper()
-	given := slices.DeleteFunc(rights(t, withEvict(t)), func(r right) bool { return !slices.Contains(roles, r.Role) })
+	given := slices.DeleteFunc(all, func(r right) bool { return !slices.Contains(roles, r.Role) })
 	used := map[right]bool{}
 	for _, a := range auditedTo(t, own) {
-		if a.User.Username != "system:serviceaccount:"+own+":"+name {
+		if a.User.Username != "system:serviceaccount:"+own+":"+account {
 			continue
 		}
 		if a.ResponseStatus.Code == http.StatusForbidden || a.Annotations["authorization.k8s.io/decision"] != "allow" {
@@ -572,6 +572,45 @@ func TestTheRolesOfTheTokenServerAreLeast(t *testing.T) {
 	denied := slices.DeleteFunc(slices.Concat(can, cannot, canWatch, cannotWatch), func(a access) bool { return slices.Contains(allowed, a) })
 	has(t, clientFor(t, cluster.serviceAccount(t, name, server)), allowed, append(denied,
 		access{Verb: "get", Group: "wechattoken.io", Resource: "wechattokens", Subresource: "token", Namespace: "web", Name: "shop"}))
+}
+
+// It serves a token and passes on a report, both to the account of the sample.
+func TestTheTokenServerNeedsNothingButItsRoles(t *testing.T) {
+	t.Parallel()
+	ns := newNamespace(t)
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	cluster.serve(t, ns, url)
+	shop := cluster.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
+	cluster.awaitReady(t, ns, shop)
+	cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-n", ns, "-f", filepath.Join(serverFolder, "access.yaml"))
+	credential := strings.TrimSpace(cluster.kubectl(t, "create", "token", "shop-php", "-n", ns, "--audience=wechattoken.io"))
+	roles := []string{server, server + "-auth"}
+	cluster.kubectl(t, "create", "serviceaccount", server, "-n", ns)
+	cluster.bind(t, "", ns, server, roles...)
+	who := cluster.with(testcluster.WriteKubeconfig(t, cluster.serviceAccount(t, ns, server)))
+	// The other one asks as an API server wants it that cannot stream a list.
+	for _, path := range []string{program(t, "token-server"), programWith(t, "token-server", "KUBE_FEATURE_WatchListClient=false")} {
+		s := who.StartTokenServer(t, path)
+		s.AwaitReady()
+		at := "/v1/namespaces/" + ns + "/wechattokens/" + shop
+		testcluster.Eventually(t, "a token is served", func() error {
+			if resp, body := s.Get(t, at+"/token", credential); resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("%s: %s", resp.Status, body)
+			}
+			return nil
+		})
+		reported := cluster.kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", "jsonpath={.status.tokenFingerprint}")
+		if resp, body := s.Post(t, at+"/invalid", credential, strings.NewReader(`{"fingerprint":"`+reported+`"}`), "Content-Type", "application/json"); resp.StatusCode >= http.StatusMultipleChoices {
+			t.Errorf("a report: %s: %s", resp.Status, body)
+		}
+		if got := cluster.kubectl(t, "get", "-n", ns, "wxt/"+shop, "-o", `jsonpath={.metadata.annotations.wechattoken\.io/invalid-token}`); !strings.HasPrefix(got, reported+"@") {
+			t.Errorf("the report is %q, want one of %s", got, reported)
+		}
+		if code := s.Terminate(); code != 0 {
+			t.Errorf("the token server ended with exit code %d", code)
+		}
+	}
+	usesAll(t, ns, server, rights(t, objects(t, "token-server")), roles)
 }
 
 // Who has the role for all tokens of a namespace, or the sample's for one, asks the token
