@@ -6,8 +6,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"testing"
@@ -19,7 +21,7 @@ import (
 	"wechattoken.io/operator/internal/testcluster"
 )
 
-// bin has the manager, as `make build` leaves it.
+// bin has the programs, as `make build` leaves it.
 const bin = "../bin"
 
 func main() {
@@ -30,7 +32,8 @@ func main() {
 	// SIGPIPE may as well come from a connection to the API server.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := testcluster.FindPrograms(bin, "manager")
+	_, err := exec.LookPath("curl") // for what a server outside of the cluster asks
+	err = errors.Join(err, testcluster.FindPrograms(bin, "manager", "token-server"))
 	if err == nil {
 		err = testcluster.Run(ctx, func(tb testing.TB) {
 			tb.Helper()

@@ -27,7 +27,7 @@ const (
 // tell tells the story, one method for each part. What is not as it should be is an
 // error of the run.
 func tell(d *demo) {
-	for _, part := range []func(){d.setUp, d.apply, d.watchItRotate, d.forceRefresh, d.takeIt, d.loseSecret, d.breakAppSecret, d.killManager, d.sumUp} {
+	for _, part := range []func(){d.setUp, d.apply, d.watchItRotate, d.forceRefresh, d.takeIt, d.serveIt, d.loseSecret, d.breakAppSecret, d.killManager, d.sumUp} {
 		part()
 	}
 }
@@ -186,6 +186,37 @@ func (d *demo) takeIt() {
 	out, err := d.shell(`kubectl get secret -A -l app.kubernetes.io/managed-by -o go-template='{{range .items}}{{.data.access_token}}{{"\n"}}{{end}}' | sort | uniq -c | wc -l`)
 	d.checkf(err == nil && strings.TrimSpace(out) == "1", "both Secrets hold one token")
 	d.checkf(d.asked().Calls == before, "it cost no call to WeChat")
+}
+
+// ask asks with the credential of a server, which trusts only the certificate of the token-server.
+const ask = `printf 'header = "Authorization: Bearer %s"' "$(cat $DIR/credential)" | curl -sS --config - --cacert $DIR/ca.crt `
+
+func (d *demo) serveIt() {
+	d.heading("A server outside of the cluster asks for it")
+	s := d.cluster.StartTokenServer(d.TB, filepath.Join(bin, "token-server"))
+	s.AwaitReady()
+	dir := d.TempDir()
+	certificate, err := os.ReadFile(s.CAFile)
+	if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "ca.crt"), certificate, 0o600), os.Setenv("DIR", dir), os.Setenv("URL", s.URL+"/v1/namespaces/default/wechattokens/shop")); err != nil {
+		d.Fatal(err)
+	}
+	fmt.Println("The program token-server runs. Plain RBAC says who may have which token:")
+	d.show(
+		"kubectl apply -f config/samples/token-server/access.yaml",
+		"kubectl create token shop-php --audience=wechattoken.io >$DIR/credential",
+	)
+	d.eventually("the permission counts", func() bool {
+		out, _ := d.shell(ask + "-o /dev/null -w '%{http_code}' $URL/token")
+		return out == "200"
+	})
+	fmt.Println("The server asks as often as it likes, without a call to WeChat. It hides the token here:")
+	before := d.asked().Calls
+	d.show(ask + `-i $URL/token | grep -iE '^(HTTP|etag|cache-control|\{)' | sed -E 's/("access_token":")[^"]*/\1.../'`)
+	out, err := d.shell(ask + `$URL/token | grep -o '"access_token":"[^"]*' | cut -d'"' -f4 | tr -d '\n' | sha256sum | cut -c1-16; kubectl get wxt shop -o jsonpath='{.status.tokenFingerprint}'`)
+	halves := strings.Fields(out)
+	d.checkf(err == nil && len(halves) == 2 && halves[0] == halves[1], "it has the token of the Secret, and may read no Secret")
+	d.checkf(d.asked().Calls == before, "it cost no call to WeChat")
+	s.Terminate()
 }
 
 func (d *demo) loseSecret() {
