@@ -182,15 +182,17 @@ image-test: ## Build the images without a registry, compare them with those of h
 # Where the image of a release is, without its tag.
 IMAGE_REPOSITORY ?= ghcr.io/wechattoken/wechat-token-operator
 
-# The image of a release, for kustomize. It has commas, which $(if) takes for its own.
-RELEASE_IMAGE = images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}]
+# The images of a release, for kustomize. They have commas, which $(if) takes for its own.
+RELEASE_IMAGES = images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}, {name: ghcr.io/wechattoken/wechat-token-server, newName: "$(dir $(IMAGE_REPOSITORY))wechat-token-server", newTag: "$(VERSION)"}]
 
 .PHONY: dist
-dist: ## Render config/default into dist/install.yaml; with VERSION=v1.2.3, that of IMAGE_REPOSITORY
+dist: ## Render config/default and config/token-server into dist; with VERSION=v1.2.3, those of IMAGE_REPOSITORY
 	@mkdir -p dist
 	@tmp=$$(mktemp -d config/.dist.XXXXXX); trap "rm -r $$tmp" EXIT; \
-	printf '%s\n' 'resources: [../default]' $(if $(filter-out dev,$(VERSION)),'$(RELEASE_IMAGE)') >$$tmp/kustomization.yaml; \
-	$(TOOL) kustomize build $$tmp -o dist/install.yaml
+	for pair in default=install token-server=token-server; do \
+	  printf '%s\n' "resources: [../$${pair%=*}]" $(if $(filter-out dev,$(VERSION)),'$(RELEASE_IMAGES)') >$$tmp/kustomization.yaml; \
+	  $(TOOL) kustomize build $$tmp -o dist/$${pair#*=}.yaml; \
+	done
 
 # Where the files of a release are, for krew: by default on GitHub, if the image is.
 RELEASE_URL ?= $(patsubst ghcr.io/%,https://github.com/%,$(IMAGE_REPOSITORY))/releases/download/$(VERSION)

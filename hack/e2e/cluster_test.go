@@ -305,7 +305,7 @@ func (c *cluster) leader(t *testing.T) string {
 func (c *cluster) operatorPods(t *testing.T) []string {
 	t.Helper()
 	var pods corev1.PodList
-	if err := c.List(t.Context(), &pods, client.InNamespace(operatorNamespace)); err != nil {
+	if err := c.List(t.Context(), &pods, client.InNamespace(operatorNamespace), client.MatchingLabels{"app.kubernetes.io/name": operatorName}); err != nil {
 		t.Fatal(err)
 	}
 	var names []string

@@ -42,11 +42,13 @@ func TestOperatorInACluster(t *testing.T) {
 		{"RefreshIsSeenInTheContainer", c.refreshIsSeenInTheContainer},
 		{"LeaderIsDeleted", s.leaderIsDeleted},
 		{"KubeletRestarts", s.kubeletRestarts},
+		{"AllIsKilled", s.allIsKilled},
 		{"UpgradeCostsNoCall", s.upgradeCostsNoCall},
 		{"SecretGoesWithItsToken", c.secretGoesWithItsToken},
 		{"NamespaceGoes", c.namespaceGoes},
 		{"NoInvalidToken", s.noInvalidToken},
 		{"VersionsStayInTheHistory", s.versionsStayInTheHistory},
+		{"OthersSawNoInvalidToken", s.othersSawNoInvalidToken},
 	} {
 		if !t.Run(step.name, step.run) {
 			return // the next would only say it again
@@ -59,6 +61,7 @@ type shop struct {
 	*cluster
 	*diary
 	tokens func() []string // fingerprints so far, oldest first
+	others *withoutAppSecret
 }
 
 const shopNamespace = "shop"
@@ -69,6 +72,7 @@ func (c *cluster) openShop(t *testing.T) *shop {
 	t.Helper()
 	token := sample[v1alpha1.WeChatToken](t, "touch-and-restart/stable.yaml")
 	token.Spec.Restart.Workloads = append(token.Spec.Restart.Workloads, v1alpha1.RestartTarget{Kind: v1alpha1.KindDeployment, Name: "shop-evicted", Method: v1alpha1.RestartByEviction})
+	token.Spec.AllowedNamespaces = []v1alpha1.AllowedNamespace{takerNamespace}
 	evicted, labels := sample[appsv1.Deployment](t, "consumer-env.yaml"), map[string]string{"app": "shop-evicted"}
 	evicted.Name, evicted.Spec.Replicas = "shop-evicted", new(int32(2))
 	evicted.Spec.Selector.MatchLabels, evicted.Spec.Template.Labels = labels, labels
@@ -83,6 +87,7 @@ func (c *cluster) openShop(t *testing.T) *shop {
 	c.available(t, shopNamespace, "shop-file")
 	c.available(t, shopNamespace, "shop-env")
 	c.available(t, shopNamespace, "shop-evicted")
+	s.others = c.serveOthers(t)
 	return s
 }
 

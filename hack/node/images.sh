@@ -15,9 +15,10 @@ fail() {
 	exit 1
 }
 
-say "making the operator's and the fake WeChat's; the first time, compiling takes some minutes."
+say "making those of the operator, the token server and the fake WeChat; the first time, compiling takes some minutes."
 go run -C hack ./image -o "$out/operator.tar" -name wechattoken.io/operator:e2e -version e2e manager
 go run -C hack ./image -o "$out/operator-next.tar" -name wechattoken.io/operator:e2e-next -version e2e-next manager
+go run -C hack ./image -o "$out/token-server.tar" -name wechattoken.io/token-server:e2e -version e2e token-server
 go run -C hack ./image -o "$out/fake-wechat.tar" -name wechattoken.io/fake-wechat:e2e fake-wechat
 
 for program in node/pause e2e/consumer; do

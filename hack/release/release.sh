@@ -90,14 +90,17 @@ image wechat-token-server token-server "${IMAGE_REPOSITORY%/*}/wechat-token-serv
 image fake-wechat fake-wechat "${IMAGE_REPOSITORY%/*}/fake-wechat"
 
 make --no-print-directory dist VERSION="$VERSION" IMAGE_REPOSITORY="$IMAGE_REPOSITORY" >/dev/null
-say install.yaml
+say "install.yaml and token-server.yaml"
 
 make --no-print-directory chart VERSION="$VERSION" IMAGE_REPOSITORY="$IMAGE_REPOSITORY" >/dev/null
 chart=(dist/*.tgz)
 mkdir "$tmp/chart"
 tar -xzf "${chart[0]}" -C "$tmp/chart"
-sed -i "s|^  repository: ghcr.io/wechattoken/wechat-token-operator$|  repository: $IMAGE_REPOSITORY|" "$tmp"/chart/*/values.yaml
-grep -qxF "  repository: $IMAGE_REPOSITORY" "$tmp"/chart/*/values.yaml || fail "the chart's values.yaml has no place for IMAGE_REPOSITORY."
+sed -i "s|^  repository: ghcr.io/wechattoken/wechat-token-operator$|  repository: $IMAGE_REPOSITORY|
+s|^    repository: ghcr.io/wechattoken/wechat-token-server$|    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server|" "$tmp"/chart/*/values.yaml
+for line in "  repository: $IMAGE_REPOSITORY" "    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server"; do
+	grep -qxF "$line" "$tmp"/chart/*/values.yaml || fail "the chart's values.yaml has no place for IMAGE_REPOSITORY."
+done
 pack "$tmp/chart" wechat-token-operator >"${chart[0]}"
 say "${chart[0]#dist/}"
 

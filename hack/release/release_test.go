@@ -113,7 +113,7 @@ func program(t *testing.T, name, platform string) []byte {
 
 func TestReleaseHoldsWhatItShould(t *testing.T) {
 	want := []string{
-		"SHA256SUMS", "install.yaml", "wechattoken.yaml",
+		"SHA256SUMS", "install.yaml", "token-server.yaml", "wechattoken.yaml",
 		"fake-wechat_image.tar", "wechat-token-operator_image.tar", "wechat-token-server_image.tar",
 		"fake-wechat_image.cdx.json", "wechat-token-operator_image.cdx.json", "wechat-token-server_image.cdx.json", "wechat-token-operator.cdx.json",
 		"wechat-token-operator-" + strings.TrimPrefix(version, "v") + ".tgz",
@@ -450,8 +450,8 @@ func testSBOM(t *testing.T, data []byte, names []string) {
 	}
 }
 
-// A cluster takes install.yaml as it is, and would run the image of the release.
-func TestInstallYAMLApplies(t *testing.T) {
+// A cluster takes the manifests as they are, and would run the images of the release.
+func TestManifestsApply(t *testing.T) {
 	plane, err := testcluster.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -464,13 +464,17 @@ func TestInstallYAMLApplies(t *testing.T) {
 	if out, err := plane.Kubectl("delete", "crd", "wechattokens.wechattoken.io").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out) // the cluster of a user has none yet
 	}
-	file := filepath.Join(os.Getenv("DIST"), "install.yaml")
-	if out, err := plane.Kubectl("apply", "-f", file).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	image, err := plane.Kubectl("get", "deployment", "--namespace=wechat-token-operator", "wechat-token-operator", "-o", "jsonpath={.spec.template.spec.containers[*].image}").CombinedOutput()
-	if want := repository + ":" + version; err != nil || string(image) != want {
-		t.Errorf("the Deployment runs %s (%v), want %s", image, err, want)
+	for _, m := range []struct{ file, deployment, image string }{
+		{"install.yaml", "wechat-token-operator", repository},
+		{"token-server.yaml", "wechat-token-server", path.Dir(repository) + "/wechat-token-server"},
+	} {
+		if out, err := plane.Kubectl("apply", "-f", filepath.Join(os.Getenv("DIST"), m.file)).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		image, err := plane.Kubectl("get", "deployment", "--namespace=wechat-token-operator", m.deployment, "-o", "jsonpath={.spec.template.spec.containers[*].image}").CombinedOutput()
+		if want := m.image + ":" + version; err != nil || string(image) != want {
+			t.Errorf("the Deployment %s runs %s (%v), want %s", m.deployment, image, err, want)
+		}
 	}
 }
 
@@ -490,13 +494,19 @@ func TestChartIsOfTheRelease(t *testing.T) {
 		t.Errorf("the chart says %+v, want %s", chart, version)
 	}
 	var values struct {
-		Image struct{ Repository, Tag string }
+		Image       struct{ Repository, Tag string }
+		TokenServer struct {
+			Image struct{ Repository, Tag string }
+		} `yaml:"tokenServer"`
 	}
 	if err := yaml.Unmarshal(files["wechat-token-operator/values.yaml"].data, &values); err != nil {
 		t.Fatal(err)
 	}
 	if values.Image.Repository != repository || values.Image.Tag != "" {
 		t.Errorf("the chart takes the image %+v, want that of %s with the version as its tag", values.Image, repository)
+	}
+	if got, want := values.TokenServer.Image.Repository, path.Dir(repository)+"/wechat-token-server"; got != want {
+		t.Errorf("the chart takes the token server's image from %s, want %s", got, want)
 	}
 }
 
