@@ -497,7 +497,7 @@ func TestChartIsOfTheRelease(t *testing.T) {
 		Image       struct{ Repository, Tag string }
 		TokenServer struct {
 			Image struct{ Repository, Tag string }
-		} `yaml:"tokenServer"`
+		} `json:"tokenServer"`
 	}
 	if err := yaml.Unmarshal(files["wechat-token-operator/values.yaml"].data, &values); err != nil {
 		t.Fatal(err)
