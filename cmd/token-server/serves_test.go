@@ -216,6 +216,9 @@ func TestNoExpiredTokenIsServed(t *testing.T) {
 	w.shop()
 	w.awaitToken(reader)
 	w.fake.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: -1, Message: "system error"})
+	w.operator.Signal(syscall.SIGSTOP) // so that the status goes on saying that all is well
+	w.await("the token has expired", http.StatusConflict, v1alpha1.ReasonTokenExpired, reader)
+	w.operator.Signal(syscall.SIGCONT)
 	refused := w.await("the token has expired", http.StatusConflict, v1alpha1.ReasonWeChatUnavailable, reader)
 	if !strings.Contains(refused.Message, "-1") {
 		t.Errorf("the message is not that of the condition: %q", refused.Message)

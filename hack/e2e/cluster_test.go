@@ -252,7 +252,7 @@ func (c *cluster) startWeChat(t *testing.T) {
 	var secret corev1.Secret
 	key := client.ObjectKey{Namespace: weChatNamespace, Name: "fake-wechat"}
 	if err := c.Get(t.Context(), key, &secret); apierrors.IsNotFound(err) {
-		made, err := exec.Command("go", "run", "./certificate").Output()
+		made, err := exec.Command("go", "run", "./certificate", c.nodeAddress(t)).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,6 +267,22 @@ func (c *cluster) startWeChat(t *testing.T) {
 	}
 	c.weChatCertificate = string(secret.Data[corev1.TLSCertKey])
 	c.mustKubectl(t, "apply", "-f", "fake-wechat.yaml")
+}
+
+// nodeAddress is that by which a node is reached from here.
+func (c *cluster) nodeAddress(t *testing.T) string {
+	t.Helper()
+	var nodes corev1.NodeList
+	if err := c.List(t.Context(), &nodes); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range nodes.Items[0].Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			return a.Address
+		}
+	}
+	t.Fatalf("node %s has no address", nodes.Items[0].Name)
+	return ""
 }
 
 // setArgs gives the first container of a Deployment other arguments.

@@ -3,8 +3,8 @@
 # the end, or on the cluster of E2E_KUBECONFIG. Its arguments are for go test.
 #
 # Another cluster needs the images (hack/node/images.sh makes archives of them),
-# the addresses 10.96.0.80 and 10.96.0.81 free for Services and reachable from here, and
-# E2E_RESTART_KUBELET: a command that restarts a kubelet.
+# the address 10.96.0.80 free for a Service, the ports 30080 and 30081 of its nodes free
+# and reachable from here, and E2E_RESTART_KUBELET: a command that restarts a kubelet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

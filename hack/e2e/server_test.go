@@ -24,8 +24,11 @@ import (
 )
 
 const (
-	serverName    = "wechat-token-server"
-	serverAddress = "10.96.0.81" // see token-server
+	serverName = "wechat-token-server"
+
+	// Ports of the nodes, see token-server and fake-wechat.yaml.
+	serverPort = ":30081"
+	weChatPort = ":30080"
 
 	takerNamespace = "shop-web"
 
@@ -43,7 +46,7 @@ type withoutAppSecret struct {
 // serveOthers starts them.
 func (c *cluster) serveOthers(t *testing.T) *withoutAppSecret {
 	t.Helper()
-	certificate, key, err := certutil.GenerateSelfSignedCertKey(serverAddress, nil, nil)
+	certificate, key, err := certutil.GenerateSelfSignedCertKey(c.nodeAddress(t), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,8 @@ func (c *cluster) startOutside(t *testing.T, certificate []byte, credential stri
 	}
 	cmd := exec.CommandContext(t.Context(), program)
 	cmd.Env = append(os.Environ(),
-		"TOKEN_SERVER=https://"+serverAddress, "WECHATTOKEN="+shopNamespace+"/shop", "WECHAT_URL="+weChatURL, "NO_PROXY=*",
+		"TOKEN_SERVER=https://"+c.nodeAddress(t)+serverPort, "WECHAT_URL=https://"+c.nodeAddress(t)+weChatPort,
+		"WECHATTOKEN="+shopNamespace+"/shop", "NO_PROXY=*",
 		"CREDENTIAL_FILE="+file("credential", credential), "CA_FILE="+file("ca.crt", string(certificate)),
 		"SSL_CERT_FILE="+file("wechat.crt", c.weChatCertificate)) // which the program trusts as it does the authorities of the machine
 	var said strings.Builder
@@ -132,8 +136,12 @@ func (c *cluster) startOutside(t *testing.T, certificate []byte, credential stri
 	}()
 	t.Cleanup(func() { <-o.ended }) // its context is over by then
 	eventually(t, "the client outside calls WeChat", func() error {
-		calls, failed := o.soFar()
-		if calls == 0 || len(failed) > 0 {
+		select {
+		case <-o.ended:
+			t.Fatalf("the client outside has ended: %v", o.outcome)
+		default:
+		}
+		if calls, failed := o.soFar(); calls == 0 || len(failed) > 0 {
 			return fmt.Errorf("%d calls, %q", calls, failed)
 		}
 		return nil

@@ -1,12 +1,13 @@
 // Command certificate makes a certificate for the address of the fake WeChat, and
 // prints the objects that bring it there, and to the operator who signs it: `go run
 // ./hack/e2e/certificate | kubectl apply -f -`. The operator speaks to pods over TLS
-// alone.
+// alone. Its arguments are further addresses.
 package main
 
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +23,11 @@ const (
 )
 
 func main() {
-	certificates, key, err := certutil.GenerateSelfSignedCertKey(address, nil, nil)
+	var further []net.IP
+	for _, arg := range os.Args[1:] {
+		further = append(further, net.ParseIP(arg))
+	}
+	certificates, key, err := certutil.GenerateSelfSignedCertKey(address, further, nil)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(objects(certificates, key))
 	}
