@@ -4,6 +4,7 @@ package config_test
 
 import (
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -77,7 +78,7 @@ func TestClientsWorkWithTheTokenServer(t *testing.T) {
 				if err := n.Get(t.Context(), client.ObjectKeyFromObject(wt), wt); err != nil || !meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionReady) {
 					return errors.Join(err, errors.New("it is not Ready"))
 				}
-				if resp, body := server.Get(t, "/v1/namespaces/"+n.Name+"/wechattokens/"+wt.Name+"/token", read(t, s.credentialFile)); resp.StatusCode != 200 {
+				if resp, body := server.Get(t, "/v1/namespaces/"+n.Name+"/wechattokens/"+wt.Name+"/token", read(t, s.credentialFile)); resp.StatusCode != http.StatusOK {
 					return errors.New(body)
 				}
 				return nil
