@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -250,18 +251,24 @@ func (s store[T]) Transformer() cache.TransformFunc {
 }
 
 func stripObject(wt *v1alpha1.WeChatToken) *v1alpha1.WeChatToken {
-	wt.Labels, wt.Annotations, wt.ManagedFields, wt.OwnerReferences = nil, nil, nil, nil
+	wt.ObjectMeta = metav1.ObjectMeta{Namespace: wt.Namespace, Name: wt.Name, UID: wt.UID, ResourceVersion: wt.ResourceVersion}
 	wt.Status.Consumers, wt.Status.Takers = nil, v1alpha1.Takers{}
 	return wt
 }
 
+// stripSecret keeps what secretOf takes, in any keys, for the record knows the values.
+// Whatever else there is, who edits a namespace may have made as large as a Secret can be.
 func stripSecret(s *corev1.Secret) *corev1.Secret {
-	kept := metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion}
-	if o := metav1.GetControllerOf(s); o != nil {
-		kept.OwnerReferences = []metav1.OwnerReference{*o}
+	stripped := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion}}
+	owner, r := ownerAndRecordOf(s)
+	if r == nil {
+		return stripped
 	}
-	if r, ok := s.Annotations[record.Annotation]; ok {
-		kept.Annotations = map[string]string{record.Annotation: r}
+	stripped.OwnerReferences = []metav1.OwnerReference{*owner}
+	stripped.Annotations = map[string]string{record.Annotation: s.Annotations[record.Annotation]}
+	stripped.Data = map[string][]byte{}
+	for i, value := range r.Secrets() {
+		stripped.Data[strconv.Itoa(i)] = []byte(value)
 	}
-	return &corev1.Secret{ObjectMeta: kept, Data: s.Data}
+	return stripped
 }

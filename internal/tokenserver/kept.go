@@ -50,14 +50,27 @@ func constant(m v1alpha1.Mode) v1alpha1.Mode {
 	return v1alpha1.ModeStable
 }
 
+// maxOwner is how large a reference to a WeChatToken is at most, in bytes. The API server
+// takes any that has room in an object.
+const maxOwner = 1 << 10
+
+// ownerAndRecordOf are the WeChatToken that controls a Secret, and what the operator has
+// written there; nil if one of them is missing.
+func ownerAndRecordOf(s *corev1.Secret) (*metav1.OwnerReference, *record.Record) {
+	owner := metav1.GetControllerOfNoCopy(s)
+	if owner == nil || owner.Kind != v1alpha1.Kind || owner.Size() > maxOwner {
+		return nil, nil
+	}
+	return owner, record.Read(s, nil)
+}
+
 // secretOf keeps of a Secret what an answer needs. It is nil for one that no WeChatToken
 // controls, and for one whose values are not those that the operator has written. That
 // the operator has written them cannot be verified without the AppSecret: who edits a
 // namespace may forge a Secret there, and so deceives who asks for a token of there.
 func secretOf(s *corev1.Secret) *secret {
-	owner := metav1.GetControllerOfNoCopy(s)
-	r := record.Read(s, nil)
-	if owner == nil || owner.Kind != v1alpha1.Kind || r == nil {
+	owner, r := ownerAndRecordOf(s)
+	if r == nil {
 		return nil
 	}
 	now := &secret{
