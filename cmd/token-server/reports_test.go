@@ -80,6 +80,31 @@ func TestAWrongReportBringsTheSameToken(t *testing.T) {
 	}
 }
 
+// While there is no Secret, only a report of the token that the status names is written:
+// each would be another one.
+func TestWithoutASecretAMadeUpReportIsNotWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, wechattest.Config{})
+	w.shop()
+	reader := w.reader("shop")
+	token := w.awaitToken(reader).AccessToken
+	w.operator.Signal(syscall.SIGSTOP)
+	if err := w.Delete(t.Context(), w.secret()); err != nil {
+		t.Fatal(err)
+	}
+	w.await("the server knows that it is gone", http.StatusConflict, "", reader)
+	if code, a := w.report(reader, "made up", ""); code != http.StatusAccepted || a.Reason != "Replaced" {
+		t.Errorf("%d %s, want 202 Replaced", code, a.Reason)
+	}
+	if report := w.get("shop").Annotations[v1alpha1.AnnotationInvalidToken]; report != "" {
+		t.Errorf("there is a report %q", report)
+	}
+	if code, a := w.report(reader, token, ""); code != http.StatusAccepted || a.Reason != "Reported" {
+		t.Errorf("of the token in the status: %d %s, want 202 Reported", code, a.Reason)
+	}
+	w.operator.Signal(syscall.SIGCONT)
+}
+
 // A report is not lost while the operator is away: who waits learns that it was taken.
 func TestAReportWaitsForTheOperator(t *testing.T) {
 	t.Parallel()

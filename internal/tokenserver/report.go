@@ -108,7 +108,11 @@ func (s *Server) report(r *request) (*reply, *refusal) {
 	if o == nil {
 		return nil, s.notThere(r.id)
 	}
-	if secret != nil && secret.token.fingerprint() != token {
+	current := o.fingerprint // somebody may have deleted the Secret just now
+	if secret != nil {
+		current = secret.token.fingerprint()
+	}
+	if current != token {
 		if wait > 0 {
 			return s.current(r, theToken)
 		}
