@@ -179,9 +179,22 @@ func (c *Cache) usersOf(secret metav1.Object) []types.NamespacedName {
 	return slices.Clone(held.users)
 }
 
+// maxOwner is how large a reference to an owner is at most that there is: a kind, a name
+// and a UID, in bytes. The API server takes any that has room in an object.
+const maxOwner = 1 << 10
+
+// controllerOf is the controller of a Secret; nil also for one that cannot exist.
+func controllerOf(secret metav1.Object) *metav1.OwnerReference {
+	o := metav1.GetControllerOfNoCopy(secret)
+	if o == nil || o.Size() > maxOwner {
+		return nil
+	}
+	return o
+}
+
 // ownerOf is the controller of a Secret if it is of our kind; otherwise nil.
 func (c *Cache) ownerOf(secret metav1.Object) *metav1.OwnerReference {
-	o := metav1.GetControllerOfNoCopy(secret)
+	o := controllerOf(secret)
 	if o == nil || schema.FromAPIVersionAndKind(o.APIVersion, o.Kind).GroupKind() != c.ownerKind {
 		return nil
 	}

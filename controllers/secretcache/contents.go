@@ -85,7 +85,7 @@ func (c *Cache) hold(s *corev1.Secret) {
 	lean.ManagedFields = nil
 	if held.cut = lean.Size() > maxEncoded; held.cut {
 		lean.ObjectMeta = metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.ResourceVersion}
-		if o := metav1.GetControllerOf(s); o != nil {
+		if o := controllerOf(s); o != nil {
 			lean.OwnerReferences = []metav1.OwnerReference{*o}
 		}
 		lean.Data = map[string][]byte{}

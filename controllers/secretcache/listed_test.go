@@ -3,6 +3,7 @@ package secretcache
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -191,12 +192,19 @@ func TestFewSecretsOfAnOwnerAreTold(t *testing.T) {
 // What is kept of 50,000 Secrets is small, and namespaces come and go.
 func TestWatchKeepsNoMoreThanItNeeds(t *testing.T) {
 	t.Parallel()
+	into := &store{cache: New(&reader{}, ours)}
+	// What the watch shows goes to the cache as it is, what it lists only when it is stripped.
+	forged := metaAt("4", called("forged"), ownedBy(strings.Repeat("x", 2000)))
+	into.cache.list(forged)
+	stripped, err := into.Transformer()(forged)
+	if diff := cmp.Diff(any(metaAt("4", called("forged"))), stripped); diff != "" || err != nil || len(into.cache.owned) > 0 {
+		t.Errorf("kept of an owner that cannot exist: %v, %v (-want +got):\n%s", into.cache.owned, err, diff)
+	}
 	m := metaAt("5", ownedBy("thing"))
 	want := m.DeepCopy()
 	m.Labels, m.Annotations = map[string]string{"a": "b"}, map[string]string{"a": "b"}
 	m.ManagedFields = []metav1.ManagedFieldsEntry{{}}
 	m.OwnerReferences = append(m.OwnerReferences, metav1.OwnerReference{Kind: "Pod", Name: "another"})
-	into := &store{cache: New(&reader{}, ours)}
 	got, err := into.Transformer()(m)
 	if err != nil {
 		t.Fatal(err)

@@ -204,14 +204,14 @@ func (*store) Resync() error { return nil }
 func (*store) Transformer() cache.TransformFunc { return strip }
 
 // strip keeps the name, the version and the controller: of owners there may be as
-// many as an object has room for.
+// many, and of names as long ones, as an object has room for.
 func strip(obj any) (any, error) {
 	m, ok := obj.(*metav1.PartialObjectMetadata)
 	if !ok {
 		return obj, nil
 	}
 	kept := metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, ResourceVersion: m.ResourceVersion}
-	if o := metav1.GetControllerOf(m); o != nil {
+	if o := controllerOf(m); o != nil {
 		kept.OwnerReferences = []metav1.OwnerReference{*o}
 	}
 	return &metav1.PartialObjectMetadata{ObjectMeta: kept}, nil
