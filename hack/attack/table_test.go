@@ -20,13 +20,14 @@ const (
 	editor    attacker = "editor"
 	writer    attacker = "writer"
 	refresher attacker = "refresher"
+	reader    attacker = "reader"
 	pod       attacker = "pod"
 	peer      attacker = "peer"
 	liar      attacker = "liar"
 	thief     attacker = "thief"
 )
 
-var attackers = []attacker{editor, writer, refresher, pod, peer, liar, thief}
+var attackers = []attacker{editor, writer, refresher, reader, pod, peer, liar, thief}
 
 // A row is an attack, and what came of it.
 type row struct {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -276,12 +277,19 @@ func delaysNobody(t *testing.T, attack func()) {
 	}
 }
 
-// secretReads is how often anybody has read or listed Secrets.
-func secretReads(t *testing.T) int {
+// asked is how often the API server was asked, by anybody, in the words of
+// testcluster.RequestOf.
+func asked(t *testing.T) map[string]int {
 	t.Helper()
 	text, err := kubernetes.NewForConfigOrDie(plane.Config).RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
 	must(t, err)
-	all := testcluster.RequestsIn(string(text))
+	return testcluster.RequestsIn(string(text))
+}
+
+// secretReads is how often anybody has read or listed Secrets.
+func secretReads(t *testing.T) int {
+	t.Helper()
+	all := asked(t)
 	return all["GET secrets"] + all["LIST secrets"]
 }
 
@@ -348,6 +356,18 @@ func inParallel(t *testing.T, what string, n int, do func(i int) error) {
 		})
 	}
 	all.Wait()
+}
+
+// insist tries a write until it works: etcd is slow with much, and to delete it takes too
+// long an answer at times.
+func insist(do func() error) (err error) {
+	for range 10 {
+		if err = do(); err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+	return err
 }
 
 func secretOf(t *testing.T, namespace, name string) *corev1.Secret {

@@ -35,8 +35,12 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// operatorName is that of the operator's namespace, ServiceAccount and lease.
-const operatorName = "wechat-token-operator"
+const (
+	// operatorName is that of the operator's namespace, ServiceAccount and lease.
+	operatorName = "wechat-token-operator"
+	// serverName is that of the token-server's ServiceAccount.
+	serverName = "wechat-token-server"
+)
 
 // The one world of these tests.
 var (
@@ -48,7 +52,8 @@ var (
 	weChat   *fakeWeChat
 	stolen   *rest.Config // the credential of the operator's ServiceAccount
 	managers []*manager   // the last one is at work
-	known    sync.Map     // the beginning of each AppSecret and token, of which no log may hold one
+	servers  []*testcluster.TokenServer
+	known    sync.Map // the beginning of each AppSecret, token and credential, of which no log may hold one
 )
 
 func TestMain(m *testing.M) { os.Exit(runIn(m)) }
@@ -82,6 +87,9 @@ func endAt(interrupted <-chan os.Signal) {
 		for _, m := range managers {
 			m.Kill()
 		}
+		for _, s := range servers {
+			s.Kill()
+		}
 		_ = plane.Stop()
 	}
 	os.Exit(130)
@@ -90,7 +98,7 @@ func endAt(interrupted <-chan os.Signal) {
 func startWorld(tb testing.TB) {
 	tb.Helper()
 	outlives, dir = tb, tb.TempDir()
-	must(tb, testcluster.BuildCommands(dir, "manager"))
+	must(tb, testcluster.BuildCommands(dir, "manager", "token-server"))
 	cluster, err := testcluster.Start()
 	must(tb, err)
 	tb.Cleanup(func() {
@@ -99,8 +107,10 @@ func startWorld(tb testing.TB) {
 	})
 	plane = cluster
 	admin = clientOf(tb, plane.Config)
-	if said, err := plane.Kubectl("apply", "--server-side", "-k", "../../config/consumers").CombinedOutput(); err != nil {
-		tb.Fatalf("install: %v\n%s", err, said)
+	for _, folder := range []string{"consumers", "token-server"} {
+		if said, err := plane.Kubectl("apply", "--server-side", "-k", "../../config/"+folder).CombinedOutput(); err != nil {
+			tb.Fatalf("install: %v\n%s", err, said)
+		}
 	}
 	probe := newWeChatToken("default", "probe", newAppID())
 	probe.Annotations = map[string]string{v1alpha1.AnnotationInvalidToken: "probe"}
@@ -118,16 +128,24 @@ func startWorld(tb testing.TB) {
 	server := httptest.NewServer(weChat) // until the process ends
 	weChat.url = server.URL
 	restart(tb)
+	restartServer(tb)
 }
 
 // readLogs is the last attack: who reads the logs.
 func readLogs(tb testing.TB) {
 	tb.Helper()
-	logs := row{thief, fmt.Sprintf("the logs of %d managers at level DEBUG, with all goroutines at the end", len(managers)), "yes"}
-	for i, m := range managers {
-		m.crash()
-		if m.leaked() {
-			tb.Errorf("the log of manager %d has an AppSecret or a token in it", i)
+	logs := row{thief, fmt.Sprintf("the logs of %d managers and %d token-servers at level DEBUG, with all goroutines at the end", len(managers), len(servers)), "yes"}
+	var all []*testcluster.Program
+	for _, m := range managers {
+		all = append(all, m.Program)
+	}
+	for _, s := range servers {
+		all = append(all, s.Program)
+	}
+	for i, p := range all {
+		crash(p)
+		if leaked(p.Output.String()) {
+			tb.Errorf("log %d of %d managers and %d token-servers has an AppSecret, a token or a credential in it", i, len(managers), len(servers))
 			logs.held = "NO"
 		}
 	}
@@ -183,13 +201,13 @@ type manager struct {
 	metrics string // address
 }
 
-// crash ends it. The Go runtime logs all goroutines then.
-func (m *manager) crash() {
-	m.Signal(syscall.SIGQUIT)
+// crash ends a program. The Go runtime logs all goroutines then.
+func crash(p *testcluster.Program) {
+	p.Signal(syscall.SIGQUIT)
 	select {
-	case <-m.Ended():
+	case <-p.Ended():
 	case <-time.After(10 * time.Second):
-		m.Kill()
+		p.Kill()
 	}
 }
 
@@ -202,7 +220,7 @@ func present() *manager { return managers[len(managers)-1] }
 func restart(tb testing.TB, flags ...string) {
 	tb.Helper()
 	if len(managers) > 0 {
-		present().crash()
+		crash(present().Program)
 	}
 	metrics, err := testcluster.FreeAddress()
 	must(tb, err)
@@ -212,10 +230,26 @@ func restart(tb testing.TB, flags ...string) {
 	testcluster.Eventually(tb, "the manager is ready", func() error { return m.Probe("/readyz") })
 }
 
-// memory is what the manager holds, and has held at most, in MB.
-func (m *manager) memory(t *testing.T) (now, most int) {
+// server is the token-server that is at work.
+func server() *testcluster.TokenServer { return servers[len(servers)-1] }
+
+// restartServer puts a new token-server in the place of the present one.
+func restartServer(tb testing.TB) {
+	tb.Helper()
+	if len(servers) > 0 {
+		crash(server().Program)
+	}
+	as := *plane
+	as.Kubeconfig = testcluster.WriteKubeconfig(outlives, serviceAccount(tb, operatorName, serverName))
+	s := as.StartTokenServer(outlives, filepath.Join(dir, "token-server"), "--log-level=DEBUG")
+	servers = append(servers, s)
+	testcluster.Eventually(tb, "the token-server is ready", func() error { return s.Probe("/readyz") })
+}
+
+// memory is what a program holds, and has held at most, in MB.
+func memory(t *testing.T, p *testcluster.Program) (now, most int) {
 	t.Helper()
-	process, err := procfs.NewProc(m.PID())
+	process, err := procfs.NewProc(p.PID())
 	must(t, err)
 	status, err := process.NewStatus()
 	must(t, err)
@@ -224,9 +258,9 @@ func (m *manager) memory(t *testing.T) (now, most int) {
 
 var longWord = regexp.MustCompile(`[0-9A-Za-z_-]{32,}`)
 
-// leaked reports whether the log has a secret in it.
-func (m *manager) leaked() bool {
-	for _, word := range longWord.FindAllString(m.Output.String(), -1) {
+// leaked reports whether a log has a secret in it.
+func leaked(log string) bool {
+	for _, word := range longWord.FindAllString(log, -1) {
 		for i := range len(word) - 31 {
 			if _, secret := known.Load(word[i : i+32]); secret {
 				return true
