@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,8 +41,17 @@ func Start() (*Cluster, error) {
 	return start(func(*Cluster) error { return nil })
 }
 
-// start configures a control plane, and starts it.
+// start configures a control plane, and starts it: twice if need be, for envtest waits
+// only 5 s for the first namespace, and a machine may be busy.
 func start(configure func(*Cluster) error) (*Cluster, error) {
+	c, err := startOnce(configure)
+	if err != nil && strings.Contains(err.Error(), "didn't register within deadline") {
+		return startOnce(configure)
+	}
+	return c, err
+}
+
+func startOnce(configure func(*Cluster) error) (*Cluster, error) {
 	root := projectRoot()
 	assets := filepath.Join(root, "bin", "controlplane")
 	if set := os.Getenv("KUBEBUILDER_ASSETS"); set != "" {
