@@ -26,7 +26,7 @@ func TestApplyKeepsUpWithTheCeiling(t *testing.T) {
 	// The bench is a process of its own: with -race, the ceiling would be one that
 	// it sets itself.
 	bin := t.TempDir()
-	if err := errors.Join(testcluster.BuildCommands(bin, "manager"), testcluster.Build(bin, ".")); err != nil {
+	if err := errors.Join(testcluster.BuildCommands(bin, "manager", "token-server"), testcluster.Build(bin, ".")); err != nil {
 		t.Fatal(err)
 	}
 	for try := 1; ; try++ {
