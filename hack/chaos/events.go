@@ -129,10 +129,12 @@ func (c *cluster) annotate(ctx context.Context, obj client.Object, key, value st
 	return c.merge(ctx, obj, object{"metadata": object{"annotations": object{key: value}}})
 }
 
-// request asks for a new token.
+// request asks for a new token. On a taker, that is no reason for a call.
 func (w *world) request(ctx context.Context, t target) error {
 	now := time.Now()
-	w.journal.write(func() { w.journal.requests = append(w.journal.requests, request{now, t.account}) })
+	if t.source == nil {
+		w.journal.write(func() { w.journal.requests = append(w.journal.requests, request{now, t.account}) })
+	}
 	return w.in(t).annotate(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta()}, v1alpha1.AnnotationRefreshRequestedAt, now.Format(time.RFC3339Nano))
 }
 
@@ -205,7 +207,7 @@ func (w *world) resetAppSecret(ctx context.Context, appID string, after time.Dur
 	sleep(ctx, after)
 	var errs []error
 	for _, t := range w.journal.targets {
-		if t.account.appID == appID {
+		if t.account.appID == appID && t.source == nil {
 			source := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: t.name + "-app"}}
 			errs = append(errs, w.in(t).merge(ctx, source, object{"stringData": object{"appsecret": secret}}))
 		}

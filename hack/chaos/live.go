@@ -52,16 +52,13 @@ func (w *world) live(ctx context.Context, events []event, calm time.Duration, sc
 func (w *world) create(ctx context.Context) error {
 	for _, t := range w.journal.targets {
 		w.fake.AddAccount(t.account.appID, appSecret(t.account.appID, 0))
-		secret := &corev1.Secret{ObjectMeta: t.meta(), StringData: map[string]string{"appsecret": appSecret(t.account.appID, 0)}}
-		secret.Name += "-app"
-		err := errors.Join(w.in(t).Create(ctx, secret), w.in(t).Create(ctx, &v1alpha1.WeChatToken{
-			ObjectMeta: t.meta(),
-			Spec: v1alpha1.WeChatTokenSpec{
-				AppID: t.account.appID, Mode: t.account.mode(),
-				AppSecretRef: v1alpha1.AppSecretReference{Name: secret.Name},
-			},
-		}))
-		if err != nil {
+		var err error
+		if t.source == nil {
+			secret := &corev1.Secret{ObjectMeta: t.meta(), StringData: map[string]string{"appsecret": appSecret(t.account.appID, 0)}}
+			secret.Name += "-app"
+			err = w.in(t).Create(ctx, secret)
+		}
+		if err = errors.Join(err, w.in(t).Create(ctx, &v1alpha1.WeChatToken{ObjectMeta: t.meta(), Spec: t.spec()})); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
 // A run can be repeated: what happens follows from the seed.
@@ -44,5 +46,22 @@ func TestPlanHasEverything(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Takers are of both modes, and each takes the token of its account from another namespace
+// of its cluster.
+func TestTheFleetHasTakers(t *testing.T) {
+	takers := map[wechattest.Endpoint]int{}
+	for _, tg := range fleet(20) {
+		if s := tg.source; s != nil {
+			takers[tg.account.endpoint]++
+			if s.account != tg.account || s.cluster != tg.cluster || s.namespace == tg.namespace || s.source != nil {
+				t.Errorf("%+v takes the token of %+v", tg, *s)
+			}
+		}
+	}
+	if takers[wechattest.Stable] == 0 || takers[wechattest.Classic] == 0 {
+		t.Errorf("takers: %v", takers)
 	}
 }
