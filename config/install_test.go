@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
@@ -109,6 +110,19 @@ func TestTheProgramsUnderstandTheirPods(t *testing.T) {
 	}
 }
 
+// isAsApplied waits until a file is what there is: a status that is written while kubectl
+// compares is a difference, too.
+func (p plane) isAsApplied(t *testing.T, file string, flags ...string) {
+	t.Helper()
+	testcluster.Eventually(t, file+" is as it was applied", func() error {
+		diff, err := p.Kubectl(append(flags, "diff", "--server-side", "-f", file)...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, diff)
+		}
+		return err
+	})
+}
+
 // GitOps tools compare what they applied with what is there for ever.
 func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
 	t.Parallel()
@@ -120,14 +134,7 @@ func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
 		for _, wxt := range cluster.applyWeChatTokens(t, fake, ns, file) {
 			cluster.awaitReady(t, ns, wxt)
 		}
-		// A status that is written while kubectl compares is a difference, too.
-		testcluster.Eventually(t, file+" is as it was applied", func() error {
-			diff, err := cluster.Kubectl("diff", "--server-side", "-n", ns, "-f", file).CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("%w\n%s", err, diff)
-			}
-			return err
-		})
+		cluster.isAsApplied(t, file, "-n", ns)
 		names = append(names, strings.Fields(cluster.kubectl(t, "get", "-n", ns, "-f", file, "-o", "name"))...)
 	}
 	all := strings.Fields(cluster.kubectl(t, "apply", "--server-side", "--dry-run=server", "-n", ns, "-k", "samples", "-o", "name"))
@@ -136,6 +143,27 @@ func TestEachSampleWorksAndNeverDrifts(t *testing.T) {
 	if diff := cmp.Diff(names, all); diff != "" {
 		t.Errorf("samples/kustomization.yaml (-files +kustomization):\n%s", diff)
 	}
+}
+
+// The WeChatToken of one namespace has the AppSecret, that of the other takes its token.
+func TestTheSampleOfTwoNamespacesWorksAndNeverDrifts(t *testing.T) {
+	t.Parallel()
+	installed(t)
+	const file = "samples/other-namespace/shop.yaml"
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	for _, ns := range []string{"platform", "web"} {
+		cluster.kubectl(t, "create", "namespace", ns)
+	}
+	operator := cluster.person(t, "platform", name, name)
+	cluster.bind(t, "web", "platform", name, name)
+	cluster.operate(t, operator, url, "--namespaces=platform,web")
+	fake.AddAccount(ofKind[v1alpha1.WeChatToken](t, "WeChatToken", objectsIn(t, file))[0].Spec.AppID, appSecret)
+	cluster.kubectl(t, "create", "secret", "generic", "shop-app", "-n", "platform", "--from-literal=appsecret="+appSecret)
+	cluster.kubectl(t, "apply", "--server-side", "--validate=strict", "-f", file)
+	for _, ns := range []string{"platform", "web"} {
+		cluster.awaitReady(t, ns, "shop")
+	}
+	cluster.isAsApplied(t, file)
 }
 
 // The programs of the consumers run here as they would in their containers.
