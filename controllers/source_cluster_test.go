@@ -133,6 +133,9 @@ func TestATakerHasTheTokensOfItsSource(t *testing.T) {
 	second := platform.current()
 	version := web.holds(second)
 	web.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenValid)
+	if said, want := web.kubectl("get", "wxt", "shop", "-o", "wide"), `{"name":"shop","namespace":"`+platform.Name+`"}`; !strings.Contains(said, want) {
+		t.Errorf("kubectl get wxt -o wide: there is no %s in\n%s", want, said)
+	}
 
 	calls := fake.Counts(testAppID).Stable.Calls
 	if second == first || calls != 2 {

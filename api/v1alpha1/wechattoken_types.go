@@ -222,6 +222,7 @@ type WeChatTokenSpec struct {
 // +kubebuilder:printcolumn:name="Refresh",type=string,JSONPath=`.status.nextRefreshTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="AppID",type=string,JSONPath=`.spec.appID`,priority=1
+// +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.sourceRef`,priority=1
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`,priority=1
 // +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.secretName`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
