@@ -179,11 +179,11 @@ image: ## Build the container image IMAGE=wechat-token-operator:dev with docker,
 image-test: ## Build the images without a registry, compare them with those of hack/image, and run them: 5 minutes, as root
 	@hack/image/test.sh
 
-# Where the image of a release is, without its tag.
-IMAGE_REPOSITORY ?= ghcr.io/wechattoken/wechat-token-operator
+# Where the image of a release is, without its tag: a registry of yours.
+IMAGE_REPOSITORY ?=
 
 # The images of a release, for kustomize. They have commas, which $(if) takes for its own.
-RELEASE_IMAGES = images: [{name: ghcr.io/wechattoken/wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}, {name: ghcr.io/wechattoken/wechat-token-server, newName: "$(dir $(IMAGE_REPOSITORY))wechat-token-server", newTag: "$(VERSION)"}]
+RELEASE_IMAGES = images: [{name: wechat-token-operator, newName: "$(IMAGE_REPOSITORY)", newTag: "$(VERSION)"}, {name: wechat-token-server, newName: "$(dir $(IMAGE_REPOSITORY))wechat-token-server", newTag: "$(VERSION)"}]
 
 .PHONY: dist
 dist: ## Render config/default and config/token-server into dist; with VERSION=v1.2.3, those of IMAGE_REPOSITORY
@@ -202,7 +202,7 @@ SIGNING_KEY ?=
 UNSIGNED ?=
 
 .PHONY: release
-release: ## Make the files of a release in dist, 2 minutes, the first time 25: VERSION=v1.2.3 SIGNING_KEY=../release-key
+release: ## Make the files of a release in dist, 2 minutes, the first time 25: VERSION=v1.2.3 IMAGE_REPOSITORY=registry.example.com/wechat-token-operator SIGNING_KEY=../release-key
 	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' UNSIGNED='$(UNSIGNED)' hack/release/release.sh
 
 .PHONY: release-images

@@ -23,7 +23,7 @@ var helmLabels = map[string]string{
 	"app.kubernetes.io/name":       name,
 	"app.kubernetes.io/instance":   name,
 	"app.kubernetes.io/managed-by": "Helm",
-	"app.kubernetes.io/version":    "latest",
+	"app.kubernetes.io/version":    "dev",
 	"helm.sh/chart":                name + "-0.0.0",
 }
 

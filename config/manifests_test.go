@@ -37,8 +37,8 @@ func TestNamespaceAndImageAreChosenInOnePlace(t *testing.T) {
 namespace: another
 resources: [`+relative(t, own, "default")+`, `+relative(t, own, "token-server")+`]
 images:
-  - {name: ghcr.io/wechattoken/wechat-token-operator, newName: registry.example.com/operator, newTag: v1}
-  - {name: ghcr.io/wechattoken/wechat-token-server, newName: registry.example.com/server, newTag: v1}
+  - {name: wechat-token-operator, newName: registry.example.com/operator, newTag: v1}
+  - {name: wechat-token-server, newName: registry.example.com/server, newTag: v1}
 `)
 	for _, o := range objects(t, own) {
 		if ns := o.GetNamespace(); ns != "" && ns != "another" {
@@ -57,6 +57,24 @@ images:
 	for program, want := range map[string]string{name: "registry.example.com/operator:v1", server: "registry.example.com/server:v1"} {
 		if got := container(deploymentOf(t, program, objects(t, own))).Image; got != want {
 			t.Errorf("got image %s, want %s", got, want)
+		}
+	}
+}
+
+// Of a checkout that nobody has changed, pods wait: no registry can give them a program of
+// somebody else, who would have all Secrets. Docker Hub, which a name without a registry
+// means, lets nobody make such a name. With latest, the kubelet would not take the image
+// that somebody has loaded.
+func TestNobodyElseCanGiveTheImage(t *testing.T) {
+	t.Parallel()
+	for where, all := range map[string][]unstructured.Unstructured{
+		"kustomize": slices.Concat(objects(t, "default"), objects(t, "token-server")),
+		"the chart": rendered(t, "tokenServer.enabled", "true"),
+	} {
+		for _, program := range []string{name, server} {
+			if got, want := container(deploymentOf(t, program, all)).Image, program+":dev"; got != want {
+				t.Errorf("%s: got image %s, want %s, which make image builds", where, got, want)
+			}
 		}
 	}
 }

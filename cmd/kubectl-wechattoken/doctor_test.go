@@ -128,7 +128,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	w := newWardAlone(t)
 	w.awaitHealth()
 	healthy := w.run("doctor", "shop")
-	healthy.wants(t, 0, "!FAIL", "!warn", "!unknown", "image ghcr.io/wechattoken/wechat-token-operator")
+	healthy.wants(t, 0, "!FAIL", "!warn", "!unknown", "image wechat-token-operator")
 	for _, check := range clusterChecks {
 		if check.name != "dial" && !strings.Contains(healthy.stdout, "  "+check.name+"  ") {
 			t.Errorf("there is no line %s in %s", check.name, healthy)

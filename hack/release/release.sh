@@ -96,8 +96,8 @@ make --no-print-directory chart VERSION="$VERSION" IMAGE_REPOSITORY="$IMAGE_REPO
 chart=(dist/*.tgz)
 mkdir "$tmp/chart"
 tar -xzf "${chart[0]}" -C "$tmp/chart"
-sed -i "s|^  repository: ghcr.io/wechattoken/wechat-token-operator$|  repository: $IMAGE_REPOSITORY|
-s|^    repository: ghcr.io/wechattoken/wechat-token-server$|    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server|" "$tmp"/chart/*/values.yaml
+sed -i "s|^  repository: wechat-token-operator$|  repository: $IMAGE_REPOSITORY|
+s|^    repository: wechat-token-server$|    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server|" "$tmp"/chart/*/values.yaml
 for line in "  repository: $IMAGE_REPOSITORY" "    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server"; do
 	grep -qxF "$line" "$tmp"/chart/*/values.yaml || fail "the chart's values.yaml has no place for IMAGE_REPOSITORY."
 done
