@@ -32,17 +32,18 @@ const remembered = 10_000
 // and no have each their own room, so that made-up credentials push no good one out.
 type memory[V any] struct {
 	yes, no *cache.LRUExpireCache
+	silence *cache.LRUExpireCache // questions that had a yes, and no answer within the last patience
 	flights singleflight.Group
 }
 
 type yes[V any] struct {
-	value   V
-	at      time.Time // when it was said
-	silence time.Time // when the API server did not answer to the same question since
+	value V
+	at    time.Time // when it was said
 }
 
 func newMemory[V any]() *memory[V] {
-	return &memory[V]{yes: cache.NewLRUExpireCache(remembered), no: cache.NewLRUExpireCache(remembered)}
+	room := func() *cache.LRUExpireCache { return cache.NewLRUExpireCache(remembered) }
+	return &memory[V]{yes: room(), no: room(), silence: room()}
 }
 
 // verdict is an answer to a question.
@@ -59,14 +60,14 @@ func (m *memory[V]) get(ctx context.Context, question string, ask func(ctx conte
 		return none, false, nil
 	}
 	was, known := m.lastYes(question)
-	if known && (time.Since(was.at) < askAhead || time.Since(was.silence) < patience) {
+	if _, silent := m.silence.Get(question); known && (silent || time.Since(was.at) < askAhead) {
 		return was.value, true, nil
 	}
 	flight := m.flights.DoChan(question, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askedWithin)
 		defer cancel()
 		value, ok, err := ask(ctx, known)
-		m.note(question, was, value, ok, err)
+		m.note(question, known, value, ok, err)
 		return verdict[V]{value, ok}, err
 	})
 	if known {
@@ -95,30 +96,24 @@ func (m *memory[V]) await(question string, was yes[V], flight <-chan singlefligh
 			return v.value, v.ok
 		}
 	case <-time.After(patience):
-		m.noteSilence(question, was)
+		m.silence.Add(question, struct{}{}, patience)
 	}
 	return was.value, true
 }
 
 // note notes what the API server has answered, or that it has not.
-func (m *memory[V]) note(question string, was yes[V], value V, ok bool, err error) {
+func (m *memory[V]) note(question string, known bool, value V, ok bool, err error) {
 	switch {
-	case err != nil && !was.at.IsZero():
-		m.noteSilence(question, was)
+	case err != nil && known:
+		m.silence.Add(question, struct{}{}, patience)
 	case err != nil:
 	case ok:
-		m.yes.Add(question, yes[V]{value: value, at: time.Now()}, yesCountsFor)
+		m.yes.Add(question, yes[V]{value, time.Now()}, yesCountsFor)
 		m.no.Remove(question)
 	default:
 		m.no.Add(question, struct{}{}, countsFor)
 		m.yes.Remove(question)
 	}
-}
-
-// noteSilence leaves the API server alone for a moment.
-func (m *memory[V]) noteSilence(question string, was yes[V]) {
-	was.silence = time.Now()
-	m.yes.Add(question, was, yesCountsFor-time.Since(was.at))
 }
 
 func (m *memory[V]) lastYes(question string) (yes[V], bool) {
