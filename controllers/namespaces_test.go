@@ -128,7 +128,7 @@ func good(s *wechattest.Server) int {
 	return c.Stable.OK + c.Classic.OK
 }
 
-// P15: who edits a namespace may forge any record there, of any appid: appids are
+// Who edits a namespace may forge any record there, of any appid: appids are
 // public. Elsewhere neither its token counts nor its budget.
 func TestForgedRecordCountsNowhereElse(t *testing.T) {
 	t.Parallel()

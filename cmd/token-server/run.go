@@ -61,11 +61,11 @@ func run(ctx context.Context, o options) error {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	server, err := tokenserver.New(c, reviews, o.served(), registry, log)
+	work, ctx := errgroup.WithContext(ctx)
+	server, err := tokenserver.New(ctx, c, reviews, o.served(), registry, log)
 	if err != nil {
 		return err
 	}
-	work, ctx := errgroup.WithContext(ctx)
 	certificate, err := o.certificate(log)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func run(ctx context.Context, o options) error {
 		work.Go(func() error { return listening.Start(ctx) })
 	}
 	work.Go(func() error {
-		server.Follow(ctx)
+		server.Follow()
 		return nil
 	})
 	go giveBackMemory(ctx, server)

@@ -40,8 +40,6 @@ type refusal struct {
 	retryAfter time.Duration
 }
 
-func (r *refusal) Error() string { return r.Message }
-
 // answerTo is what to answer now who asks for the token of o, or for a ticket. s is the
 // Secret that o names; nil if there is none.
 func answerTo(what int, o *object, s *secret, now time.Time) (*answer, *refusal) {

@@ -145,7 +145,7 @@ func accepted(reason, message string) *reply {
 func (s *Server) await(r *request, token, report string, wait time.Duration) bool {
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
+	defer context.AfterFunc(s.running, cancel)()
 	// The end of the time to read the request would end the wait.
 	_ = r.control.SetReadDeadline(time.Time{})
 	for {

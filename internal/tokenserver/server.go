@@ -28,12 +28,12 @@ type Server struct {
 
 	strangerLines *rate.Limiter
 	silence       *rate.Sometimes // of the API server, in the log
-	stopping      context.Context //nolint:containedctx // its end ends the waits of all requests
+	running       context.Context //nolint:containedctx // its end ends the waits of all requests
 }
 
 // New returns a server of the WeChatTokens in some namespaces, or in all if there are
-// none. It has its metrics in registry, and answers only once Follow has begun.
-func New(c Clients, reviews reviewer, namespaces []string, registry prometheus.Registerer, log *slog.Logger) (*Server, error) {
+// none, until ctx ends. It has its metrics in registry.
+func New(ctx context.Context, c Clients, reviews reviewer, namespaces []string, registry prometheus.Registerer, log *slog.Logger) (*Server, error) {
 	h := newHeld()
 	for _, collector := range collectors(h) {
 		if err := registry.Register(collector); err != nil {
@@ -44,16 +44,12 @@ func New(c Clients, reviews reviewer, namespaces []string, registry prometheus.R
 		held: h, follower: newFollower(c, h, namespaces, log), access: newAccess(reviews), reports: newReports(c.WeChatTokens), log: log,
 		strangerLines: rate.NewLimiter(strangerLines, 10*strangerLines),
 		silence:       &rate.Sometimes{Interval: 10 * time.Second},
-		stopping:      context.Background(),
+		running:       ctx,
 	}, nil
 }
 
-// Follow keeps what the server knows up to date until ctx ends. That also ends the waits of
-// requests for the next token.
-func (s *Server) Follow(ctx context.Context) {
-	s.stopping = ctx
-	s.follower.run(ctx)
-}
+// Follow keeps what the server knows up to date.
+func (s *Server) Follow() { s.follower.run(s.running) }
 
 // Synced is nil once the server knows all that there is.
 func (s *Server) Synced(*http.Request) error { return s.follower.synced() }
