@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -29,6 +30,7 @@ type follower struct {
 	clients Clients
 	held    *held
 	log     *slog.Logger
+	missing chan types.NamespacedName // WeChatTokens whose Secret was dropped
 
 	mu     sync.Mutex
 	states map[string]*states // by namespace; "" is all
@@ -48,6 +50,9 @@ const (
 	forbidden
 )
 
+// restoredPerSecond is how many Secrets that were dropped are read again in a second.
+const restoredPerSecond = 50
+
 // What is followed.
 const (
 	theTokens  = "WeChatTokens"
@@ -58,7 +63,7 @@ func newFollower(c Clients, h *held, namespaces []string, log *slog.Logger) *fol
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	f := &follower{clients: c, held: h, log: log, states: map[string]*states{}}
+	f := &follower{clients: c, held: h, log: log, missing: make(chan types.NamespacedName, remembered), states: map[string]*states{}}
 	for _, ns := range namespaces {
 		f.states[ns] = &states{map[string]state{theTokens: asking, theSecrets: asking}, make(chan struct{})}
 	}
@@ -69,10 +74,11 @@ func newFollower(c Clients, h *held, namespaces []string, log *slog.Logger) *fol
 // of others only some are held.
 func (f *follower) run(ctx context.Context) {
 	var all sync.WaitGroup
+	all.Go(func() { f.restore(ctx) })
 	for ns, s := range f.states {
 		all.Go(func() {
 			follow(ctx, f, ns, theTokens, f.clients.WeChatTokens, labels.Everything(), stripObject,
-				store[*v1alpha1.WeChatToken]{put: f.put(ctx), drop: f.held.dropObject, replace: f.held.replaceObjects})
+				store[*v1alpha1.WeChatToken]{put: f.put, drop: f.held.dropObject, replace: f.held.replaceObjects})
 		})
 		all.Go(func() {
 			select {
@@ -91,17 +97,38 @@ func (f *follower) run(ctx context.Context) {
 var ours = labels.SelectorFromSet(labels.Set{record.LabelManagedBy: record.ManagedBy})
 
 // put takes a WeChatToken. Its Secret may have come long before it, and was dropped then.
-func (f *follower) put(ctx context.Context) func(*v1alpha1.WeChatToken) {
-	return func(wt *v1alpha1.WeChatToken) {
-		f.held.putObject(wt)
-		if !f.held.lacks(wt) {
+func (f *follower) put(wt *v1alpha1.WeChatToken) {
+	f.held.putObject(wt)
+	id := types.NamespacedName{Namespace: wt.Namespace, Name: wt.Name}
+	if f.held.lacks(id) == "" {
+		return
+	}
+	select {
+	case f.missing <- id:
+	default: // it is served when the operator writes the next one
+	}
+}
+
+// restore reads the Secrets that were dropped, apart from the watches: who edits a
+// namespace can have it drop some again and again, and delays nobody else by that.
+func (f *follower) restore(ctx context.Context) {
+	pace := rate.NewLimiter(restoredPerSecond, restoredPerSecond)
+	for pace.Wait(ctx) == nil {
+		var id types.NamespacedName
+		select {
+		case id = <-f.missing:
+		case <-ctx.Done():
 			return
 		}
+		name := f.held.lacks(id)
+		if name == "" {
+			continue
+		}
 		var one corev1.SecretList // a get would be one more permission
-		if err := f.clients.Secrets.Get().Namespace(wt.Namespace).Resource("secrets").VersionedParams(&metav1.ListOptions{
-			LabelSelector: ours.String(), FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, wt.TokenSecretName()).String(),
+		if err := f.clients.Secrets.Get().Namespace(id.Namespace).Resource("secrets").VersionedParams(&metav1.ListOptions{
+			LabelSelector: ours.String(), FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String(),
 		}, metav1.ParameterCodec).Do(ctx).Into(&one); err != nil {
-			f.log.Error("A Secret could not be read; its token is served when the operator writes the next one", "namespace", wt.Namespace, "name", wt.Name, "error", err)
+			f.log.Error("A Secret could not be read; its token is served when the operator writes the next one", "namespace", id.Namespace, "name", id.Name, "error", err)
 		}
 		for i := range one.Items {
 			f.held.restore(&one.Items[i])
@@ -248,27 +275,4 @@ func (s store[T]) Transformer() cache.TransformFunc {
 		}
 		return obj, nil
 	}
-}
-
-func stripObject(wt *v1alpha1.WeChatToken) *v1alpha1.WeChatToken {
-	wt.ObjectMeta = metav1.ObjectMeta{Namespace: wt.Namespace, Name: wt.Name, UID: wt.UID, ResourceVersion: wt.ResourceVersion}
-	wt.Status.Consumers, wt.Status.Takers = nil, v1alpha1.Takers{}
-	return wt
-}
-
-// stripSecret keeps what secretOf takes, in any keys, for the record knows the values.
-// Whatever else there is, who edits a namespace may have made as large as a Secret can be.
-func stripSecret(s *corev1.Secret) *corev1.Secret {
-	stripped := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion}}
-	owner, r := ownerAndRecordOf(s)
-	if r == nil {
-		return stripped
-	}
-	stripped.OwnerReferences = []metav1.OwnerReference{*owner}
-	stripped.Annotations = map[string]string{record.Annotation: s.Annotations[record.Annotation]}
-	stripped.Data = map[string][]byte{}
-	for i, value := range r.Secrets() {
-		stripped.Data[strconv.Itoa(i)] = []byte(value)
-	}
-	return stripped
 }

@@ -175,12 +175,16 @@ func (h *held) putSecret(s *corev1.Secret) {
 	h.addSecret(s)
 }
 
-// lacks reports whether the Secret that a WeChatToken names may have been dropped.
-func (h *held) lacks(wt *v1alpha1.WeChatToken) bool {
+// lacks is the name of the Secret that a WeChatToken names, if it may have been dropped;
+// otherwise it is empty.
+func (h *held) lacks(id types.NamespacedName) (secret string) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	sp := h.spaces[wt.Namespace]
-	return sp != nil && sp.dropped && sp.secrets[wt.TokenSecretName()] == nil
+	sp := h.spaces[id.Namespace]
+	if sp == nil || !sp.dropped || sp.objects[id.Name] == nil || sp.secrets[sp.objects[id.Name].secretName] != nil {
+		return ""
+	}
+	return sp.objects[id.Name].secretName
 }
 
 // restore takes a Secret that was dropped, unless the watch has shown it again.

@@ -1,6 +1,8 @@
 package tokenserver
 
 import (
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -95,4 +97,27 @@ func (s *secret) share(o *object) {
 	if s.appID == o.appID {
 		s.appID = o.appID
 	}
+}
+
+func stripObject(wt *v1alpha1.WeChatToken) *v1alpha1.WeChatToken {
+	wt.ObjectMeta = metav1.ObjectMeta{Namespace: wt.Namespace, Name: wt.Name, UID: wt.UID, ResourceVersion: wt.ResourceVersion}
+	wt.Status.Consumers, wt.Status.Takers = nil, v1alpha1.Takers{}
+	return wt
+}
+
+// stripSecret keeps what secretOf takes, in any keys, for the record knows the values.
+// Whatever else there is, who edits a namespace may have made as large as a Secret can be.
+func stripSecret(s *corev1.Secret) *corev1.Secret {
+	stripped := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion}}
+	owner, r := ownerAndRecordOf(s)
+	if r == nil {
+		return stripped
+	}
+	stripped.OwnerReferences = []metav1.OwnerReference{*owner}
+	stripped.Annotations = map[string]string{record.Annotation: s.Annotations[record.Annotation]}
+	stripped.Data = map[string][]byte{}
+	for i, value := range r.Secrets() {
+		stripped.Data[strconv.Itoa(i)] = []byte(value)
+	}
+	return stripped
 }
