@@ -4,14 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+
+	"wechattoken.io/operator/internal/logging"
 )
 
 // options are the flags.
@@ -31,8 +31,7 @@ type options struct {
 
 	metricsAddr string
 	healthAddr  string
-	logLevel    slog.Level
-	logFormat   string
+	log         logging.Options
 
 	version bool
 }
@@ -73,10 +72,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 		"address of the metrics, served over TLS to who may get the non-resource URL /metrics; 0 for none")
 	fs.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081",
 		"address of /healthz and /readyz; 0 for none")
-	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo,
-		"least level to log: DEBUG, INFO, WARN or ERROR")
-	fs.StringVar(&o.logFormat, "log-format", "json",
-		"json or text")
+	o.log.Bind(fs)
 	fs.BoolVar(&o.version, "version", false,
 		"tell the version, and do nothing else")
 	fs.Usage = func() {
@@ -108,15 +104,12 @@ func (o *options) validate(args []string) error {
 		return errors.New("--stable-window must be more than 0")
 	case o.checks() < 0:
 		return errors.New("--check-interval must be 0s or more")
-	case o.logLevel < slog.LevelDebug: // there client-go logs whole requests, Secrets and all
-		return errors.New("--log-level must be DEBUG, INFO, WARN or ERROR")
 	case o.namespaces != "" && len(o.watched()) == 0:
 		return errors.New("--namespaces names no namespace; leave it out for all")
 	case o.workers < 1:
 		return errors.New("--workers must be at least 1")
 	}
-	_, err := o.logHandler(io.Discard)
-	return err
+	return o.log.Validate()
 }
 
 // isBaseURL reports whether paths can be put behind s. It holds no password: a
@@ -148,16 +141,4 @@ func (o *options) checks() time.Duration {
 // watched is the set of namespaces to work in; empty for all.
 func (o *options) watched() []string {
 	return strings.FieldsFunc(o.namespaces, func(r rune) bool { return r == ',' || r == ' ' })
-}
-
-func (o *options) logHandler(w io.Writer) (slog.Handler, error) {
-	level := &slog.HandlerOptions{Level: o.logLevel}
-	switch o.logFormat {
-	case "json":
-		return slog.NewJSONHandler(w, level), nil
-	case "text":
-		return slog.NewTextHandler(w, level), nil
-	default:
-		return nil, fmt.Errorf("--log-format must be json or text, not %q", o.logFormat)
-	}
 }

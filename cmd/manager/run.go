@@ -4,22 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	stdlog "log"
-	"log/slog"
 	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
 
-	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -59,21 +54,10 @@ func run(ctx context.Context, o options) error {
 	if err := checkEnvironment(); err != nil {
 		return err
 	}
-	handler, err := o.logHandler(os.Stderr)
-	if err != nil {
-		return err
-	}
-	slog.SetDefault(slog.New(handler))
+	log := o.log.Use(os.Stderr)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	// net/http logs through package log, and quotes there what a server sends
-	// behind its answer, which may be a token.
-	stdlog.SetOutput(io.Discard)
-	log := logr.FromSlogHandler(handler)
-	ctrl.SetLogger(log)
-	klog.SetLogger(log) // client-go logs there
-
 	cfg, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find a cluster: set KUBECONFIG or --kubeconfig: %w", err)
@@ -84,7 +68,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	mgr, err := newManager(cfg, o, readable, func() {
-		log.Error(nil, "Another replica leads")
+		log.Error("Another replica leads")
 		os.Exit(1) // before a worker does anything more
 	})
 	if err != nil {

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
+
+	"wechattoken.io/operator/internal/logging"
 )
 
 // options are the flags.
@@ -17,8 +17,7 @@ type options struct {
 	metricsAddr string
 	healthAddr  string
 	namespaces  string
-	logLevel    slog.Level
-	logFormat   string
+	log         logging.Options
 
 	version bool
 }
@@ -36,10 +35,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 		"address of /healthz and /readyz; 0 for none")
 	fs.StringVar(&o.namespaces, "namespaces", "",
 		"namespaces whose tokens to serve, with commas between; empty for all")
-	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo,
-		"least level to log: DEBUG, INFO, WARN or ERROR. Each answer is a line of level INFO")
-	fs.StringVar(&o.logFormat, "log-format", "json",
-		"json or text")
+	o.log.Bind(fs)
 	fs.BoolVar(&o.version, "version", false,
 		"print the version, and do nothing else")
 	fs.Usage = func() {
@@ -68,28 +64,13 @@ func (o *options) validate(args []string) error {
 		return errors.New("--bind-address must be an address, such as :8443")
 	case (o.certFile == "") != (o.keyFile == ""):
 		return errors.New("--tls-cert-file and --tls-private-key-file need each other: give both or none")
-	case o.logLevel < slog.LevelDebug: // there client-go logs whole requests, Secrets and all
-		return errors.New("--log-level must be DEBUG, INFO, WARN or ERROR")
 	case o.namespaces != "" && len(o.served()) == 0:
 		return errors.New("--namespaces names no namespace; leave it out for all")
 	}
-	_, err := o.logHandler(io.Discard)
-	return err
+	return o.log.Validate()
 }
 
 // served is the set of namespaces; empty for all.
 func (o *options) served() []string {
 	return strings.FieldsFunc(o.namespaces, func(r rune) bool { return r == ',' || r == ' ' })
-}
-
-func (o *options) logHandler(w io.Writer) (slog.Handler, error) {
-	level := &slog.HandlerOptions{Level: o.logLevel}
-	switch o.logFormat {
-	case "json":
-		return slog.NewJSONHandler(w, level), nil
-	case "text":
-		return slog.NewTextHandler(w, level), nil
-	default:
-		return nil, fmt.Errorf("--log-format must be json or text, not %q", o.logFormat)
-	}
 }

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	stdlog "log"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"time"
@@ -17,10 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/serving"
@@ -37,19 +32,10 @@ const gcPercent = 25
 
 // run works until ctx ends.
 func run(ctx context.Context, o options) error {
-	handler, err := o.logHandler(os.Stderr)
-	if err != nil {
-		return err
-	}
-	log := slog.New(handler)
-	slog.SetDefault(log)
+	log := o.log.Use(os.Stderr)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	stdlog.SetOutput(io.Discard) // net/http logs there what clients send
-	ctrllog.SetLogger(logr.FromSlogHandler(handler))
-	klog.SetLogger(logr.FromSlogHandler(handler)) // client-go logs there
-
 	cfg, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find a cluster: set KUBECONFIG or --kubeconfig: %w", err)
@@ -79,7 +65,7 @@ func run(ctx context.Context, o options) error {
 			Purpose: "tokens", Flag: "bind-address", Address: o.addr, TLS: certificate, Handler: server.Handler(),
 			Limits: connections, AnswerWithin: tokenserver.LongestWait + 15*time.Second,
 		},
-		{Purpose: "metrics", Flag: "metrics-bind-address", Address: o.metricsAddr, TLS: ownCertificate, Handler: serving.Metrics(reviews, registry, logr.FromSlogHandler(handler))},
+		{Purpose: "metrics", Flag: "metrics-bind-address", Address: o.metricsAddr, TLS: ownCertificate, Handler: serving.Metrics(reviews, registry, logr.FromSlogHandler(log.Handler()))},
 		{Purpose: "health probes", Flag: "health-probe-bind-address", Address: o.healthAddr, Handler: serving.Health(map[string]healthz.Checker{"tokens": server.Synced})},
 	} {
 		if e.IsOff() {
