@@ -121,7 +121,7 @@ func TestSlowAndLongRequestsAreLeft(t *testing.T) {
 	}
 }
 
-// More silent connections than the server takes keep nobody out.
+// More silent connections than the server takes keep nobody out, and it keeps no more.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, wechattest.Config{})
@@ -135,6 +135,14 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	}
 	w.server.Client.CloseIdleConnections()
 	w.awaitToken(reader)
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.server.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const others = 50 // files, listeners, and connections to the API server
+	if len(open) > connections.OfAll+others {
+		t.Errorf("the server has %d files open, want %d connections at most", len(open), connections.OfAll)
+	}
 }
 
 // Made-up credentials cost the API server few questions, and who is known does not wait
