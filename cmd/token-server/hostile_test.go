@@ -215,7 +215,7 @@ func TestOnlyItsOwnSecretIsServed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, wechattest.Config{})
 	w.shop()
-	thief := w.get("shop").DeepCopy()
+	thief := w.get().DeepCopy()
 	thief.ObjectMeta = metav1.ObjectMeta{Name: "thief"}
 	thief.Spec.Secret = &v1alpha1.TokenSecret{Name: "shop"}
 	w.create(thief)

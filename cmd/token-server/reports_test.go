@@ -26,7 +26,7 @@ func TestAReportBringsTheNextToken(t *testing.T) {
 	reader := w.reader("shop")
 	was := w.awaitToken(reader).AccessToken
 	w.fake.Revoke(was)
-	before := w.get("shop").Generation
+	before := w.get().Generation
 	const clients = 20
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -44,11 +44,11 @@ func TestAReportBringsTheNextToken(t *testing.T) {
 	if next == was || got["200 "+next] != clients {
 		t.Errorf("%d of %d got the next token; codes: %v", got["200 "+next], clients, len(got))
 	}
-	if w.fake.Counts(appID).Forced > 1 || w.get("shop").Generation != before {
+	if w.fake.Counts(appID).Forced > 1 || w.get().Generation != before {
 		t.Errorf("%d forced refreshes", w.fake.Counts(appID).Forced)
 	}
 	testcluster.Eventually(t, "the report is echoed", func() error {
-		wt := w.get("shop")
+		wt := w.get()
 		if report := wt.Annotations[v1alpha1.AnnotationInvalidToken]; report == "" || wt.Status.LastHandledInvalidToken != report {
 			return fmt.Errorf("%q, and the echo is %q", report, wt.Status.LastHandledInvalidToken)
 		}
@@ -96,7 +96,7 @@ func TestWithoutASecretAMadeUpReportIsNotWritten(t *testing.T) {
 	if code, a := w.report(reader, "made up", ""); code != http.StatusAccepted || a.Reason != "Replaced" {
 		t.Errorf("%d %s, want 202 Replaced", code, a.Reason)
 	}
-	if report := w.get("shop").Annotations[v1alpha1.AnnotationInvalidToken]; report != "" {
+	if report := w.get().Annotations[v1alpha1.AnnotationInvalidToken]; report != "" {
 		t.Errorf("there is a report %q", report)
 	}
 	if code, a := w.report(reader, token, ""); code != http.StatusAccepted || a.Reason != "Reported" {
@@ -158,7 +158,7 @@ func TestWhatIsNoReportIsRefused(t *testing.T) { //nolint:tparallel // what foll
 			}
 		})
 	}
-	if report := w.get("shop").Annotations[v1alpha1.AnnotationInvalidToken]; report != "" {
+	if report := w.get().Annotations[v1alpha1.AnnotationInvalidToken]; report != "" {
 		t.Errorf("there is a report %q", report)
 	}
 }

@@ -36,7 +36,7 @@ func TestATokenIsServedInWeChatsWords(t *testing.T) {
 	}
 
 	resp, _ := w.server.Get(t, w.path("shop", "token"), reader)
-	if fp := w.get("shop").Status.TokenFingerprint; resp.Header.Get("ETag") != `W/"`+fp+`"` {
+	if fp := w.get().Status.TokenFingerprint; resp.Header.Get("ETag") != `W/"`+fp+`"` {
 		t.Errorf("ETag %q, fingerprint %q", resp.Header.Get("ETag"), fp)
 	}
 	if age := maxAge(resp); age < 50 || age > 60 {

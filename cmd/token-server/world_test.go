@@ -71,7 +71,7 @@ func (w *world) shop(modify ...func(*v1alpha1.WeChatToken)) {
 	}
 	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop-app"}, StringData: map[string]string{"appsecret": appSecret}}, wt)
 	testcluster.Eventually(w.T, "shop is Ready", func() error {
-		if wt := w.get("shop"); !meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionReady) {
+		if wt := w.get(); !meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionReady) {
 			return errors.New("it is not")
 		}
 		return nil
@@ -87,10 +87,10 @@ func (w *world) create(objects ...client.Object) {
 	}
 }
 
-func (w *world) get(name string) *v1alpha1.WeChatToken {
+func (w *world) get() *v1alpha1.WeChatToken {
 	w.T.Helper()
 	wt := &v1alpha1.WeChatToken{}
-	if err := w.Get(w.T.Context(), client.ObjectKey{Name: name}, wt); err != nil {
+	if err := w.Get(w.T.Context(), client.ObjectKey{Name: "shop"}, wt); err != nil {
 		w.T.Fatal(err)
 	}
 	return wt
