@@ -24,7 +24,7 @@ KUBERNETES ?=
 ASSETS := $(if $(KUBERNETES),$(CURDIR)/bin/controlplane-$(KUBERNETES),$(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane))
 
 # What `make generate` writes.
-GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files docs/api.md docs/zh/api.md
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files docs/api.md docs/zh/api.md 'docs/flow*.svg'
 
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
@@ -52,6 +52,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	cp config/prometheus/rules.yaml config/prometheus/dashboard.json config/chart/files
 	go run -C hack ./metricsdoc
 	go run -C hack ./apidocs
+	go run -C hack ./flow
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports
