@@ -31,6 +31,8 @@ import (
 	"wechattoken.io/operator/internal/testcluster"
 )
 
+const reportFolder = "samples/report-invalid-token"
+
 // invalidToken is as long and looks as WeChat's.
 var invalidToken = strings.Repeat("99_J", 34)
 
