@@ -77,6 +77,7 @@ func TestChartIsTheKustomizations(t *testing.T) {
 				}
 				if o.GetKind() == "CustomResourceDefinition" {
 					unstructured.RemoveNestedField(o.Object, "metadata", "annotations", "helm.sh/resource-policy")
+					unstructured.RemoveNestedField(o.Object, "metadata", "annotations", "argocd.argoproj.io/sync-options")
 				}
 				got[id(o)] = unlabelled(o)
 			}
