@@ -1,6 +1,6 @@
-// Package images tests that the images of a release are signed, and that no other
-// one passes for them: `make release-test` runs it with a release in $DIST of the
-// version $VERSION. The registry is in this process.
+// Package images tests that the chart of a release comes into the registry, that its
+// images are signed, and that no other one passes for them: `make release-test` runs it
+// with a release in $DIST of the version $VERSION. The registry is in this process.
 package images
 
 import (
@@ -102,7 +102,7 @@ func (r *release) must(name string, args ...string) string {
 
 // push pushes and signs the images in a folder, with a key, to a repository.
 func (r *release) push(folder, key, repository string) (string, error) {
-	cmd := exec.CommandContext(r.t.Context(), "../images.sh", folder)
+	cmd := exec.CommandContext(r.t.Context(), "../push.sh", folder)
 	cmd.Env = append(os.Environ(), "IMAGE_REPOSITORY="+repository, "SIGNING_KEY="+key, "ALLOWED_SIGNERS="+filepath.Join(r.dir, "allowed_signers"))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -200,6 +200,20 @@ func (r *release) testSigned(t *testing.T, image, file string) {
 	}
 }
 
+// testChart pulls the chart as users do.
+func (r *release) testChart(t *testing.T) {
+	number, folder := strings.TrimPrefix(version, "v"), t.TempDir()
+	r.must("go", "tool", "-modfile=../../helm/go.mod", "helm", "pull", "oci://"+r.registry+"/somebody/charts/wechat-token-operator", "--version="+number, "--destination="+folder)
+	file := "wechat-token-operator-" + number + ".tgz"
+	want, err := os.ReadFile(filepath.Join(dist, file))
+	check(t, err)
+	got, err := os.ReadFile(filepath.Join(folder, file))
+	check(t, err)
+	if !bytes.Equal(got, want) {
+		t.Errorf("helm pulls %d bytes which are not the %d of %s", len(got), len(want), file)
+	}
+}
+
 func TestImagesAreSignedAndNoOthers(t *testing.T) {
 	r := newRelease(t)
 	repository := r.registry + "/somebody/wechat-token-operator"
@@ -216,6 +230,7 @@ func TestImagesAreSignedAndNoOthers(t *testing.T) {
 	} {
 		t.Run("signed "+file, func(t *testing.T) { r.testSigned(t, image, file) })
 	}
+	t.Run("chart", r.testChart)
 
 	digest := r.digest(repository)
 	signature, attestations := tag(digest, "sig"), tag(digest, "att")

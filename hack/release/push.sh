@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Pushes the images of a release and signs them: images.sh FOLDER, where FOLDER is
-# what release.sh made. An image comes by its digest, with its signature, where it
-# comes from (SLSA) and what is in it (CycloneDX). It gets its tag when all of that could
-# be verified as docs/releasing.md tells users to: a tag never names an image that
-# is not signed. Log in first, with skopeo or docker. Its variables:
+# Pushes the images of a release and signs them, and then the chart: push.sh FOLDER,
+# where FOLDER is what release.sh made. An image comes by its digest, with its signature,
+# where it comes from (SLSA) and what is in it (CycloneDX). It gets its tag when all of
+# that could be verified as docs/releasing.md tells users to: a tag never names an image
+# that is not signed. Log in first, so that skopeo, cosign and helm find the password:
+# docker login, or skopeo login --authfile ~/.docker/config.json. Its variables:
 #
 #   VERSION           the release's
-#   IMAGE_REPOSITORY  where its image comes, without a tag
+#   IMAGE_REPOSITORY  where its image comes, without a tag; beside it come the other
+#                     images, and charts/wechat-token-operator
 #   SIGNING_KEY       an SSH key of the type ecdsa-sha2-nistp256: its private half
 #   ALLOWED_SIGNERS   who may sign; left out, the file beside this one
 set -euo pipefail
@@ -91,3 +93,13 @@ push() { # ARCHIVE REPOSITORY
 push wechat-token-operator "$IMAGE_REPOSITORY"
 push wechat-token-server "${IMAGE_REPOSITORY%/*}/wechat-token-server"
 push fake-wechat "${IMAGE_REPOSITORY%/*}/fake-wechat"
+
+# helm writes the time of the file into the manifest: with that of the commit, a second
+# push is the same.
+chart=wechat-token-operator-${VERSION#v}.tgz charts=${IMAGE_REPOSITORY%/*}/charts
+cp "$dist/$chart" "$tmp"
+touch --date="@$(git log -1 --format=%ct)" "$tmp/$chart"
+quiet go tool -modfile=hack/helm/go.mod helm push "$tmp/$chart" "oci://$charts"
+digest=$(sed -n 's/^Digest: //p' "$tmp/said")
+[[ $digest == sha256:* ]] || fail "helm does not say which digest the chart has, but:" "$(<"$tmp/said")"
+echo "release: $charts/wechat-token-operator:${VERSION#v} is $digest."
