@@ -15,7 +15,7 @@ const (
 // Restart says which workloads to restart when a token replaces another.
 type Restart struct {
 	// workloads to restart, once for each token that replaces another in the
-	// Secret. One whose pods are all younger than that is left alone. Between two
+	// Secret. One whose pods are all younger than that is not restarted. Between two
 	// restarts of a workload are 2.5 minutes at least, whichever WeChatTokens ask
 	// for them.
 	// +required

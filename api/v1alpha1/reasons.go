@@ -9,21 +9,20 @@ const (
 	// belongs to the spec. It follows the token, not the last attempt to
 	// refresh it.
 	ConditionReady = "Ready"
-	// ConditionReconciling is True while the operator is waiting for something
-	// that passes by itself.
+	// ConditionReconciling is True while the operator retries a transient problem.
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled is True while nothing will change until a person acts.
+	// ConditionStalled is True while someone has to act.
 	ConditionStalled = "Stalled"
 	// ConditionConsumersCurrent is True while each new token reaches the
 	// workloads that use the Secret. It says nothing of the token itself.
 	ConditionConsumersCurrent = "ConsumersCurrent"
 	// ConditionTicketsReady is there with spec.tickets, and True while the Secret
-	// carries a ticket of each type that is within its trusted life.
+	// carries a ticket of each type that can still be trusted.
 	ConditionTicketsReady = "TicketsReady"
 )
 
 // Reasons of the conditions. They are API: scripts and alerts match on them,
-// and the README has a remedy for each.
+// and docs/runbooks/reasons.md has a remedy for each.
 const (
 	// ReasonTokenValid says that all is well.
 	ReasonTokenValid = "TokenValid"
@@ -36,7 +35,7 @@ const (
 	// and that it was not this operator that ended it. Ready is False until the
 	// next token is there, and True with this reason until the one after that.
 	ReasonTokenRevoked = "TokenRevoked"
-	// ReasonCheckFailed says that WeChat did not tell whether the token is still the
+	// ReasonCheckFailed says that WeChat did not answer whether the token is still the
 	// current one, or valid.
 	ReasonCheckFailed = "CheckFailed"
 	// ReasonRefreshDeferred says that a forced refresh waits: WeChat wants 30 s

@@ -10,10 +10,9 @@ type WeChatTokenStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions say how things stand. Ready is True while the Secret carries a token that works and
-	// belongs to the spec. Reconciling is there while the operator waits for
-	// something that passes by itself, Stalled while nothing will change until
-	// a person acts. TicketsReady is there with spec.tickets, and True while the
+	// conditions are the state of the token. Ready is True while the Secret holds a
+	// valid token that belongs to the spec. Reconciling is there while the operator
+	// retries a transient problem, Stalled while someone has to act. TicketsReady is there with spec.tickets, and True while the
 	// Secret carries a ticket of each type that is trusted. docs/runbooks/reasons.md
 	// has the reasons with their remedies.
 	// +optional
@@ -167,7 +166,7 @@ type WeChatError struct {
 	Message string `json:"message,omitempty"`
 
 	// rid is WeChat's id of the first of the calls that failed like this one. The page
-	// API 诊断 of WeChat's console tells more of it.
+	// API 诊断 of WeChat's console shows more of it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64

@@ -73,9 +73,9 @@ const AllNamespaces AllowedNamespace = "*"
 // +kubebuilder:validation:XValidation:rule="!has(self.classicCallsPerDay) || self.mode == 'Classic'",fieldPath=".classicCallsPerDay",message="classicCallsPerDay is for mode Classic only: in mode Stable WeChat allows 500,000 calls a day"
 // +kubebuilder:validation:XValidation:rule="!has(self.refreshBefore) || self.mode == 'Classic'",fieldPath=".refreshBefore",message="refreshBefore is for mode Classic only: in mode Stable WeChat itself fixes the moment, 5 minutes before the end"
 type WeChatTokenSpec struct {
-	// appID is the appid (开发者ID) of the 公众号, 小程序, 小游戏 or app whose
-	// token is kept: wx and 16 lower-case hex digits, as the WeChat console
-	// shows it. When it changes, a token of the new appid replaces the old one.
+	// appID is the appid (开发者ID) of the 公众号, 服务号, 小程序, 小游戏, 微信小店,
+	// app or other account whose token is kept: wx and 16 lower-case hex digits, as
+	// the WeChat console shows it. When it changes, a token of the new appid replaces the old one.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -111,7 +111,7 @@ type WeChatTokenSpec struct {
 	// and the new one both work for those 5 minutes. Choose it unless you
 	// cannot.
 	//
-	// Classic calls GET /cgi-bin/token. Each call, by whomever, ends the
+	// Classic calls GET /cgi-bin/token. Each call, from anyone, ends the
 	// previous token within 5 minutes, so nothing else may call that endpoint
 	// for this appid.
 	//
@@ -125,7 +125,7 @@ type WeChatTokenSpec struct {
 	Secret *TokenSecret `json:"secret,omitempty"`
 
 	// refreshBefore is how long before its end the token is replaced, 1m to
-	// 60m, and never more than half of its life. 10m when left out. Only for
+	// 60m, and never more than half of its lifetime. 10m when left out. Only for
 	// mode Classic. Consumers have the shorter of this and 5 minutes to pick up
 	// the new token.
 	// +optional

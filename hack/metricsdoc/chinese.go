@@ -31,7 +31,7 @@ var chinese = map[string]struct{ help, series string }{
 		"每个 Classic 模式的 WeChatToken 1 条，仅 leader",
 	},
 	"wechattoken_verify_calls_remaining": {
-		"该账号今天还剩多少次 get_api_domain_ip 调用，上限 500：用来询问 token 是否有效。最后 100 次留给“token 已失效”的报告。只有 leader 知道。",
+		"该账号今天还剩多少次 get_api_domain_ip 调用，上限 500：用来询问 token 是否有效。最后 100 次留给“token 已失效”的上报。只有 leader 知道。",
 		"每个 WeChatToken 1 条，仅 leader",
 	},
 	"wechattoken_clock_skew_seconds": {
@@ -47,7 +47,7 @@ var chinese = map[string]struct{ help, series string }{
 		"最多 8 个直方图",
 	},
 	"wechattoken_invalid_token_reports_total": {
-		"收到的“token 已失效”报告（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
+		"收到的“token 已失效”上报（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
 		"4 条",
 	},
 	"wechattoken_replaced_elsewhere_total": {
