@@ -250,7 +250,7 @@ func TestChartLives(t *testing.T) {
 	}
 
 	// Features come and go with their rights.
-	c.release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicas", "3", "tokenServer.enabled", "true")
+	c.release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicaCount", "3", "tokenServer.enabled", "true")
 	for _, role := range []string{"watch", "touch"} {
 		c.kubectl(t, "get", "clusterrole/"+name+"-"+role)
 	}
@@ -306,7 +306,7 @@ func TestChartTakesOverTheKustomization(t *testing.T) {
 		}
 	}
 	// What kubectl has applied it owns, too, so later changes say whose they are.
-	c.helm(t, "upgrade", name, "chart", "--namespace="+name, "--force-conflicts", "--set=replicas=3")
+	c.helm(t, "upgrade", name, "chart", "--namespace="+name, "--force-conflicts", "--set=replicaCount=3")
 	if got := c.kubectl(t, "get", "-n", name, "deployment/"+name, "-o", "jsonpath={.spec.replicas}"); got != "3" {
 		t.Errorf("after the upgrade there are %s replicas, want 3", got)
 	}

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	stdcmp "cmp"
 	"encoding/json"
 	"maps"
 	"os"
@@ -24,8 +25,13 @@ var helmLabels = map[string]string{
 	"app.kubernetes.io/instance":   name,
 	"app.kubernetes.io/managed-by": "Helm",
 	"app.kubernetes.io/version":    "dev",
+	"app.kubernetes.io/component":  "controller",
+	"app.kubernetes.io/part-of":    name,
 	"helm.sh/chart":                name + "-0.0.0",
 }
+
+// serverLabels are those of them that say which program it is.
+var serverLabels = map[string]string{"app.kubernetes.io/name": server, "app.kubernetes.io/component": "token-server"}
 
 // The chart and the kustomizations are two ways to the same objects. What is wanted
 // otherwise: the labels, which the chart puts on everything (those of the token server have
@@ -52,6 +58,9 @@ func TestChartIsTheKustomizations(t *testing.T) {
 					labels = nil // {} says the same
 				}
 				o.SetLabels(labels)
+				if o.GetKind() == "Deployment" { // their selector is compared
+					unstructured.RemoveNestedField(o.Object, "spec", "template", "metadata", "labels")
+				}
 				return o.Object
 			}
 			from := objects(t, dir)
@@ -68,11 +77,17 @@ func TestChartIsTheKustomizations(t *testing.T) {
 			}
 			for _, o := range rendered(t, pairs...) {
 				for key, value := range helmLabels {
-					if strings.HasPrefix(o.GetName(), server) && key == "app.kubernetes.io/name" {
-						value = server
+					if strings.HasPrefix(o.GetName(), server) {
+						value = stdcmp.Or(serverLabels[key], value)
 					}
 					if got := o.GetLabels()[key]; got != value {
 						t.Errorf("%s has the label %s=%s, want %s", id(o), key, got, value)
+					}
+					if o.GetKind() != "Deployment" {
+						continue
+					}
+					if got, _, _ := unstructured.NestedString(o.Object, "spec", "template", "metadata", "labels", key); got != value {
+						t.Errorf("the pods of %s have the label %s=%s, want %s", id(o), key, got, value)
 					}
 				}
 				if o.GetKind() == "CustomResourceDefinition" {
@@ -97,9 +112,9 @@ func TestChartRefusesBadValues(t *testing.T) {
 		values []string // pairs of a path and JSON
 		want   string
 	}{
-		"Unknown":             {[]string{"replica", "3"}, "additional properties 'replica' not allowed"},
+		"Unknown":             {[]string{"replicas", "3"}, "additional properties 'replicas' not allowed"},
 		"UnknownWithin":       {[]string{"image.name", `"a"`}, "at '/image': additional properties 'name' not allowed"},
-		"NotANumber":          {[]string{"replicas", `"2"`}, "at '/replicas': got string, want integer"},
+		"NotANumber":          {[]string{"replicaCount", `"2"`}, "at '/replicaCount': got string, want integer"},
 		"NotABoolean":         {[]string{"crds.enabled", `"no"`}, "at '/crds/enabled': got string, want boolean"},
 		"NotAList":            {[]string{"namespaces", `"web"`}, "at '/namespaces': got string, want array"},
 		"NoNamespace":         {[]string{"namespaces", `["web,shop"]`}, "at '/namespaces/0': 'web,shop' does not match pattern"},
@@ -109,6 +124,11 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"NoDigest":            {[]string{"image.digest", `"v1"`}, "at '/image/digest': 'v1' does not match pattern"},
 		"NoMemory":            {[]string{"resources.limits.memory", `"256MB"`}, "at '/resources/limits/memory': '256MB' does not match pattern"},
 		"NoURL":               {[]string{"proxy.url", `"proxy.example.com:3128"`}, "at '/proxy/url': 'proxy.example.com:3128' does not match pattern"},
+		"NoWeChat":            {[]string{"wechat.url", `"https://a@example.com"`}, "at '/wechat/url': 'https://a@example.com' does not match pattern"},
+		"NoSecretsName":       {[]string{"imagePullSecrets", `["registry"]`}, "at '/imagePullSecrets/0': got string, want object"},
+		"NoVariable":          {[]string{"extraEnv", `[{"value": "a"}]`}, "at '/extraEnv/0': missing property 'name'"},
+		"NoBudget":            {[]string{"podDisruptionBudget.maxUnavailable", `"half"`}, "at '/podDisruptionBudget/maxUnavailable': 'half' does not match pattern"},
+		"NoName":              {[]string{"fullnameOverride", `"` + strings.Repeat("a", 56) + `"`}, "at '/fullnameOverride': maxLength: got 56, want 55"},
 		"NoReader":            {[]string{"metrics.readers", `["prometheus"]`}, "at '/metrics/readers/0': 'prometheus' does not match pattern"},
 		"NoFlag":              {[]string{"extraArgs", `["-v"]`}, "at '/extraArgs/0': '-v' does not match pattern"},
 		"TagAndDigest":        {[]string{"image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set image.tag or image.digest, not both"},
@@ -118,7 +138,7 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"TouchAlone":          {[]string{"consumers.touch", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
 		"RestartAlone":        {[]string{"consumers.restart", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
 		"EvictAlone":          {[]string{"consumers.evict", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
-		"TwoCallers":          {[]string{"leaderElection.enabled", "false"}, "set replicas to 1, or leaderElection.enabled to true"},
+		"TwoCallers":          {[]string{"leaderElection.enabled", "false"}, "set replicaCount to 1, or leaderElection.enabled to true"},
 		"NoAccount":           {[]string{"serviceAccount.create", "false"}, "set serviceAccount.name to the one that is there"},
 		"NothingToScrape":     {[]string{"metrics.enabled", "false", "serviceMonitor.enabled", "true"}, "need metrics.enabled"},
 		"NoPodToScrape":       {[]string{"metrics.enabled", "false", "podMonitor.enabled", "true"}, "need metrics.enabled"},
@@ -127,6 +147,19 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"NothingToAlert":      {[]string{"metrics.enabled", "false", "prometheusRule.enabled", "true"}, "need metrics.enabled"},
 		"NothingToRead":       {[]string{"metrics.enabled", "false", "metrics.readers", `["a/b"]`}, "leave metrics.readers out"},
 		"NoProxy":             {[]string{"proxy.noProxy", `["a"]`}, "set proxy.url, or leave proxy.noProxy out"},
+		"TwoProxies":          {[]string{"proxy", `{"url": "http://a", "port": 3128, "existingSecret": {"name": "a"}}`}, "Set proxy.url or proxy.existingSecret.name, not both"},
+		"ProxyWithLogin":      {[]string{"proxy.url", `"http://user:password@proxy.example.com"`}, "name it in proxy.existingSecret.name instead"},
+		"ProxyBehindPolicy":   {[]string{"proxy.existingSecret.name", `"a"`}, "set proxy.port"},
+		"PortOfNoSecret":      {[]string{"proxy", `{"url": "http://a", "port": 3128}`}, "put the port into proxy.url"},
+		"PlainHTTP":           {[]string{"wechat.url", `"http://127.0.0.1:8090"`}, "or set wechat.allowPlainHTTP to true where its host is a loopback address"},
+		"PlainHTTPElsewhere":  {[]string{"wechat", `{"url": "http://127.example.com", "allowPlainHTTP": true}`}, "let wechat.url begin with https://"},
+		"NobodyToLetRead":     {[]string{"rbac.create", "false", "metrics.readers", `["a/b"]`}, "leave metrics.readers out"},
+		"TwoAtOnce":           {[]string{"leaderElection.enabled", "false", "replicaCount", "1", "strategy.type", `"RollingUpdate"`}, "leave strategy out"},
+		"LabelOfTheChart":     {[]string{"commonLabels", `{"app.kubernetes.io/name": "a"}`}, "commonLabels has app.kubernetes.io/name"},
+		"LabelOfThePods":      {[]string{"podLabels", `{"app.kubernetes.io/name": "a"}`}, "podLabels has app.kubernetes.io/name"},
+		"LabelOfTheServer":    {[]string{"tokenServer.podLabels", `{"helm.sh/chart": "a"}`}, "tokenServer.podLabels has helm.sh/chart"},
+		"LabelOfARole":        {[]string{"commonLabels", `{"rbac.authorization.k8s.io/aggregate-to-view": "true"}`}, "leave it out"},
+		"VariableWithAValue":  {[]string{"extraEnv", `[{"name": "https_proxy", "value": "a"}]`}, "extraEnv has https_proxy, which has a value of its own: set proxy.url."},
 		"FlagWithAValue":      {[]string{"extraArgs", `["--workers=3"]`}, "extraArgs has --workers, which has a value of its own: set workers."},
 		"FlagOfTheChart":      {[]string{"extraArgs", `["--health-probe-bind-address=:1"]`}, "which the chart leaves as it is"},
 	}
@@ -147,7 +180,7 @@ func TestChartRefusesBadValues(t *testing.T) {
 // A flag that the chart sets cannot be set a second time.
 func TestChartHasOneWayToEachFlag(t *testing.T) {
 	t.Parallel()
-	off := rendered(t, "leaderElection.enabled", "false", "replicas", "1", "metrics.enabled", "false", "namespaces", `["a"]`)
+	off := rendered(t, "leaderElection.enabled", "false", "replicaCount", "1", "metrics.enabled", "false", "namespaces", `["a"]`)
 	on := rendered(t, append(slices.Clone(all), "extraArgs", "[]")...)
 	for _, o := range [][]unstructured.Unstructured{off, on} {
 		args := container(deploymentOf(t, name, o)).Args
@@ -170,72 +203,99 @@ func TestEachValueOfTheChartWorksAndIsDocumented(t *testing.T) {
 	t.Parallel()
 	// With what a value changes the objects: other values that it needs, and itself.
 	changes := map[string][]string{
-		"replicas":                        {"replicas", "3"},
-		"image.repository":                {"image.repository", `"registry.example.com/operator"`},
-		"image.tag":                       {"image.tag", `"v1"`},
-		"image.digest":                    {"image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
-		"image.pullPolicy":                {"image.pullPolicy", `"Always"`},
-		"image.pullSecrets":               {"image.pullSecrets", `["a"]`},
-		"crds.enabled":                    {"crds.enabled", "false"},
-		"crds.keep":                       {"crds.keep", "false"},
-		"namespaces":                      {"namespaces", `["a"]`},
-		"selector":                        {"selector", `"a=b"`},
-		"consumers.watch":                 {"consumers.watch", "true"},
-		"consumers.touch":                 {"consumers.watch", "true", "consumers.touch", "true"},
-		"consumers.restart":               {"consumers.watch", "true", "consumers.restart", "true"},
-		"consumers.evict":                 {"consumers.watch", "true", "consumers.evict", "true"},
-		"consumers.evictKinds":            {"consumers.watch", "true", "consumers.evict", "true", "consumers.evictKinds", "[]"},
-		"workers":                         {"workers", "1"},
-		"logLevel":                        {"logLevel", `"DEBUG"`},
-		"logFormat":                       {"logFormat", `"text"`},
-		"extraArgs":                       {"extraArgs", `["--request-timeout=5s"]`},
-		"leaderElection.enabled":          {"replicas", "1", "leaderElection.enabled", "false"},
-		"proxy.url":                       {"proxy.url", `"http://proxy.example.com"`},
-		"proxy.noProxy":                   {"proxy.url", `"http://proxy.example.com"`, "proxy.noProxy", `["a"]`},
-		"extraCA.configMap":               {"extraCA.configMap", `"a"`},
-		"extraCA.secret":                  {"extraCA.secret", `"a"`},
-		"extraCA.key":                     {"extraCA.secret", `"a"`, "extraCA.key", `"a"`},
-		"metrics.enabled":                 {"metrics.enabled", "false"},
-		"metrics.readers":                 {"metrics.readers", `["a/b"]`},
-		"serviceMonitor.enabled":          {"serviceMonitor.enabled", "true"},
-		"serviceMonitor.interval":         {"serviceMonitor.enabled", "true", "serviceMonitor.interval", `"1m"`},
-		"serviceMonitor.labels":           {"serviceMonitor.enabled", "true", "serviceMonitor.labels", `{"a": "b"}`},
-		"metrics.tokenSecret.name":        {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`},
-		"metrics.tokenSecret.key":         {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`, "metrics.tokenSecret.key", `"b"`},
-		"podMonitor.enabled":              {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true"},
-		"podMonitor.interval":             {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.interval", `"1m"`},
-		"podMonitor.labels":               {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.labels", `{"a": "b"}`},
-		"prometheusRule.enabled":          {"prometheusRule.enabled", "true"},
-		"prometheusRule.runbookBaseURL":   {"prometheusRule.enabled", "true", "prometheusRule.runbookBaseURL", `"https://git.example.com"`},
-		"prometheusRule.labels":           {"prometheusRule.enabled", "true", "prometheusRule.labels", `{"a": "b"}`},
-		"grafanaDashboard.enabled":        {"grafanaDashboard.enabled", "true"},
-		"grafanaDashboard.labels":         {"grafanaDashboard.enabled", "true", "grafanaDashboard.labels", `{"a": "b"}`},
-		"networkPolicy.enabled":           {"networkPolicy.enabled", "false"},
-		"networkPolicy.apiServerPort":     {"networkPolicy.apiServerPort", "16443"},
-		"networkPolicy.metricsFrom":       {"networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
-		"networkPolicy.extraEgress":       {"networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
-		"policy.enabled":                  {"policy.enabled", "false"},
-		"tokenServer.enabled":             {"tokenServer.enabled", "true"},
-		"tokenServer.replicas":            {"tokenServer.enabled", "true", "tokenServer.replicas", "3"},
-		"tokenServer.image.repository":    {"tokenServer.enabled", "true", "tokenServer.image.repository", `"registry.example.com/server"`},
-		"tokenServer.image.tag":           {"tokenServer.enabled", "true", "tokenServer.image.tag", `"v1"`},
-		"tokenServer.image.digest":        {"tokenServer.enabled", "true", "tokenServer.image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
-		"tokenServer.image.pullPolicy":    {"tokenServer.enabled", "true", "tokenServer.image.pullPolicy", `"Always"`},
-		"tokenServer.tls.secretName":      {"tokenServer.enabled", "true", "tokenServer.tls.secretName", `""`},
-		"tokenServer.service.type":        {"tokenServer.enabled", "true", "tokenServer.service.type", `"LoadBalancer"`},
-		"tokenServer.service.port":        {"tokenServer.enabled", "true", "tokenServer.service.port", "8443"},
-		"tokenServer.service.annotations": {"tokenServer.enabled", "true", "tokenServer.service.annotations", `{"a": "b"}`},
-		"tokenServer.clientsFrom":         {"tokenServer.enabled", "true", "tokenServer.clientsFrom", `[{"namespaceSelector": {}}]`},
-		"tokenServer.resources":           {"tokenServer.enabled", "true", "tokenServer.resources", `{"limits": {"memory": "1Gi"}}`},
-		"userRoles.enabled":               {"userRoles.enabled", "false"},
-		"serviceAccount.create":           {"serviceAccount.name", `"a"`, "serviceAccount.create", "false"},
-		"serviceAccount.name":             {"serviceAccount.name", `"a"`},
-		"serviceAccount.annotations":      {"serviceAccount.annotations", `{"a": "b"}`},
-		"resources":                       {"resources", `{"limits": {"memory": "1Gi"}}`},
-		"priorityClassName":               {"priorityClassName", `"a"`},
-		"nodeSelector":                    {"nodeSelector", `{"a": "b"}`},
-		"tolerations":                     {"tolerations", `[{"operator": "Exists"}]`},
-		"affinity":                        {"affinity", `{"podAffinity": {}}`},
+		"nameOverride":                       {"nameOverride", `"tokens"`},
+		"fullnameOverride":                   {"fullnameOverride", `"tokens"`},
+		"commonLabels":                       {"commonLabels", `{"a": "b"}`},
+		"replicaCount":                       {"replicaCount", "3"},
+		"image.repository":                   {"image.repository", `"registry.example.com/operator"`},
+		"image.tag":                          {"image.tag", `"v1"`},
+		"image.digest":                       {"image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
+		"image.pullPolicy":                   {"image.pullPolicy", `"Always"`},
+		"imagePullSecrets":                   {"imagePullSecrets", `[{"name": "a"}]`},
+		"crds.enabled":                       {"crds.enabled", "false"},
+		"crds.keep":                          {"crds.keep", "false"},
+		"namespaces":                         {"namespaces", `["a"]`},
+		"selector":                           {"selector", `"a=b"`},
+		"consumers.watch":                    {"consumers.watch", "true"},
+		"consumers.touch":                    {"consumers.watch", "true", "consumers.touch", "true"},
+		"consumers.restart":                  {"consumers.watch", "true", "consumers.restart", "true"},
+		"consumers.evict":                    {"consumers.watch", "true", "consumers.evict", "true"},
+		"consumers.evictKinds":               {"consumers.watch", "true", "consumers.evict", "true", "consumers.evictKinds", "[]"},
+		"workers":                            {"workers", "1"},
+		"logLevel":                           {"logLevel", `"DEBUG"`},
+		"logFormat":                          {"logFormat", `"text"`},
+		"extraArgs":                          {"extraArgs", `["--request-timeout=5s"]`},
+		"extraEnv":                           {"extraEnv", `[{"name": "GODEBUG", "value": "netdns=go"}]`},
+		"extraVolumes":                       {"extraVolumes", `[{"name": "a", "emptyDir": {}}]`},
+		"extraVolumeMounts":                  {"extraVolumeMounts", `[{"name": "a", "mountPath": "/a"}]`},
+		"wechat.url":                         {"wechat.url", `"https://sh.api.weixin.qq.com"`},
+		"wechat.allowPlainHTTP":              {"wechat.allowPlainHTTP", "true"},
+		"leaderElection.enabled":             {"replicaCount", "1", "leaderElection.enabled", "false"},
+		"proxy.url":                          {"proxy.url", `"http://proxy.example.com"`},
+		"proxy.existingSecret.name":          {"networkPolicy.enabled", "false", "proxy.existingSecret.name", `"a"`},
+		"proxy.existingSecret.key":           {"proxy", `{"port": 3128, "existingSecret": {"name": "a"}}`, "proxy.existingSecret.key", `"a"`},
+		"proxy.port":                         {"proxy", `{"port": 3128, "existingSecret": {"name": "a"}}`, "proxy.port", "3129"},
+		"proxy.noProxy":                      {"proxy.url", `"http://proxy.example.com"`, "proxy.noProxy", `["a"]`},
+		"extraCA.configMap":                  {"extraCA.configMap", `"a"`},
+		"extraCA.secret":                     {"extraCA.secret", `"a"`},
+		"extraCA.key":                        {"extraCA.secret", `"a"`, "extraCA.key", `"a"`},
+		"metrics.enabled":                    {"metrics.enabled", "false"},
+		"metrics.readers":                    {"metrics.readers", `["a/b"]`},
+		"serviceMonitor.enabled":             {"serviceMonitor.enabled", "true"},
+		"serviceMonitor.interval":            {"serviceMonitor.enabled", "true", "serviceMonitor.interval", `"1m"`},
+		"serviceMonitor.labels":              {"serviceMonitor.enabled", "true", "serviceMonitor.labels", `{"a": "b"}`},
+		"metrics.tokenSecret.name":           {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`},
+		"metrics.tokenSecret.key":            {"serviceMonitor.enabled", "true", "metrics.tokenSecret.name", `"a"`, "metrics.tokenSecret.key", `"b"`},
+		"podMonitor.enabled":                 {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true"},
+		"podMonitor.interval":                {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.interval", `"1m"`},
+		"podMonitor.labels":                  {"metrics.tokenSecret.name", `"a"`, "podMonitor.enabled", "true", "podMonitor.labels", `{"a": "b"}`},
+		"prometheusRule.enabled":             {"prometheusRule.enabled", "true"},
+		"prometheusRule.runbookBaseURL":      {"prometheusRule.enabled", "true", "prometheusRule.runbookBaseURL", `"https://git.example.com"`},
+		"prometheusRule.labels":              {"prometheusRule.enabled", "true", "prometheusRule.labels", `{"a": "b"}`},
+		"grafanaDashboard.enabled":           {"grafanaDashboard.enabled", "true"},
+		"grafanaDashboard.labels":            {"grafanaDashboard.enabled", "true", "grafanaDashboard.labels", `{"a": "b"}`},
+		"networkPolicy.enabled":              {"networkPolicy.enabled", "false"},
+		"networkPolicy.apiServerPort":        {"networkPolicy.apiServerPort", "16443"},
+		"networkPolicy.metricsFrom":          {"networkPolicy.metricsFrom", `[{"namespaceSelector": {}}]`},
+		"networkPolicy.extraEgress":          {"networkPolicy.extraEgress", `[{"ports": [{"port": 80}]}]`},
+		"rbac.create":                        {"rbac.create", "false"},
+		"policy.enabled":                     {"policy.enabled", "false"},
+		"tokenServer.enabled":                {"tokenServer.enabled", "true"},
+		"tokenServer.replicaCount":           {"tokenServer.enabled", "true", "tokenServer.replicaCount", "3"},
+		"tokenServer.image.repository":       {"tokenServer.enabled", "true", "tokenServer.image.repository", `"registry.example.com/server"`},
+		"tokenServer.image.tag":              {"tokenServer.enabled", "true", "tokenServer.image.tag", `"v1"`},
+		"tokenServer.image.digest":           {"tokenServer.enabled", "true", "tokenServer.image.digest", `"sha256:` + strings.Repeat("0", 64) + `"`},
+		"tokenServer.image.pullPolicy":       {"tokenServer.enabled", "true", "tokenServer.image.pullPolicy", `"Always"`},
+		"tokenServer.tls.secretName":         {"tokenServer.enabled", "true", "tokenServer.tls.secretName", `""`},
+		"tokenServer.service.type":           {"tokenServer.enabled", "true", "tokenServer.service.type", `"LoadBalancer"`},
+		"tokenServer.service.port":           {"tokenServer.enabled", "true", "tokenServer.service.port", "8443"},
+		"tokenServer.service.annotations":    {"tokenServer.enabled", "true", "tokenServer.service.annotations", `{"a": "b"}`},
+		"tokenServer.clientsFrom":            {"tokenServer.enabled", "true", "tokenServer.clientsFrom", `[{"namespaceSelector": {}}]`},
+		"tokenServer.podAnnotations":         {"tokenServer.enabled", "true", "tokenServer.podAnnotations", `{"a": "b"}`},
+		"tokenServer.podLabels":              {"tokenServer.enabled", "true", "tokenServer.podLabels", `{"a": "b"}`},
+		"tokenServer.resources":              {"tokenServer.enabled", "true", "tokenServer.resources", `{"limits": {"memory": "1Gi"}}`},
+		"userRoles.enabled":                  {"userRoles.enabled", "false"},
+		"serviceAccount.create":              {"serviceAccount.name", `"a"`, "serviceAccount.create", "false"},
+		"serviceAccount.name":                {"serviceAccount.name", `"a"`},
+		"serviceAccount.annotations":         {"serviceAccount.annotations", `{"a": "b"}`},
+		"resources":                          {"resources", `{"limits": {"memory": "1Gi"}}`},
+		"deploymentAnnotations":              {"deploymentAnnotations", `{"a": "b"}`},
+		"podAnnotations":                     {"podAnnotations", `{"a": "b"}`},
+		"podLabels":                          {"podLabels", `{"a": "b"}`},
+		"strategy":                           {"strategy", `{"rollingUpdate": {"maxSurge": 1}}`},
+		"revisionHistoryLimit":               {"revisionHistoryLimit", "0"},
+		"podDisruptionBudget.enabled":        {"podDisruptionBudget.enabled", "false"},
+		"podDisruptionBudget.maxUnavailable": {"podDisruptionBudget.maxUnavailable", `"50%"`},
+		"podSecurityContext":                 {"podSecurityContext", `{"runAsUser": null}`},
+		"securityContext":                    {"securityContext", `{"seLinuxOptions": {"level": "s0"}}`},
+		"hostAliases":                        {"hostAliases", `[{"ip": "192.0.2.1", "hostnames": ["api.weixin.qq.com"]}]`},
+		"dnsPolicy":                          {"dnsPolicy", `"Default"`},
+		"dnsConfig":                          {"dnsConfig", `{"options": [{"name": "ndots", "value": "1"}]}`},
+		"topologySpreadConstraints":          {"topologySpreadConstraints", "[]"},
+		"priorityClassName":                  {"priorityClassName", `"a"`},
+		"nodeSelector":                       {"nodeSelector", `{"a": "b"}`},
+		"tolerations":                        {"tolerations", `[{"operator": "Exists"}]`},
+		"affinity":                           {"affinity", `{"podAffinity": {}}`},
 	}
 	paths := slices.Sorted(maps.Keys(changes))
 	if diff := cmp.Diff(paths, schemaPaths(t)); diff != "" {
@@ -340,7 +400,7 @@ func TestEachValueOfTheChartHasAComment(t *testing.T) {
 		}
 		free = ""
 		commented := strings.HasPrefix(strings.TrimSpace(lines[i-1]), "#")
-		if strings.TrimSpace(line) == "resources:" {
+		if slices.Contains([]string{"resources:", "podSecurityContext:", "securityContext:"}, strings.TrimSpace(line)) {
 			free = found[1] + "  " // Kubernetes' own
 		}
 		branch := strings.HasSuffix(line, ":") && key.MatchString(lines[i+1]) || strings.HasSuffix(line, ":") && strings.HasPrefix(strings.TrimSpace(lines[i+1]), "#")
@@ -350,25 +410,82 @@ func TestEachValueOfTheChartHasAComment(t *testing.T) {
 	}
 }
 
-// A Service's name has at most 63 characters, and no program's is that of the other.
-func TestTheTokenServerIsNamedAfterItsRelease(t *testing.T) {
+// A Service's name has at most 63 characters, no program's is that of the other, and the
+// policies know the programs by what their accounts are called.
+func TestProgramsAreNamedAfterTheirRelease(t *testing.T) {
 	t.Parallel()
-	for release, want := range map[string]string{
-		name:                    server,
-		"shard-a":               "shard-a-" + server,
-		"a-" + name + "-b":      "a-" + server + "-b",
-		strings.Repeat("a", 53): strings.Repeat("a", 35) + "-" + server,
+	for what, tc := range map[string]struct {
+		release          string
+		values           []string
+		operator, server string
+	}{
+		"Own":          {name, nil, name, server},
+		"Shard":        {"shard-a", nil, "shard-a-" + name, "shard-a-" + server},
+		"Within":       {"a-" + name + "-b", nil, "a-" + name + "-b", "a-" + server + "-b"},
+		"Long":         {strings.Repeat("a", 53), nil, strings.Repeat("a", 53) + "-w", strings.Repeat("a", 35) + "-" + server},
+		"Name":         {"shard-a", []string{"nameOverride", `"tokens"`}, "shard-a-tokens", "shard-a-" + server},
+		"NameWithin":   {"tokens-a", []string{"nameOverride", `"tokens"`}, "tokens-a", "tokens-a-" + server},
+		"FullName":     {"shard-a", []string{"fullnameOverride", `"tokens"`}, "tokens", "tokens-" + server},
+		"OwnFullName":  {"shard-a", []string{"fullnameOverride", `"` + name + `"`}, name, server},
+		"LongFullName": {"a", []string{"fullnameOverride", `"` + strings.Repeat("b", 55) + `"`}, strings.Repeat("b", 55), strings.Repeat("b", 35) + "-" + server},
 	} {
-		text, err := renderAs(release, "tokenServer.enabled", "true")
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := decode(t, strings.NewReader(text))
-		deploymentOf(t, want, all)
-		for _, s := range ofKind[corev1.Service](t, "Service", all) {
-			if len(s.Name) > 63 {
-				t.Errorf("release %s: the name %s is too long", release, s.Name)
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			text, err := renderAs(tc.release, append(tc.values, "tokenServer.enabled", "true")...)
+			if err != nil {
+				t.Fatal(err)
 			}
+			objects := decode(t, strings.NewReader(text))
+			got := map[string]string{}
+			for _, d := range ofKind[appsv1.Deployment](t, "Deployment", objects) {
+				got[container(d).Name] = d.Name
+				if diff := cmp.Diff(map[string]string{"manager": name, "token-server": server}[container(d).Name], d.Spec.Selector.MatchLabels["app.kubernetes.io/name"]); diff != "" {
+					t.Errorf("%s selects other pods (-want +got):\n%s", d.Name, diff)
+				}
+				if err := contains(text, ":"+d.Spec.Template.Spec.ServiceAccountName+"$"); err != nil {
+					t.Error(err)
+				}
+			}
+			if diff := cmp.Diff(map[string]string{"manager": tc.operator, "token-server": tc.server}, got); diff != "" {
+				t.Errorf("names (-want +got):\n%s", diff)
+			}
+			for _, s := range ofKind[corev1.Service](t, "Service", objects) {
+				if len(s.Name) > 63 {
+					t.Errorf("the name %s is too long", s.Name)
+				}
+			}
+		})
+	}
+}
+
+// A label that your bills go by is on all that costs; what a selector goes by nobody changes.
+func TestChartLabelsEverything(t *testing.T) {
+	t.Parallel()
+	selectors := func(all []unstructured.Unstructured) (some []any) {
+		for _, o := range all {
+			selector, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "selector")
+			some = append(some, selector)
+		}
+		return some
+	}
+	if diff := cmp.Diff(selectors(rendered(t, append(slices.Clone(all), "commonLabels", "null", "podLabels", "null")...)), selectors(rendered(t, all...))); diff != "" {
+		t.Errorf("selectors (-without labels +with labels):\n%s", diff)
+	}
+	for _, o := range rendered(t, all...) {
+		pods, _, _ := unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "labels")
+		if o.GetLabels()["team"] != "payments" || o.GetKind() == "Deployment" && (pods["team"] != "payments" || pods["a"] != "b") {
+			t.Errorf("%s %s has the labels %v, and its pods %v", o.GetKind(), o.GetName(), o.GetLabels(), pods)
+		}
+	}
+}
+
+// An administrator who gives the permissions wants to find none in the release.
+func TestChartWithoutRBACGivesNoPermissions(t *testing.T) {
+	t.Parallel()
+	pairs := append(slices.Clone(all), "rbac.create", "false", "metrics.readers", "[]", "userRoles.enabled", "false", "policy.enabled", "false")
+	for _, o := range rendered(t, pairs...) {
+		if strings.Contains(o.GetKind(), "Role") {
+			t.Errorf("there is the %s %s", o.GetKind(), o.GetName())
 		}
 	}
 }
@@ -435,6 +552,7 @@ func TestChartReachesTheProxyAndTheAPIServer(t *testing.T) {
 		"http://proxy.example.com:3128": {443, 6443, 3128},
 		"http://proxy.example.com":      {443, 6443, 80},
 		"https://proxy.example.com/":    {443, 6443},
+		"socks5://proxy.example.com":    {443, 6443, 1080},
 	} {
 		objects := rendered(t, "proxy.url", `"`+url+`"`)
 		var got []int
@@ -454,6 +572,29 @@ func TestChartReachesTheProxyAndTheAPIServer(t *testing.T) {
 		if direct := env["NO_PROXY"]; url != "" && direct != "$(KUBERNETES_SERVICE_HOST)" {
 			t.Errorf("NO_PROXY is %q, so the API server is not in it", direct)
 		}
+	}
+}
+
+// The login for a proxy is in its Secret, and nowhere in the release.
+func TestChartTakesTheProxysLoginFromASecret(t *testing.T) {
+	t.Parallel()
+	objects := rendered(t, "proxy", `{"existingSecret": {"name": "proxy"}, "port": 3128}`, "wechat.url", `"https://gateway.example.com:8443"`)
+	env := container(only(t, ofKind[appsv1.Deployment](t, "Deployment", objects))).Env
+	want := []corev1.EnvVar{
+		{Name: "GOMEMLIMIT", Value: "230MiB"},
+		{Name: "HTTPS_PROXY", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "proxy"}, Key: "HTTPS_PROXY"}}},
+		{Name: "NO_PROXY", Value: "$(KUBERNETES_SERVICE_HOST)"},
+	}
+	if diff := cmp.Diff(want, env); diff != "" {
+		t.Errorf("environment (-want +got):\n%s", diff)
+	}
+	var ports []int
+	for _, port := range only(t, ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", objects)).Spec.Egress[1].Ports {
+		ports = append(ports, port.Port.IntValue())
+	}
+	if diff := cmp.Diff([]int{443, 6443, 8443, 3128}, ports); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 }
 

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -33,7 +32,7 @@ func TestChartInACluster(t *testing.T) {
 	image, tag, _ := strings.Cut(operatorImage, ":")
 	c.helm(t, "install", operatorName, "../../config/chart", "--namespace="+operatorNamespace, "--create-namespace",
 		"--wait", "--timeout="+patience.String(), "--set=image.repository="+image, "--set=image.tag="+tag, "--set=extraCA.configMap="+weChatCA,
-		"--set-json=extraArgs=["+fmt.Sprintf("%q", "--wechat-url="+weChatURL)+`,"--stable-window=40s"]`,
+		"--set=wechat.url="+weChatURL, `--set-json=extraArgs=["--stable-window=40s"]`,
 		`--set-json=networkPolicy.extraEgress=[{"ports":[{"port":8090,"protocol":"TCP"}]}]`) // of the fake, behind its Service
 
 	token := sample[v1alpha1.WeChatToken](t, "stable.yaml")

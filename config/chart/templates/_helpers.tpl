@@ -1,18 +1,22 @@
 {{/* The name of what this release makes: its own, where that says what it is. */}}
 {{- define "wechat-token-operator.name" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name -}}
 {{ .Release.Name | trunc 55 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 55 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name $name | trunc 55 | trimSuffix "-" }}
 {{- end -}}
 {{- end -}}
 
 {{/* The same for the token server. What the release is called is cut, and not what the server is. */}}
 {{- define "wechat-token-server.name" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{ .Release.Name | replace .Chart.Name "wechat-token-server" }}
+{{- $release := .Values.fullnameOverride | default .Release.Name -}}
+{{- if contains .Chart.Name $release -}}
+{{ $release | replace .Chart.Name "wechat-token-server" }}
 {{- else -}}
-{{ .Release.Name | trunc 35 | trimSuffix "-" }}-wechat-token-server
+{{ $release | trunc 35 | trimSuffix "-" }}-wechat-token-server
 {{- end -}}
 {{- end -}}
 
@@ -20,7 +24,10 @@
 {{ .Values.serviceAccount.name | default (include "wechat-token-operator.name" .) }}
 {{- end -}}
 
-{{/* One release per namespace: the lease has one name, whatever the release is called. */}}
+{{/*
+One release per namespace: the lease has one name, whatever the release is called. No value
+changes these: a Deployment's selector stays what it is, and kubectl-wechattoken finds by them.
+*/}}
 {{- define "wechat-token-operator.selectorLabels" -}}
 app.kubernetes.io/name: wechat-token-operator
 {{- end -}}
@@ -30,15 +37,20 @@ app.kubernetes.io/name: wechat-token-server
 {{- end -}}
 
 {{- define "wechat-token-server.labels" -}}
-{{ include "wechat-token-operator.labels" . | replace (include "wechat-token-operator.selectorLabels" .) (include "wechat-token-server.selectorLabels" .) }}
+{{ include "wechat-token-operator.labels" . | replace (include "wechat-token-operator.selectorLabels" .) (include "wechat-token-server.selectorLabels" .) | replace "component: controller" "component: token-server" }}
 {{- end -}}
 
 {{- define "wechat-token-operator.labels" -}}
 {{ include "wechat-token-operator.selectorLabels" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: controller
+app.kubernetes.io/part-of: wechat-token-operator
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Takes root, and the values of an image. */}}
@@ -49,25 +61,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The metadata of a program's pods. Takes its labels, and the values of its own. */}}
+{{- define "wechat-token-operator.podMetadata" -}}
+labels:
+  {{- merge (deepCopy (.values.podLabels | default dict)) (fromYaml .labels) | toYaml | nindent 2 }}
+{{- with .values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* What the pods of both programs have in common. Takes root, and the labels that select them. */}}
 {{- define "wechat-token-operator.pod" -}}
 {{- $values := .root.Values -}}
 automountServiceAccountToken: true
-{{- with $values.image.pullSecrets }}
+{{- with $values.imagePullSecrets }}
 imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with $values.podSecurityContext }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  seccompProfile:
-    type: RuntimeDefault
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with $values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -80,17 +98,14 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-# On two nodes, in two zones, where there are two.
+{{- with $values.topologySpreadConstraints }}
 topologySpreadConstraints:
-  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- $.labels | nindent 8 }}
-    matchLabelKeys: [pod-template-hash] # else an update counts the pods it replaces
+  {{- range . }}
+  {{- /* With the hash, for an update would count the pods it replaces. */}}
+  {{- $pods := dict "labelSelector" (dict "matchLabels" (fromYaml $.labels)) "matchLabelKeys" (list "pod-template-hash") }}
+  {{- list (merge (deepCopy .) (hasKey . "labelSelector" | ternary dict $pods)) | toYaml | nindent 2 }}
   {{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* The same for their containers. */}}
@@ -103,11 +118,10 @@ readinessProbe:
   httpGet:
     path: /readyz
     port: health
+{{- with .Values.securityContext }}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop: [ALL]
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* The flags, as a YAML list; empty where there are none. */}}
@@ -115,6 +129,8 @@ securityContext:
 {{- $args := list -}}
 {{- with .Values.namespaces }}{{ $args = append $args (printf "--namespaces=%s" (join "," .)) }}{{ end -}}
 {{- with .Values.selector }}{{ $args = append $args (printf "--selector=%s" .) }}{{ end -}}
+{{- with .Values.wechat.url }}{{ $args = append $args (printf "--wechat-url=%s" .) }}{{ end -}}
+{{- if .Values.wechat.allowPlainHTTP }}{{ $args = append $args "--allow-plain-http" }}{{ end -}}
 {{- if .Values.consumers.watch }}{{ $args = append $args "--consumers" }}{{ end -}}
 {{- with .Values.workers }}{{ $args = append $args (printf "--workers=%d" (int .)) }}{{ end -}}
 {{- if not .Values.leaderElection.enabled }}{{ $args = append $args "--leader-elect=false" }}{{ end -}}
@@ -142,7 +158,7 @@ wechat-token-server.
 {{- $name := .name -}}
 {{- $rules := .rules -}}
 {{- $program := .program | default "wechat-token-operator" -}}
-{{- range $namespace := .root.Values.namespaces | default (list "") }}
+{{- range $namespace := $root.Values.rbac.create | ternary ($root.Values.namespaces | default (list "")) list }}
 {{- $kind := ternary "Role" "ClusterRole" (ne $namespace "") }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -219,6 +235,14 @@ where a policy is for this release's program alone; and program, as above.
 {{- with .Values.proxy.url }}
 - name: HTTPS_PROXY
   value: {{ . | quote }}
+{{- end }}
+{{- if .Values.proxy.existingSecret.name }}
+- name: HTTPS_PROXY
+  valueFrom:
+    secretKeyRef:
+      {{- toYaml .Values.proxy.existingSecret | nindent 6 }}
+{{- end }}
+{{- if or .Values.proxy.url .Values.proxy.existingSecret.name }}
 # The kubelet puts the address of the API server there, which the proxy may not reach.
 - name: NO_PROXY
   value: {{ prepend $.Values.proxy.noProxy "$(KUBERNETES_SERVICE_HOST)" | join "," | quote }}
@@ -228,4 +252,13 @@ where a policy is for this release's program alone; and program, as above.
 - name: SSL_CERT_DIR
   value: /etc/ssl/certs:/etc/wechat-token-operator/ca
 {{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The port of a URL. */}}
+{{- define "wechat-token-operator.port" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (get (dict "http" "80" "https" "443") $url.scheme | default "1080") -}}
 {{- end -}}
