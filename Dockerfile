@@ -45,6 +45,12 @@ LABEL org.opencontainers.image.title="wechat-token-server" \
 COPY --from=build /out/token-server /token-server
 ENTRYPOINT ["/token-server"]
 
+# For a trial, which has one image to load: --target all. config/trial says what runs.
+FROM base AS all
+LABEL org.opencontainers.image.title="wechat-token-operator-trial" \
+      org.opencontainers.image.description="The operator, the WeChat API for demonstrations, and what uses a token"
+COPY --from=build /out/manager /out/token-server /out/fake-wechat /out/trial /
+
 FROM base AS manager
 LABEL org.opencontainers.image.title="wechat-token-operator" \
       org.opencontainers.image.description="Every pod that needs a WeChat access_token always has a valid one"

@@ -156,9 +156,10 @@ vuln: ## Look for known vulnerabilities that the code reaches
 
 ##@ Ship
 
-# What `make image` builds: PROGRAM=token-server and PROGRAM=fake-wechat are the others.
+# What `make image` builds: PROGRAM=token-server and PROGRAM=fake-wechat are the others, and
+# PROGRAM=all is one image with all of them, for a trial.
 PROGRAM ?= manager
-IMAGE ?= $(patsubst manager,wechat-token-operator,$(PROGRAM:token-server=wechat-token-server)):dev
+IMAGE ?= $(patsubst manager,wechat-token-operator,$(patsubst all,wechat-token-operator-trial,$(PROGRAM:token-server=wechat-token-server))):dev
 VERSION ?= dev
 REVISION ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
 # As linux/arm64; empty is that of this machine.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,6 +32,18 @@ var titles = map[string][2]string{
 	"manager":      {"wechat-token-operator", "Every pod that needs a WeChat access_token always has a valid one"},
 	"token-server": {"wechat-token-server", "Hands WeChat access_tokens to servers outside of the cluster"},
 	"fake-wechat":  {"fake-wechat", "The WeChat API for tests and demonstrations"},
+	all:            {"wechat-token-operator-trial", "The operator, the WeChat API for demonstrations, and what uses a token"},
+}
+
+// all is the image that has every program, for a trial. It runs none by itself.
+const all = "all"
+
+// programs are what the image of a program holds.
+func programs(program string) []string {
+	if program == all {
+		return []string{"manager", "token-server", "fake-wechat", "trial"}
+	}
+	return []string{program}
 }
 
 // builderPath is what docker, podman and buildah add to an image that has no PATH.
@@ -43,7 +56,7 @@ const user = "65532:65532"
 func ofProgram(ctx context.Context, d description, arch string) (v1.Image, error) {
 	title, ok := titles[d.program]
 	if !ok {
-		return nil, fmt.Errorf("there is no image of %q: the programs are manager, token-server and fake-wechat", d.program)
+		return nil, fmt.Errorf("there is no image of %q: the programs are manager, token-server and fake-wechat, and all is for all of them", d.program)
 	}
 	root, err := os.MkdirTemp("", "image")
 	if err != nil {
@@ -53,6 +66,10 @@ func ofProgram(ctx context.Context, d description, arch string) (v1.Image, error
 	if err := fill(ctx, root, d, arch); err != nil {
 		return nil, err
 	}
+	var entrypoint []string
+	if d.program != all {
+		entrypoint = []string{"/" + d.program}
+	}
 	return image(root, v1.ConfigFile{
 		Architecture: arch,
 		OS:           "linux",
@@ -60,7 +77,7 @@ func ofProgram(ctx context.Context, d description, arch string) (v1.Image, error
 		Config: v1.Config{
 			User:       user,
 			Env:        []string{builderPath, "ZONEINFO=/zoneinfo.zip"},
-			Entrypoint: []string{"/" + d.program},
+			Entrypoint: entrypoint,
 			Labels: map[string]string{
 				"org.opencontainers.image.title":       title[0],
 				"org.opencontainers.image.description": title[1],
@@ -78,7 +95,11 @@ func fill(ctx context.Context, root string, d description, arch string) error {
 	if err := os.MkdirAll(certificates, 0o755); err != nil {
 		return err
 	}
-	compile := exec.CommandContext(ctx, "hack/image/compile.sh", filepath.Join(root, d.program), "./cmd/"+d.program)
+	args := []string{root + "/"}
+	for _, program := range programs(d.program) {
+		args = append(args, "./cmd/"+program)
+	}
+	compile := exec.CommandContext(ctx, "hack/image/compile.sh", args...)
 	compile.Dir = ".."
 	compile.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "VERSION="+d.version, "REVISION="+d.revision)
 	if out, err := compile.CombinedOutput(); err != nil {
@@ -91,11 +112,19 @@ func fill(ctx context.Context, root string, d description, arch string) error {
 	if err := copyFile(filepath.Join(root, "zoneinfo.zip"), filepath.Join(strings.TrimSpace(string(goroot)), "lib/time/zoneinfo.zip")); err != nil {
 		return err
 	}
-	if err := copyFile(filepath.Join(certificates, "ca-certificates.crt"), "/etc/ssl/certs/ca-certificates.crt"); err != nil {
-		return fmt.Errorf("this machine has no certificate authorities to put into the image: install the package ca-certificates: %w", err)
+	var missing error
+	for _, file := range authorities {
+		err := copyFile(filepath.Join(certificates, "ca-certificates.crt"), file)
+		if err == nil {
+			return nil
+		}
+		missing = errors.Join(missing, err)
 	}
-	return nil
+	return fmt.Errorf("this machine has no certificate authorities to put into the image: install the package ca-certificates: %w", missing)
 }
+
+// authorities are where Debian, Red Hat and macOS have the certificates that all trust.
+var authorities = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
 
 func copyFile(to, from string) error {
 	data, err := os.ReadFile(from)

@@ -73,6 +73,28 @@ func TestImageHoldsOnlyWhatItShould(t *testing.T) {
 	}
 }
 
+// A trial has one image to load.
+func TestOneImageHoldsAllPrograms(t *testing.T) {
+	img, err := ofProgram(t.Context(), of("all"), "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, want := contentOf(t, img), managerImage(t)
+	for _, program := range []string{"/manager", "/token-server", "/fake-wechat", "/trial"} {
+		if !strings.HasPrefix(i.Files[program], "0 0755 0:0") {
+			t.Errorf("%s: got %q, want a program", program, i.Files[program])
+		}
+		delete(i.Files, program)
+	}
+	delete(want.Files, "/manager")
+	if diff := cmp.Diff(want.Files, i.Files); diff != "" {
+		t.Errorf("other files (-manager's +all):\n%s", diff)
+	}
+	if i.Config.User != want.Config.User || i.Config.Entrypoint != nil {
+		t.Errorf("it runs %q as %s, want nothing by itself, as %s", i.Config.Entrypoint, i.Config.User, want.Config.User)
+	}
+}
+
 // The Deployment says as what the image runs, and on which ports it can be met.
 func TestDeploymentFitsTheImage(t *testing.T) {
 	b, err := os.ReadFile("../config/manager/deployment.yaml")
@@ -112,7 +134,7 @@ func TestDeploymentFitsTheImage(t *testing.T) {
 }
 
 func TestOtherProgramsHaveNoImage(t *testing.T) {
-	if _, err := ofProgram(t.Context(), of("demo"), "amd64"); err == nil || !strings.Contains(err.Error(), "manager, token-server and fake-wechat") {
+	if _, err := ofProgram(t.Context(), of("demo"), "amd64"); err == nil || !strings.Contains(err.Error(), "manager, token-server and fake-wechat, and all") {
 		t.Errorf("got %v, want an error that names the programs", err)
 	}
 }

@@ -32,7 +32,7 @@ ca-certificates, and no docker, podman or buildah.
 
   go run -C hack ./image -o ../image.tar -name docker.io/library/wechat-token-operator:dev manager
 
-The program is manager if none is named. The same source gives the same bytes.
+The program is manager if none is named, and all is one image with all of them. The same source gives the same bytes.
 The time of the image is $SOURCE_DATE_EPOCH, or that of 1970.
 
 Flags:

@@ -80,7 +80,7 @@ rm -r "$root"
 go mod download
 modules=$(go env GOMODCACHE)/cache/download
 
-for program in manager token-server fake-wechat; do
+for program in manager token-server fake-wechat all; do
 	name=localhost/$program:test
 	labels=(VERSION=v1.2.3 REVISION=0123456789)
 	make --no-print-directory image BUILDER=buildah PROGRAM=$program IMAGE=$name BASE="$base" "${labels[@]}" \

@@ -1,0 +1,66 @@
+// Command trial is what a trial of the operator needs besides the operator and a fake
+// WeChat: what sets both up, and a program that uses the token. config/trial runs it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+const usage = `trial is for the pods of config/trial.
+
+  trial setup FILE     make what the trial cannot have in a file: a certificate for the
+                       fake WeChat, and the WeChatToken of FILE, once its CRD is served
+  trial consume FILE   call WeChat every two seconds with the token in FILE, and print
+                       what it answers
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) != 3 {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	var err error
+	switch file := os.Args[2]; os.Args[1] {
+	case "setup":
+		err = setUp(ctx, file)
+	case "consume":
+		c := consumer{file: file, url: os.Getenv("WECHAT_URL"), weChat: &http.Client{Timeout: 10 * time.Second}, out: os.Stdout}
+		err = c.consume(ctx)
+	default:
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "trial:", err)
+		os.Exit(1)
+	}
+}
+
+func setUp(ctx context.Context, file string) error {
+	token, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	// The kubelet sets the address for each Service of the namespace.
+	s := setup{client: client, namespace: os.Getenv("NAMESPACE"), address: os.Getenv("FAKE_WECHAT_SERVICE_HOST"), token: token, out: os.Stdout}
+	return s.run(ctx)
+}
