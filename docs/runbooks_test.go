@@ -144,3 +144,19 @@ func leadsTo(t *testing.T, code int64, reason string) {
 		}
 	}
 }
+
+// A condition is read wherever the operator was installed from: a command that applies
+// a folder would put its image and its flags into a Deployment of Helm's.
+func TestConditionsNameNoCommandOfOneInstall(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"controllers", "controllers/consumers"} {
+		for _, file := range sources(t, dir) {
+			ast.Inspect(file, func(n ast.Node) bool {
+				if literal, ok := n.(*ast.BasicLit); ok && regexp.MustCompile(`apply -[kf]|helm `).MatchString(literal.Value) {
+					t.Errorf("%s says %s", dir, literal.Value)
+				}
+				return true
+			})
+		}
+	}
+}
