@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-tools/pkg/crd"
+	crds "sigs.k8s.io/controller-tools/pkg/crd"
 	"sigs.k8s.io/controller-tools/pkg/genall"
 
 	"wechattoken.io/operator/internal/testcluster"
@@ -23,22 +23,24 @@ import (
 // makes its own of the same types with the same generator.
 func TestTheGitOpsSamplesAreValid(t *testing.T) {
 	t.Parallel()
-	ns, crds := newNamespace(t), t.TempDir()
-	generator := genall.Generator(crd.Generator{})
+	ns, made := newNamespace(t), t.TempDir()
+	generator := genall.Generator(crds.Generator{})
 	flux, err := genall.Generators{&generator}.ForRoots("github.com/fluxcd/helm-controller/api/v2",
 		"github.com/fluxcd/kustomize-controller/api/v1", "github.com/fluxcd/source-controller/api/v1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	flux.OutputRules.Default = genall.OutputToDirectory(crds)
+	flux.OutputRules.Default = genall.OutputToDirectory(made)
 	if flux.Run() {
 		t.Fatal("controller-gen has failed")
 	}
 	argo := strings.TrimSpace(succeed(t, exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/argoproj/argo-cd/v3")))
-	cluster.kubectl(t, "apply", "--server-side", "-f", crds, "-f", filepath.Join(argo, "manifests/crds/application-crd.yaml"))
-	cluster.kubectl(t, "wait", "--for=condition=Established", "--timeout="+testcluster.Patience.String(), "crd/"+application.ApplicationFullName,
-		"crd/helmreleases.helm.toolkit.fluxcd.io", "crd/kustomizations.kustomize.toolkit.fluxcd.io",
-		"crd/ocirepositories.source.toolkit.fluxcd.io", "crd/gitrepositories.source.toolkit.fluxcd.io")
+	cluster.kubectl(t, "apply", "--server-side", "-f", made, "-f", filepath.Join(argo, "manifests/crds/application-crd.yaml"))
+	testcluster.Eventually(t, "the CRDs are established", func() error { // kubectl wait gives up on one without conditions
+		return cluster.Kubectl("wait", "--for=condition=Established", "crd/"+application.ApplicationFullName,
+			"crd/helmreleases.helm.toolkit.fluxcd.io", "crd/kustomizations.kustomize.toolkit.fluxcd.io",
+			"crd/ocirepositories.source.toolkit.fluxcd.io", "crd/gitrepositories.source.toolkit.fluxcd.io").Run()
+	})
 	files, err := filepath.Glob(gitOpsFolder + "/*/*.yaml")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("found %d files: %v", len(files), err)
