@@ -14,16 +14,16 @@ import (
 
 // clusterChecks are made once, in this order.
 var clusterChecks = []check[clusterFacts]{
-	{"kind", kindKnown},
+	{"crd", crdKnown},
 	{"operator", operatorRuns},
 	{"leader", leaderLeads},
-	{"operator-rights", operatorMay},
-	{"your-rights", youMay},
+	{"operator-permissions", operatorMay},
+	{"your-permissions", youMay},
 	{"clock", clockRight},
 	{"dial", weChatReached},
 }
 
-func kindKnown(f *clusterFacts, _ time.Time) []finding {
+func crdKnown(f *clusterFacts, _ time.Time) []finding {
 	if err := f.schema.err; err != nil {
 		return []finding{unknownf("the schema of %s: %s", kindOf.Kind, sorry(err))}
 	}
@@ -164,12 +164,12 @@ func operatorMay(f *clusterFacts, _ time.Time) []finding {
 	var all []finding
 	for i := range f.installs.value {
 		in := &f.installs.value[i]
-		not := denied(in.rights.value)
+		not := denied(in.permissions.value)
 		switch {
-		case in.rights.err != nil && apierrors.IsForbidden(in.rights.err):
+		case in.permissions.err != nil && apierrors.IsForbidden(in.permissions.err):
 			all = append(all, unknownf("you may not ask what the operator may do (create subjectaccessreviews.authorization.k8s.io)"))
-		case in.rights.err != nil:
-			all = append(all, unknownf("what the operator may do: %s", sorry(in.rights.err)))
+		case in.permissions.err != nil:
+			all = append(all, unknownf("what the operator may do: %s", sorry(in.permissions.err)))
 		case len(not) > 0:
 			all = append(all, fails("ServiceAccount %s of %s may not %s: apply the roles of its version, `kubectl apply -k config/rbac`", in.deployment.Spec.Template.Spec.ServiceAccountName, in, some(not)))
 		default:
@@ -180,12 +180,12 @@ func operatorMay(f *clusterFacts, _ time.Time) []finding {
 }
 
 func youMay(f *clusterFacts, _ time.Time) []finding {
-	if err := f.yourRights.err; err != nil {
-		return []finding{unknownf("your rights: %s", sorry(err))}
+	if err := f.yourPermissions.err; err != nil {
+		return []finding{unknownf("your permissions: %s", sorry(err))}
 	}
-	if not := denied(f.yourRights.value); len(not) > 0 {
+	if not := denied(f.yourPermissions.value); len(not) > 0 {
 		slices.Sort(not)
-		return []finding{warns("you may not %s, which refresh and leak need: ask for a RoleBinding to wechattoken-refresher", some(not))}
+		return []finding{warns("you may not %s, which refresh and revoke need: ask for a RoleBinding to wechattoken-refresher", some(not))}
 	}
 	return []finding{passes("you may read and refresh WeChatTokens")}
 }

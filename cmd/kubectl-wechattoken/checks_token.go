@@ -60,7 +60,7 @@ func tokenWatched(f *tokenFacts, _ time.Time) []finding {
 
 func notSuspended(f *tokenFacts, _ time.Time) []finding {
 	if f.wt.Spec.Suspend {
-		return []finding{fails("spec.suspend is true, so the token is not replaced: kubectl -n %s patch wxt/%s --type=merge -p '{\"spec\":{\"suspend\":false}}'", f.wt.Namespace, f.wt.Name)}
+		return []finding{fails("spec.suspend is true, so the token is not replaced: kubectl wechattoken resume %s -n %s", f.wt.Name, f.wt.Namespace)}
 	}
 	return []finding{passes("spec.suspend is not set")}
 }
@@ -128,7 +128,7 @@ func diagnosis(e *v1alpha1.WeChatError) string {
 func addressAllowed(f *tokenFacts, _ time.Time) []finding {
 	switch e := f.wt.Status.LastError; {
 	case e != nil && e.CallerIP != "":
-		return []finding{fails("WeChat saw the address %s: add it to the IP allow-list (IP白名单) at %s", e.CallerIP, console.Keys)}
+		return []finding{fails("WeChat saw the address %s: add it to the IP allow-list (IP 白名单) at %s", e.CallerIP, console.Keys)}
 	case f.wt.Status.LastRefreshTime == nil:
 		return []finding{unknownf("WeChat has given no token yet")}
 	}

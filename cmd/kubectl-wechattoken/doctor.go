@@ -25,7 +25,7 @@ func newDoctor(p *plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [NAME]",
 		Short: "Find out what is wrong",
-		Long: `Find out what is wrong: look at the whole chain from the kind to the pods that use the token, and say of each part
+		Long: `Find out what is wrong: look at the whole chain from the CRD to the pods that use the token, and say of each part
 whether it is well, and what to do if not. Without a NAME it looks at each WeChatToken of the namespace.
 
   pass     it is well
@@ -33,8 +33,8 @@ whether it is well, and what to do if not. Without a NAME it looks at each WeCha
   FAIL     do what the line says
   unknown  you may not see it, or nothing tells; no reason to worry by itself
 
-It reads with your rights and changes nothing. The AppSecret's Secret is read to see whether the AppSecret has the
-right form; it is not printed. The exit code is 0 if nothing fails, and 1 if something does.
+It reads with your permissions and changes nothing. The AppSecret's Secret is read to check the form of the AppSecret;
+it is not printed. The exit code is 0 if nothing fails, and 1 if something does.
 
 ` + exitCodes,
 		Example: `  kubectl wechattoken doctor
@@ -102,8 +102,8 @@ func (o *doctorOptions) run(ctx context.Context, names []string) error {
 	g := gatherer{cluster: c, operatorNS: o.operatorNS, dial: o.dial}
 	schema := g.schema(ctx)
 	if !schema.value.served() && schema.err == nil {
-		kind := clusterChecks[:1] // without it the others have nothing to look at
-		tell(o.Out, "The cluster", kind, &clusterFacts{schema: schema}, time.Time{})
+		crd := clusterChecks[:1] // without it the others have nothing to look at
+		tell(o.Out, "The cluster", crd, &clusterFacts{schema: schema}, time.Time{})
 		return &exit{code: exitNo}
 	}
 	tokens, err := c.tokens(ctx, names, labels.Everything(), o.everywhere)
@@ -130,7 +130,7 @@ func tell[F any](out io.Writer, title string, checks []check[F], facts *F, now t
 	fmt.Fprintln(out, title)
 	for _, check := range checks {
 		for _, f := range check.look(facts, now) {
-			fmt.Fprintf(out, "  %-7s  %-16s  %s\n", f.level, check.name, f.text)
+			fmt.Fprintf(out, "  %-7s  %-20s  %s\n", f.level, check.name, f.text)
 			failed = failed || f.level == fail
 		}
 	}

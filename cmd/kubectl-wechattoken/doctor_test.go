@@ -182,7 +182,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			what: "the operator lost its role", begin: func() {
 				w.must(w.All.Delete(t.Context(), w.object(&rbacv1.ClusterRoleBinding{}, "", operatorName)))
 			},
-			level: fail, check: "operator-rights", text: "may not create secrets in all namespaces", end: w.apply,
+			level: fail, check: "operator-permissions", text: "may not create secrets in all namespaces", end: w.apply,
 		},
 		{
 			what: "two operators", begin: func() {
@@ -205,7 +205,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		{
 			what:  "it is suspended",
 			begin: func() { w.patch(shop(), `{"spec":{"suspend":true}}`) }, end: func() { w.patch(shop(), `{"spec":{"suspend":null}}`) },
-			level: fail, check: "suspended", text: `"suspend":false`,
+			level: fail, check: "suspended", text: "kubectl wechattoken resume shop",
 		},
 		{
 			what: "the AppSecret's Secret is gone", begin: func() { w.patch(shop(), `{"spec":{"appSecretRef":{"name":"none"}}}`) },
@@ -243,7 +243,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		{
 			what:  "the schema is old",
 			begin: func() { w.crd("remove") }, end: func() { w.crd("restore") },
-			level: fail, check: "kind", text: "lacks spec.tickets",
+			level: fail, check: "crd", text: "lacks spec.tickets",
 		},
 	} {
 		t.Log(sickness.what)
@@ -350,11 +350,11 @@ func TestDoctorSaysWhatItMayNotSee(t *testing.T) {
 			t.Errorf("no line unknown %s %s in %s", check, text, got)
 		}
 	}
-	if !hasLine(got.stdout, pass, "your-rights", "") {
+	if !hasLine(got.stdout, pass, "your-permissions", "") {
 		t.Errorf("who may refresh is told something else: %s", got)
 	}
 	viewer := w.runAs(w.person("wechat-token-operator-view"), "doctor", "shop")
-	if !hasLine(viewer.stdout, warn, "your-rights", "you may not patch wechattokens.wechattoken.io in namespace "+w.Name) {
+	if !hasLine(viewer.stdout, warn, "your-permissions", "you may not patch wechattokens.wechattoken.io in namespace "+w.Name) {
 		t.Errorf("who may not refresh is not told: %s", viewer)
 	}
 }

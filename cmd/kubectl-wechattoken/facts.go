@@ -27,19 +27,19 @@ import (
 
 // clusterFacts are what the doctor knows of the cluster.
 type clusterFacts struct {
-	schema     fetched[schemas]
-	installs   fetched[[]install]
-	yourRights fetched[[]right]
-	skew       fetched[time.Duration] // this machine's clock minus the API server's
-	dialled    *fetched[string]       // nil without --dial; the value is the host
+	schema          fetched[schemas]
+	installs        fetched[[]install]
+	yourPermissions fetched[[]permission]
+	skew            fetched[time.Duration] // this machine's clock minus the API server's
+	dialled         *fetched[string]       // nil without --dial; the value is the host
 }
 
 // install is an operator in the cluster.
 type install struct {
-	deployment appsv1.Deployment
-	flags      flags
-	lease      fetched[*coordinationv1.Lease]
-	rights     fetched[[]right] // of its ServiceAccount
+	deployment  appsv1.Deployment
+	flags       flags
+	lease       fetched[*coordinationv1.Lease]
+	permissions fetched[[]permission] // of its ServiceAccount
 }
 
 func (i *install) String() string { return i.deployment.Namespace + "/" + i.deployment.Name }
@@ -76,7 +76,7 @@ type gatherer struct {
 }
 
 func (g *gatherer) clusterFacts(ctx context.Context, schema fetched[schemas], tokens []v1alpha1.WeChatToken) *clusterFacts {
-	f := &clusterFacts{schema: schema, installs: fetch(g.installs(ctx)), yourRights: fetch(g.yourRights(ctx, tokens))}
+	f := &clusterFacts{schema: schema, installs: fetch(g.installs(ctx)), yourPermissions: fetch(g.yourPermissions(ctx, tokens))}
 	for i := range f.installs.value {
 		g.inspect(ctx, &f.installs.value[i])
 	}
@@ -174,24 +174,24 @@ func (g *gatherer) inspect(ctx context.Context, i *install) {
 			User:               fmt.Sprintf("system:serviceaccount:%s:%s", i.deployment.Namespace, account),
 			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + i.deployment.Namespace, "system:authenticated"},
 		}}
-		if i.rights.err = g.Create(ctx, review); i.rights.err != nil {
+		if i.permissions.err = g.Create(ctx, review); i.permissions.err != nil {
 			return
 		}
 		r.allowed = review.Status.Allowed
-		i.rights.value = append(i.rights.value, r)
+		i.permissions.value = append(i.permissions.value, r)
 	}
 }
 
-// yourRights are those of who runs the plugin.
-func (g *gatherer) yourRights(ctx context.Context, tokens []v1alpha1.WeChatToken) ([]right, error) {
+// yourPermissions are those of who runs the plugin.
+func (g *gatherer) yourPermissions(ctx context.Context, tokens []v1alpha1.WeChatToken) ([]permission, error) {
 	namespaces := map[string]bool{g.namespace: true}
 	for i := range tokens {
 		namespaces[tokens[i].Namespace] = true
 	}
-	var all []right
+	var all []permission
 	for namespace := range namespaces {
 		for _, verb := range []string{"get", "list", "patch"} {
-			r := right{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: "wechattokens", Namespace: namespace}}
+			r := permission{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: "wechattokens", Namespace: namespace}}
 			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &r.attributes}}
 			if err := g.Create(ctx, review); err != nil {
 				return nil, err

@@ -62,13 +62,13 @@ func (f flags) worksOn(wt *v1alpha1.WeChatToken) bool {
 		(f.selector == nil || f.selector.Matches(labels.Set(wt.Labels)))
 }
 
-// right is what somebody may do, or not.
-type right struct {
+// permission is what somebody may do, or not.
+type permission struct {
 	attributes authorizationv1.ResourceAttributes
 	allowed    bool
 }
 
-func (r right) String() string {
+func (r permission) String() string {
 	a := r.attributes
 	what := a.Resource
 	if a.Subresource != "" {
@@ -107,8 +107,8 @@ var consumerRules = []rule{
 	{"", "pods", []string{"list"}},
 }
 
-// needs are the rights that an install must have.
-func (i *install) needs() []right {
+// needs are the permissions that an install must have.
+func (i *install) needs() []permission {
 	namespaces := i.flags.namespaces
 	if len(namespaces) == 0 {
 		namespaces = []string{""}
@@ -117,30 +117,30 @@ func (i *install) needs() []right {
 	if i.flags.consumers {
 		all = slices.Concat(rules, consumerRules)
 	}
-	var rights []right
+	var permissions []permission
 	for _, namespace := range namespaces {
 		for _, r := range all {
 			resource, sub, _ := strings.Cut(r.resource, "/")
 			for _, verb := range r.verbs {
-				rights = append(rights, right{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Namespace: namespace}})
+				permissions = append(permissions, permission{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: r.group, Resource: resource, Subresource: sub, Namespace: namespace}})
 			}
 		}
 	}
 	if !i.flags.alone {
 		const group = "coordination.k8s.io"
 		at := i.deployment.Namespace
-		rights = append(rights,
-			right{attributes: authorizationv1.ResourceAttributes{Verb: "create", Group: group, Resource: "leases", Namespace: at}},
-			right{attributes: authorizationv1.ResourceAttributes{Verb: "get", Group: group, Resource: "leases", Name: operatorName, Namespace: at}},
-			right{attributes: authorizationv1.ResourceAttributes{Verb: "update", Group: group, Resource: "leases", Name: operatorName, Namespace: at}})
+		permissions = append(permissions,
+			permission{attributes: authorizationv1.ResourceAttributes{Verb: "create", Group: group, Resource: "leases", Namespace: at}},
+			permission{attributes: authorizationv1.ResourceAttributes{Verb: "get", Group: group, Resource: "leases", Name: operatorName, Namespace: at}},
+			permission{attributes: authorizationv1.ResourceAttributes{Verb: "update", Group: group, Resource: "leases", Name: operatorName, Namespace: at}})
 	}
-	return rights
+	return permissions
 }
 
-// denied are those of the rights that are not given, in words.
-func denied(rights []right) []string {
+// denied are those of the permissions that are not given, in words.
+func denied(permissions []permission) []string {
 	var all []string
-	for _, r := range rights {
+	for _, r := range permissions {
 		if !r.allowed {
 			all = append(all, r.String())
 		}

@@ -1,6 +1,6 @@
-// Command kubectl-wechattoken is what somebody on call needs of
-// wechat-token-operator: how the tokens stand, what is wrong, a new token at
-// once, and what to do when one has leaked. It is a plugin of kubectl.
+// Command kubectl-wechattoken is what users of wechat-token-operator need at a
+// terminal: a first token, the state of all, what is wrong, a new token at once,
+// and an end to one that has leaked. It is a plugin of kubectl.
 //
 // It decides in pure functions what to say, from the objects and the time
 // (rows.go, progress.go, checks_*.go). What it does to the cluster is in

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -43,7 +44,7 @@ func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
 		return progress{say: "no operator has seen this WeChatToken yet"}
 	}
 	stalled := meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionStalled)
-	if stop := a.hopeless(ready, stalled, now); stop != nil {
+	if stop := a.hopeless(wt, ready, stalled, now); stop != nil {
 		return progress{stop: stop}
 	}
 	if ready.Reason == v1alpha1.ReasonTokenValid {
@@ -64,12 +65,12 @@ func (a *asked) handled(wt *v1alpha1.WeChatToken) bool {
 }
 
 // hopeless says why a wait would not end by itself; it is nil if it may.
-func (a *asked) hopeless(ready *metav1.Condition, stalled bool, now time.Time) error {
+func (a *asked) hopeless(wt *v1alpha1.WeChatToken, ready *metav1.Condition, stalled bool, now time.Time) error {
 	is := func(reasons ...string) bool { return slices.Contains(reasons, ready.Reason) }
 	isNew, settled := a.isNew(ready), now.Sub(a.at) >= settle
 	switch {
 	case is(v1alpha1.ReasonSuspended):
-		return exitf(exitNo, "%s. Set spec.suspend to false; the request is done then", ready.Message)
+		return exitf(exitNo, "%s. The request is done after: kubectl wechattoken resume %s -n %s", ready.Message, wt.Name, wt.Namespace)
 	case is(v1alpha1.ReasonRefreshNotAllowed) && settled:
 		return exitf(exitNo, "%s. The request stays, and the next token answers it", ready.Message)
 	case is(v1alpha1.ReasonRefreshBudgetExhausted) && settled:
@@ -96,6 +97,44 @@ func (a *asked) late(wt *v1alpha1.WeChatToken, timeout time.Duration) error {
 	return exitf(exitTimeout, "It is not done within %s, and the request stays. %s: %s", timeout, ready.Reason, ready.Message)
 }
 
+// readying waits until the operator has taken the latest spec and the Secret
+// holds a valid token.
+type readying struct {
+	since time.Time
+}
+
+func (r *readying) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
+	ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil:
+		return progress{say: "no operator has seen this WeChatToken yet"}
+	case wt.Status.ObservedGeneration != wt.Generation:
+		return progress{say: "the operator has not seen the latest spec yet"}
+	case ready.Status == metav1.ConditionTrue:
+		return progress{done: true}
+	case meta.IsStatusConditionTrue(wt.Status.Conditions, v1alpha1.ConditionStalled) && now.Sub(r.since) >= settle:
+		return progress{stop: exitf(exitNo, "%s: %s. %s", ready.Reason, strings.TrimSuffix(ready.Message, "."), nextStep(wt, ready.Reason))}
+	default:
+		return progress{say: fmt.Sprintf("%s: %s", ready.Reason, ready.Message)}
+	}
+}
+
+// nextStep is what to run once a person has done what the operator waits for.
+func nextStep(wt *v1alpha1.WeChatToken, reason string) string {
+	if reason == v1alpha1.ReasonIPNotAllowed {
+		return fmt.Sprintf("Then run: kubectl wechattoken refresh %s -n %s --wait", wt.Name, wt.Namespace)
+	}
+	return fmt.Sprintf("To see more: kubectl wechattoken doctor %s -n %s", wt.Name, wt.Namespace)
+}
+
+func (r *readying) late(wt *v1alpha1.WeChatToken, timeout time.Duration) error {
+	text := "No operator has seen it"
+	if ready := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		text = ready.Reason + ": " + strings.TrimSuffix(ready.Message, ".")
+	}
+	return exitf(exitTimeout, "There is no valid token within %s. %s. Find out why: kubectl wechattoken doctor %s -n %s", timeout, text, wt.Name, wt.Namespace)
+}
+
 // verdict says what became of the report of an invalid token.
 func (a *asked) verdict(wt *v1alpha1.WeChatToken) string {
 	if wt.Status.TokenFingerprint == a.fingerprint {
@@ -116,7 +155,7 @@ func tokenText(wt *v1alpha1.WeChatToken) string {
 		text += " of " + stamp(s.LastRefreshTime.Time)
 	}
 	if s.ExpirationTime != nil {
-		text += ", which works until " + stamp(s.ExpirationTime.Time)
+		text += ", which is valid until " + stamp(s.ExpirationTime.Time)
 	}
 	return text
 }

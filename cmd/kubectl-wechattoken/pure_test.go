@@ -85,7 +85,7 @@ func TestTheBudgetIsWhatIsLeft(t *testing.T) {
 	}
 }
 
-func TestALeakTakesItsRefreshes(t *testing.T) {
+func TestRevokingTakesItsRefreshes(t *testing.T) {
 	t.Parallel()
 	suspended := func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = true }
 	noToken := func(wt *v1alpha1.WeChatToken) { wt.Status.TokenFingerprint = "" }
@@ -388,7 +388,7 @@ func TestOperatorNeedsWhatItsRolesGive(t *testing.T) {
 
 func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, sub := range []string{"", "status", "refresh", "doctor", "leak"} {
+	for _, sub := range []string{"", "status", "refresh", "doctor", "revoke", "create", "suspend", "resume"} {
 		var out bytes.Buffer
 		code := run(t.Context(), append(strings.Fields(sub), "--help"), genericiooptions.IOStreams{In: &out, Out: &out, ErrOut: &out})
 		if code != 0 || !strings.Contains(out.String(), "Examples:\n  kubectl wechattoken ") || !strings.Contains(out.String(), "Exit codes:") {

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
@@ -29,8 +27,8 @@ func newRefresh(p *plugin) *cobra.Command {
 		Long: `Ask for a new token at once. The old one works for up to 5 minutes more.
 
 WeChat allows 20 forced refreshes in 24 hours, 30 s apart: a request that comes too early waits for its turn. With
---wait, the progress is told on stderr, and the end comes when the Secret holds the new token, or when waiting is of
-no use: the budget is used up, or a person must act.
+--wait it reports the progress on stderr, and ends when the Secret holds the new token, or when waiting is of no use:
+the budget is used up, or a person must act.
 
 --if-invalid spares the budget: it reports the present token as invalid, by its fingerprint. The operator asks WeChat, and
 replaces the token only if it is invalid. It always waits for the answer.
@@ -49,8 +47,8 @@ replaces the token only if it is invalid. It always waits for the answer.
 }
 
 func (o *refreshOptions) run(ctx context.Context, name string) error {
-	if o.timeout <= 0 {
-		return exitf(exitUsage, "--timeout must be more than 0")
+	if err := checkTimeout(o.timeout); err != nil {
+		return err
 	}
 	c, err := o.connect()
 	if err != nil {
@@ -70,7 +68,7 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 	if !o.wait {
 		fmt.Fprintf(o.Out, "%s: a new token was asked for (%s). Whether it is there: kubectl wechattoken status %s -n %s\n", name, a.request, name, wt.Namespace)
 		if wt.Spec.Suspend {
-			fmt.Fprintln(o.ErrOut, "spec.suspend is true: the request waits until it is false.")
+			fmt.Fprintf(o.ErrOut, "spec.suspend is true: the request waits until kubectl wechattoken resume %s -n %s.\n", name, wt.Namespace)
 		}
 		return nil
 	}
@@ -116,45 +114,4 @@ func (c *cluster) requestRefresh(ctx context.Context, wt *v1alpha1.WeChatToken) 
 	a := ask(wt)
 	a.request = newValue()
 	return a, c.annotate(ctx, wt, v1alpha1.AnnotationRefreshRequestedAt, a.request)
-}
-
-// pause is the time between two looks.
-const pause = 500 * time.Millisecond
-
-// follow waits until what was asked is done, and tells of the way on stderr. It
-// looks again and again rather than watch, so that an API server that is away
-// for a moment does not matter.
-func (p *plugin) follow(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken, a *asked, timeout time.Duration) (*v1alpha1.WeChatToken, error) {
-	said := ""
-	say := func(text string) {
-		if text != "" && text != said {
-			fmt.Fprintf(p.ErrOut, "%s  %s\n", time.Now().Format(time.TimeOnly), text)
-			said = text
-		}
-	}
-	// The timeout ends no call under way: c.token gets a context without it.
-	err := wait.PollUntilContextTimeout(ctx, pause, timeout, true, func(context.Context) (bool, error) {
-		now, err := c.token(ctx, wt.Name)
-		if away(err) && ctx.Err() == nil {
-			say(err.Error())
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		wt = now
-		is := a.look(wt, time.Now())
-		say(is.say)
-		return is.done, is.stop
-	})
-	if wait.Interrupted(err) && ctx.Err() == nil {
-		return nil, a.late(wt, timeout)
-	}
-	return wt, err
-}
-
-// away reports whether the API server may be back soon.
-func away(err error) bool {
-	var gone *unreachable
-	return errors.As(err, &gone)
 }

@@ -31,7 +31,7 @@ func TestRefreshBringsANewToken(t *testing.T) {
 	if w.token("shop") == old {
 		t.Error("the token is the old one")
 	}
-	w.runAs(w.person("wechat-token-operator-view"), "refresh", "shop").wants(t, exitCluster, "wechattoken-refresher that to refresh")
+	w.runAs(w.person("wechat-token-operator-view"), "refresh", "shop").wants(t, exitCluster, "wechattoken-refresher also refresh")
 
 	// The next one has to wait for WeChat, and the time may be up before.
 	w.run("refresh", "shop", "--wait", "--timeout=3s").wants(t, exitTimeout, "RefreshDeferred", "It is not done within 3s", "waits until")
@@ -82,7 +82,7 @@ func TestRefreshTellsWhenTheBudgetIsUsedUp(t *testing.T) {
 	if took := time.Since(began); took > 60*time.Second {
 		t.Errorf("it took %s to give up", took)
 	}
-	w.run("leak", "shop", "--yes").wants(t, exitLimit, "It takes 2 forced refreshes, and 0 are left", stamp(next))
+	w.run("revoke", "shop", "--yes").wants(t, exitLimit, "It takes 2 forced refreshes, and 0 are left", stamp(next))
 }
 
 // exhaust makes the Secret say that the forced refreshes are used up, the first an
@@ -109,9 +109,9 @@ func TestRefreshGivesUpWhereNothingIsToBeExpected(t *testing.T) {
 	w.awaitReady("frozen")
 	w.kubectl("patch", "wxt/suspended", "--type=merge", `-p={"spec":{"suspend":true}}`)
 	w.await("suspended", v1alpha1.ReasonSuspended)
-	w.run("refresh", "suspended", "--wait", "--timeout=60s").wants(t, exitNo, "Set spec.suspend to false")
-	w.run("refresh", "suspended").wants(t, 0, "the request waits until it is false")
-	w.run("leak", "suspended", "--yes").wants(t, exitNo, "spec.suspend is true")
+	w.run("refresh", "suspended", "--wait", "--timeout=60s").wants(t, exitNo, "kubectl wechattoken resume suspended")
+	w.run("refresh", "suspended").wants(t, 0, "the request waits until kubectl wechattoken resume suspended")
+	w.run("revoke", "suspended", "--yes").wants(t, exitNo, "spec.suspend is true")
 
 	w.fake.Freeze(w.get("frozen").Spec.AppID, true)
 	w.run("refresh", "frozen", "--wait", "--timeout=60s").wants(t, exitNo, "AppSecretFrozen", "Unfreeze")

@@ -29,14 +29,15 @@ func newRoot(streams genericiooptions.IOStreams) *cobra.Command {
 		Short: "Look after the WeChat access_tokens of wechat-token-operator",
 		Long: `Look after the WeChat access_tokens of wechat-token-operator.
 
-It never reads or prints a token. An AppSecret is read by "doctor" alone, with
-your rights, to see whether it has the right form; it is never printed.
+It never reads or prints a token. It never prints an AppSecret: "create" puts one
+into its Secret, and "doctor" reads it, with your permissions, to check its form.
 
 ` + exitCodes,
-		Example: `  kubectl wechattoken status -A
+		Example: `  kubectl wechattoken create shop -n web --appid=wx0123456789abcdef
+  kubectl wechattoken status -A
   kubectl wechattoken doctor shop -n web
   kubectl wechattoken refresh shop -n web --wait
-  kubectl wechattoken leak shop -n web`,
+  kubectl wechattoken revoke shop -n web`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -50,7 +51,7 @@ your rights, to see whether it has the right form; it is never printed.
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(newStatus(p), newRefresh(p), newDoctor(p), newLeak(p), newVersion(p))
+	root.AddCommand(newStatus(p), newRefresh(p), newDoctor(p), newRevoke(p), newCreate(p), newSuspend(p), newResume(p), newVersion(p))
 	if err := root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces); err != nil {
 		panic(err) // there is no such flag
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -10,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/cli-runtime/pkg/printers"
-	"sigs.k8s.io/yaml"
 )
 
 type statusOptions struct {
@@ -99,18 +97,7 @@ func (o *statusOptions) run(ctx context.Context, names []string) error {
 func (o *statusOptions) print(c *cluster, rows []row) error {
 	switch o.output {
 	case "json", "yaml":
-		out, err := json.MarshalIndent(map[string]any{"items": rows}, "", "  ")
-		if err != nil {
-			return err
-		}
-		out = append(out, '\n')
-		if o.output == "yaml" {
-			if out, err = yaml.JSONToYAML(out); err != nil {
-				return err
-			}
-		}
-		_, err = o.Out.Write(out)
-		return err
+		return printAs(o.Out, o.output, map[string]any{"items": rows})
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(o.ErrOut, "There are no WeChatTokens here.")

@@ -89,7 +89,7 @@ func TestStatusSaysWhatItMayNotSee(t *testing.T) {
 	w.create("shop", v1alpha1.ModeStable)
 	w.awaitReady("shop")
 	w.runAs(w.person("wechattoken-refresher"), "status").wants(t, 0, "unknown", "you may not list the workloads and pods of namespace "+w.Name)
-	w.runAs(w.person(), "status").wants(t, exitCluster, "wechattoken-refresher give")
+	w.runAs(w.person(), "status").wants(t, exitCluster, "view lets you read")
 }
 
 func TestStatusTakesConsumersFromTheOperator(t *testing.T) {

@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/internal/budget"
@@ -18,18 +16,19 @@ import (
 	"wechattoken.io/operator/internal/wechat/console"
 )
 
-type leakOptions struct {
+type revokeOptions struct {
 	*plugin
 
 	yes     bool
 	timeout time.Duration
 }
 
-func newLeak(p *plugin) *cobra.Command {
-	o := &leakOptions{plugin: p}
+func newRevoke(p *plugin) *cobra.Command {
+	o := &revokeOptions{plugin: p}
 	cmd := &cobra.Command{
-		Use:   "leak NAME",
-		Short: "End a token that has leaked",
+		Use:     "revoke NAME",
+		Aliases: []string{"leak"},
+		Short:   "End a token that has leaked",
 		Long: `End a token that has leaked, as soon as WeChat allows it.
 
 Stable: after one forced refresh WeChat takes the old token for up to 5 minutes more. So there are two, 30 s apart: the
@@ -40,8 +39,8 @@ Classic: one refresh; WeChat takes the old token for up to 5 minutes more, and t
 documented.
 
 ` + exitCodes,
-		Example: `  kubectl wechattoken leak shop -n web
-  kubectl wechattoken leak shop -n web --yes`,
+		Example: `  kubectl wechattoken revoke shop -n web
+  kubectl wechattoken revoke shop -n web --yes`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeNames(1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args[0]) },
@@ -66,7 +65,7 @@ func drill(mode v1alpha1.Mode) int {
 func mayDrill(wt *v1alpha1.WeChatToken, spent *budget.Spent, now time.Time) error {
 	switch {
 	case wt.Spec.Suspend:
-		return exitf(exitNo, "spec.suspend is true, so the operator does nothing. Set it to false and try again")
+		return exitf(exitNo, "spec.suspend is true, so the operator does nothing. Run this again after: kubectl wechattoken resume %s -n %s", wt.Name, wt.Namespace)
 	case wt.Spec.HasSource():
 		return exitf(exitNo, "%s takes the token of WeChatToken %s in namespace %s, and may not end it: run this for that one", wt.Name, wt.Spec.SourceRef.Name, wt.Spec.SourceRef.Namespace)
 	case wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever:
@@ -97,11 +96,11 @@ func oneMore(spent budget.Spent, terms budget.Terms, now time.Time) time.Time {
 // else that ends a token: to freeze the AppSecret keeps new ones back
 // (developers.weixin.qq.com/doc/service/guide/dev/api), which does not say that
 // the present one expires.
-const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP白名单) holds your addresses only, at " + console.Keys
+const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP 白名单) holds your addresses only, at " + console.Keys
 
-func (o *leakOptions) run(ctx context.Context, name string) error {
-	if o.timeout <= 0 {
-		return exitf(exitUsage, "--timeout must be more than 0")
+func (o *revokeOptions) run(ctx context.Context, name string) error {
+	if err := checkTimeout(o.timeout); err != nil {
+		return err
 	}
 	c, err := o.connect()
 	if err != nil {
@@ -127,7 +126,7 @@ func (o *leakOptions) run(ctx context.Context, name string) error {
 }
 
 // drill refreshes until the leaked token is invalid.
-func (o *leakOptions) drill(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {
+func (o *revokeOptions) drill(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {
 	steps := drill(wt.Spec.ModeOrDefault())
 	leaked := wt.Status.TokenFingerprint
 	var first, last time.Time
@@ -185,23 +184,23 @@ func invalidAt(mode v1alpha1.Mode, leaked string, first, last time.Time) string 
 func afterwards(wt *v1alpha1.WeChatToken) string {
 	return fmt.Sprintf(`
 What else to do:
-  - Remove the token from where it has leaked, and find out how.
+  - Remove the token from where it leaked, and find out how.
   - See that the consumers have the new one: kubectl wechattoken status %[1]s -n %[2]s -o wide. A file follows within
     90 s, env and subPath only with a restart.
-  - If the AppSecret may have leaked, too, who has it gets new tokens: reset it, put the new one into
+  - If the AppSecret may have leaked, too: whoever has it can get new tokens. Reset it, put the new one into
     Secret %[3]s, and run this command once more. The operator picks it up at once. It is reset at
     %[4]s.
-  - See that the IP allow-list (IP白名单) there holds your addresses only.
+  - See that the IP allow-list (IP 白名单) there holds your addresses only.
 `, wt.Name, wt.Namespace, wt.Spec.AppSecretRef.Name, console.Keys)
 }
 
 // confirm asks a person.
-func (o *leakOptions) confirm(ctx context.Context, wt *v1alpha1.WeChatToken) error {
+func (o *revokeOptions) confirm(ctx context.Context, wt *v1alpha1.WeChatToken) error {
 	if o.yes {
 		return nil
 	}
-	in, isFile := o.In.(*os.File)
-	if !isFile || !term.IsTerminal(int(in.Fd())) {
+	in, is := o.terminal()
+	if !is {
 		return exitf(exitUsage, "There is no terminal to ask on: add --yes if the token %s of %s/%s is to be ended", wt.Status.TokenFingerprint, wt.Namespace, wt.Name)
 	}
 	fmt.Fprint(o.ErrOut, question(wt))

@@ -8,7 +8,7 @@ import (
 	"wechattoken.io/operator/api/v1alpha1"
 )
 
-func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
+func TestRevokedTokenIsInvalid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.install()
@@ -18,7 +18,7 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 	leaked := w.token("shop")
 	fingerprint := w.get("shop").Status.TokenFingerprint
 
-	w.run("leak", "shop").wants(t, exitUsage, "There is no terminal to ask on", fingerprint)
+	w.run("revoke", "shop").wants(t, exitUsage, "There is no terminal to ask on", fingerprint)
 	if w.token("shop") != leaked {
 		t.Fatal("it did something without a word of a person")
 	}
@@ -26,7 +26,7 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 		t.Fatal("the leaked token was invalid before")
 	}
 	// Somebody on call, who may not read Secrets.
-	got := w.runAs(w.person("wechattoken-refresher"), "leak", "shop", "--yes")
+	got := w.runAs(w.person("wechattoken-refresher"), "revoke", "shop", "--yes")
 	got.wants(t, 0, "How many forced refreshes are left is unknown", "Step 1 of 2 is done", "WeChat wants 30s between", "RefreshDeferred",
 		"Step 2 of 2 is done", "the leaked token "+fingerprint+" is invalid since", "If the AppSecret may have leaked", "Secret shop-app")
 	if w.fake.Valid(leaked) {
@@ -41,7 +41,7 @@ func TestLeakedTokenIsDeadAfterTheDrill(t *testing.T) {
 }
 
 // One refresh is not enough: that is why there are two.
-func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
+func TestOneRefreshLeavesTheLeakedTokenValid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()
@@ -54,14 +54,14 @@ func TestOneRefreshLeavesTheLeakedTokenAlive(t *testing.T) {
 	}
 }
 
-func TestLeakInClassicModeIsOneRefresh(t *testing.T) {
+func TestRevokeInClassicModeIsOneRefresh(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()
 	w.create("shop", v1alpha1.ModeClassic)
 	w.awaitReady("shop")
 	leaked := w.token("shop")
-	w.run("leak", "shop", "--yes").wants(t, 0, "Step 1 of 1 is done", "5 minutes after the refresh", "!Step 2")
+	w.run("revoke", "shop", "--yes").wants(t, 0, "Step 1 of 1 is done", "5 minutes after the refresh", "!Step 2")
 	if w.token("shop") == leaked {
 		t.Error("the Secret still holds the leaked token")
 	}

@@ -6,41 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
 
-// terminal returns both ends of a new one: what a person types at is the first.
-func terminal(t *testing.T) (person, program *os.File) {
-	t.Helper()
-	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = person.Close() })
-	if err := unix.IoctlSetPointerInt(int(person.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetInt(int(person.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = program.Close() })
-	return person, program
-}
-
 // Only a clear yes ends a token.
-func TestLeakGoesOnAfterAYesAlone(t *testing.T) {
+func TestRevokeGoesOnOnlyAfterAYes(t *testing.T) {
 	const endOfInput = "\x04" // Ctrl-D
 	for typed, want := range map[string]bool{
 		"y\n": true, "Y\n": true, "yes\n": true, " YES \n": true,
@@ -49,7 +24,7 @@ func TestLeakGoesOnAfterAYesAlone(t *testing.T) {
 		t.Run(fmt.Sprintf("%q", typed), func(t *testing.T) {
 			person, program := terminal(t)
 			var asked bytes.Buffer
-			o := &leakOptions{plugin: &plugin{IOStreams: genericiooptions.IOStreams{In: program, Out: io.Discard, ErrOut: &asked}}}
+			o := &revokeOptions{plugin: &plugin{IOStreams: genericiooptions.IOStreams{In: program, Out: io.Discard, ErrOut: &asked}}}
 			if _, err := person.WriteString(typed); err != nil {
 				t.Fatal(err)
 			}
@@ -71,11 +46,11 @@ func TestLeakGoesOnAfterAYesAlone(t *testing.T) {
 }
 
 // Ctrl-C comes as the end of the context.
-func TestLeakWaitsForNoAnswerAfterCtrlC(t *testing.T) {
+func TestRevokeWaitsForNoAnswerAfterCtrlC(t *testing.T) {
 	_, program := terminal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	o := &leakOptions{plugin: &plugin{IOStreams: genericiooptions.IOStreams{In: program, Out: io.Discard, ErrOut: io.Discard}}}
+	o := &revokeOptions{plugin: &plugin{IOStreams: genericiooptions.IOStreams{In: program, Out: io.Discard, ErrOut: io.Discard}}}
 	if err := o.confirm(ctx, leaking()); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
