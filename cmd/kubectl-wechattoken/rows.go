@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,19 +151,30 @@ func due(at *metav1.Time, now time.Time) string {
 	}
 }
 
-// consumers names the first of them.
+// consumers names the first of them, and before all others those that need a person.
 func (r row) consumers(most int) string {
 	if !r.ConsumersKnown {
 		return "unknown"
 	}
+	list := slices.Clone(r.Consumers)
+	slices.SortStableFunc(list, func(a, b v1alpha1.Consumer) int {
+		return cmp.Compare(staleFirst(a), staleFirst(b))
+	})
 	var names []string
-	for _, c := range r.Consumers[:min(most, len(r.Consumers))] {
+	for _, c := range list[:min(most, len(list))] {
 		names = append(names, consumerText(c))
 	}
-	if more := len(r.Consumers) - len(names); more > 0 {
+	if more := len(list) - len(names); more > 0 {
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return dash(strings.Join(names, ", "))
+}
+
+func staleFirst(c v1alpha1.Consumer) int {
+	if uses.KeepsOldToken(c) {
+		return 0
+	}
+	return 1
 }
 
 // consumerText names one, with a mark if a new token does not reach it.

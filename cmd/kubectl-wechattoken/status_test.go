@@ -37,7 +37,7 @@ func TestStatusTellsHowTheTokensStand(t *testing.T) {
 	table := timely.ReplaceAllString(got.stdout, "<time> ")
 	table = regexp.MustCompile(` +`).ReplaceAllString(table, " ")
 	want := `NAME READY REASON LEFT REFRESH LAST ERROR SECRET CONSUMERS
-live True TokenValid <time> <time> - live-token Deployment/web, Deployment/worker(!)
+live True TokenValid <time> <time> - live-token Deployment/worker(!), Deployment/web
 wrong False AppSecretInvalid - - 40125 invalid appsecret wrong-token -
 `
 	if diff := cmp.Diff(want, table); diff != "" {
@@ -125,5 +125,5 @@ func TestStatusKnowsWhatReloaderRestarts(t *testing.T) {
 	}
 	w.run("status").wants(t, exitNo, "Deployment/automatic, Deployment/searches", "!(!)")
 	viewer := w.person("wechat-token-operator-view", "system:aggregate-to-view")
-	w.runAs(viewer, "status").wants(t, exitNo, "Deployment/automatic, Deployment/searches(!)")
+	w.runAs(viewer, "status").wants(t, exitNo, "Deployment/searches(!), Deployment/automatic")
 }
