@@ -90,7 +90,8 @@ func describeUnwatched(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, 
 		return
 	}
 	set(s, wt, v1alpha1.ConditionConsumersCurrent, false, v1alpha1.ReasonConsumersUnwatched,
-		"spec.propagation and spec.restart need a manager that looks after pods, and this one does not: give it --consumers and the permissions of config/consumers, with Helm consumers.watch, consumers.touch and consumers.restart", now)
+		"spec.propagation and spec.restart need the manager's flag --consumers, and it runs without. "+
+			"Helm: --set consumers.watch=true; kustomize: config/consumers instead of config/default; see docs/restarts.md", now)
 }
 
 // set sets a condition.

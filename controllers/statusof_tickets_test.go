@@ -95,7 +95,7 @@ func TestConsumersStatus(t *testing.T) {
 	t.Parallel()
 	said := func(parts ...part) []part { return append(parts, holds(), ready(v1alpha1.ReasonTokenValid)) }
 	current := condition(v1alpha1.ConditionConsumersCurrent, metav1.ConditionTrue, v1alpha1.ReasonConsumersUpToDate)
-	unwatched := condition(v1alpha1.ConditionConsumersCurrent, metav1.ConditionFalse, v1alpha1.ReasonConsumersUnwatched, "config/consumers")
+	unwatched := condition(v1alpha1.ConditionConsumersCurrent, metav1.ConditionFalse, v1alpha1.ReasonConsumersUnwatched, "consumers.watch=true")
 	consumers := func(s *v1alpha1.WeChatTokenStatus) {
 		s.Consumers = []v1alpha1.Consumer{{Kind: "Deployment", Name: "shop"}}
 	}

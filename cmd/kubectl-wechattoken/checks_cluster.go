@@ -28,10 +28,14 @@ func crdKnown(f *clusterFacts, _ time.Time) []finding {
 		return []finding{unknownf("the schema of %s: %s", kindOf.Kind, sorry(err))}
 	}
 	if !f.schema.value.served() {
-		return []finding{fails("the cluster does not know %s of %s: install the operator, or the kind alone with `kubectl apply -k config/crd`", kindOf.Kind, kindOf.GroupVersion())}
+		return []finding{fails(notInstalled)}
 	}
 	if missing := missingFields(f.schema.value.kindSchema()); len(missing) > 0 {
-		return []finding{fails("the CRD is older than this plugin, and lacks %s: apply the CRD of the operator's version, `kubectl apply -k config/crd`", some(missing))}
+		remedy := again
+		if len(f.installs.value) > 0 {
+			remedy = f.installs.value[0].remedy(again)
+		}
+		return []finding{fails("the CRD is older than this plugin, and lacks %s. If the operator is newer than the CRD, too: %s", some(missing), remedy)}
 	}
 	return []finding{passes("%s with all fields that this plugin knows", kindOf.GroupVersion())}
 }
@@ -85,11 +89,7 @@ func operatorRuns(f *clusterFacts, _ time.Time) []finding {
 	var all []finding
 	for i := range f.installs.value {
 		d := &f.installs.value[i].deployment
-		images := []string{}
-		for _, c := range d.Spec.Template.Spec.Containers {
-			images = append(images, c.Image)
-		}
-		image := strings.Join(images, ", ")
+		image := f.installs.value[i].images()
 		want := int32(1)
 		if d.Spec.Replicas != nil {
 			want = *d.Spec.Replicas
@@ -171,7 +171,7 @@ func operatorMay(f *clusterFacts, _ time.Time) []finding {
 		case in.permissions.err != nil:
 			all = append(all, unknownf("what the operator may do: %s", sorry(in.permissions.err)))
 		case len(not) > 0:
-			all = append(all, fails("ServiceAccount %s of %s may not %s: apply the roles of its version, `kubectl apply -k config/rbac`", in.deployment.Spec.Template.Spec.ServiceAccountName, in, some(not)))
+			all = append(all, fails("ServiceAccount %s of %s may not %s: %s", in.deployment.Spec.Template.Spec.ServiceAccountName, in, some(not), in.remedy(again)))
 		default:
 			all = append(all, passes("%s may do what it needs", in))
 		}

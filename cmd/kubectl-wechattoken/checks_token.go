@@ -33,6 +33,16 @@ var tokenChecks = []check[tokenFacts]{
 	{"consumers", consumersFollow},
 }
 
+// operator is the one that works on the WeChatToken, if it is known.
+func (f *tokenFacts) operator() *install {
+	for i := range f.installs.value {
+		if f.installs.value[i].flags.worksOn(f.wt) {
+			return &f.installs.value[i]
+		}
+	}
+	return nil
+}
+
 func tokenWatched(f *tokenFacts, _ time.Time) []finding {
 	if f.installs.err == nil && len(f.installs.value) > 0 {
 		working := []string{}
@@ -239,7 +249,11 @@ func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 	if len(stale) > 0 {
 		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or name them in spec.restart, other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction", some(stale))}
 	}
-	if c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil && c.Status != metav1.ConditionTrue {
+	c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent)
+	if i := f.operator(); i != nil && c != nil && c.Reason == v1alpha1.ReasonConsumersUnwatched {
+		return []finding{warns("%s: spec.propagation and spec.restart need the operator's flag --consumers and its roles: %s", c.Reason, i.lookAfterPods(f.wt))}
+	}
+	if c != nil && c.Status != metav1.ConditionTrue {
 		return []finding{warns("%s: %s", c.Reason, c.Message)}
 	}
 	if len(f.consumers.list) == 0 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,7 +138,7 @@ func explain(err error) error {
 	case errors.As(err, &done):
 		return err
 	case meta.IsNoMatchError(err):
-		return exitf(exitCluster, "The cluster does not know the kind WeChatToken: install the operator, or at least the kind with `kubectl apply -k config/crd`")
+		return exitf(exitCluster, "%s", strings.ToUpper(notInstalled[:1])+notInstalled[1:])
 	case apierrors.IsUnauthorized(err):
 		return exitf(exitCluster, "The cluster does not know you: log in again, or choose another --context (%v)", err)
 	case apierrors.IsForbidden(err):

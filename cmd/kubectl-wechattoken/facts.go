@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -43,6 +44,15 @@ type install struct {
 }
 
 func (i *install) String() string { return i.deployment.Namespace + "/" + i.deployment.Name }
+
+// images are those that it runs.
+func (i *install) images() string {
+	var images []string
+	for _, c := range i.deployment.Spec.Template.Spec.Containers {
+		images = append(images, c.Image)
+	}
+	return strings.Join(images, ", ")
+}
 
 // tokenFacts are what the doctor knows of one WeChatToken.
 type tokenFacts struct {
@@ -123,26 +133,28 @@ func (s schemas) served() bool { return s.kindSchema() != nil }
 
 // schema reads what everybody may read: the API server's OpenAPI.
 func (g *gatherer) schema(ctx context.Context) fetched[schemas] {
-	config := rest.CopyConfig(g.config)
-	config.GroupVersion, config.NegotiatedSerializer = &v1alpha1.GroupVersion, scheme.Codecs.WithoutConversion()
-	c, err := rest.RESTClientFor(config)
-	if err != nil {
-		return fetched[schemas]{err: err}
-	}
-	raw, err := c.Get().AbsPath("/openapi/v3/apis/" + v1alpha1.GroupVersion.String()).DoRaw(ctx)
-	if apierrors.IsNotFound(err) {
-		return fetched[schemas]{}
-	}
-	if err != nil {
-		return fetched[schemas]{err: err}
-	}
 	var document struct {
 		Components struct {
 			Schemas schemas `json:"schemas"`
 		} `json:"components"`
 	}
-	err = json.Unmarshal(raw, &document)
-	return fetch(document.Components.Schemas, err)
+	err := g.read(ctx, "/openapi/v3/apis/"+v1alpha1.GroupVersion.String(), &document)
+	return fetch(document.Components.Schemas, client.IgnoreNotFound(err))
+}
+
+// read reads what the API server has under a path.
+func (g *gatherer) read(ctx context.Context, path string, into any) error {
+	config := rest.CopyConfig(g.config)
+	config.GroupVersion, config.NegotiatedSerializer = &v1alpha1.GroupVersion, scheme.Codecs.WithoutConversion()
+	c, err := rest.RESTClientFor(config)
+	if err != nil {
+		return err
+	}
+	raw, err := c.Get().AbsPath(path).DoRaw(ctx)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
 }
 
 // installs looks for the operator: by its label everywhere, or where it is said
@@ -191,14 +203,20 @@ func (g *gatherer) yourPermissions(ctx context.Context, tokens []v1alpha1.WeChat
 	var all []permission
 	for namespace := range namespaces {
 		for _, verb := range []string{"get", "list", "patch"} {
-			r := permission{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: "wechattokens", Namespace: namespace}}
-			review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &r.attributes}}
-			if err := g.Create(ctx, review); err != nil {
-				return nil, err
-			}
-			r.allowed = review.Status.Allowed
-			all = append(all, r)
+			all = append(all, permission{attributes: authorizationv1.ResourceAttributes{Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: "wechattokens", Namespace: namespace}})
 		}
+	}
+	return g.mayYou(ctx, all)
+}
+
+// mayYou finds out which of the permissions the person has who runs the plugin.
+func (g *gatherer) mayYou(ctx context.Context, all []permission) ([]permission, error) {
+	for i := range all {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &all[i].attributes}}
+		if err := g.Create(ctx, review); err != nil {
+			return nil, err
+		}
+		all[i].allowed = review.Status.Allowed
 	}
 	return all, nil
 }

@@ -154,7 +154,7 @@ func newManager(cfg *rest.Config, o options, watched []string, lost func()) (ctr
 		Client: client.Options{FieldOwner: name},
 	})
 	if meta.IsNoMatchError(err) {
-		return nil, fmt.Errorf("the cluster does not know the kind WeChatToken; install it with `kubectl apply -k config/crd`: %w", err)
+		return nil, fmt.Errorf("the cluster does not know WeChatToken of wechattoken.io/v1alpha1: install the CRD of this version first; the Helm chart, install.yaml of the release and config/crd have it: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create the manager: %w", err)

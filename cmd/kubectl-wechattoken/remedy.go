@@ -1,0 +1,48 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// notInstalled is said where there is no CRD.
+const notInstalled = "the cluster does not know WeChatToken of wechattoken.io/v1alpha1: install the operator, by Helm or by install.yaml of a release. What is in the way: kubectl wechattoken check --pre"
+
+// again is how to bring back what an install made, without Helm.
+const again = "apply the manifests of its version again, with your changes: your kustomization, or install.yaml of the release"
+
+// remedy is how to change an install in the way it was made: these values of the
+// chart, or what there is to do without Helm.
+func (i *install) remedy(withoutHelm string, values ...string) string {
+	d := &i.deployment
+	release := d.Annotations["meta.helm.sh/release-name"]
+	switch {
+	case release != "":
+		command := fmt.Sprintf("helm upgrade %s CHART -n %s --reset-then-reuse-values", release, cmp.Or(d.Annotations["meta.helm.sh/release-namespace"], d.Namespace))
+		if len(values) > 0 {
+			command += " --set " + strings.Join(values, ",")
+		}
+		return command
+	case d.Labels["app.kubernetes.io/managed-by"] != "Helm":
+		return withoutHelm
+	case len(values) > 0: // as Argo CD does it
+		return "set " + strings.Join(values, ",") + " in the values of the chart"
+	default:
+		return "apply what the chart of its version renders"
+	}
+}
+
+// lookAfterPods is how to switch on what the spec of wt asks for.
+func (i *install) lookAfterPods(wt *v1alpha1.WeChatToken) string {
+	values := []string{"consumers.watch=true"}
+	if wt.Spec.Propagation == v1alpha1.PropagationTouch {
+		values = append(values, "consumers.touch=true")
+	}
+	if len(wt.Spec.Restart.Workloads) > 0 {
+		values = append(values, "consumers.restart=true")
+	}
+	return i.remedy("use config/consumers instead of config/default in your kustomization; install.yaml has no roles for it", values...)
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wechattoken.io/operator/api/v1alpha1"
+)
+
+// byHelm is an install of the release wx, byArgo one of what the chart renders.
+var (
+	byHelm = install{deployment: appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
+		Name: "wx", Namespace: "ops", Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"},
+		Annotations: map[string]string{"meta.helm.sh/release-name": "wx", "meta.helm.sh/release-namespace": "ops"},
+	}}}
+	byArgo     = install{deployment: appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/managed-by": "Helm"}}}}
+	byManifest = install{}
+)
+
+func TestRemediesFitTheInstall(t *testing.T) {
+	t.Parallel()
+	const upgrade = "helm upgrade wx CHART -n ops --reset-then-reuse-values"
+	for name, tc := range map[string]struct {
+		reason               string
+		install              install
+		broken, unwatched    string
+		unwatchedTouchedToo  string
+		mustNotBeSaidAtAnyOf []string
+	}{
+		"Helm":     {"helm knows the values of the release.", byHelm, upgrade, upgrade + " --set consumers.watch=true,consumers.restart=true", upgrade + " --set consumers.watch=true,consumers.touch=true", []string{"kustomization", "install.yaml"}},
+		"Rendered": {"No release is in the cluster.", byArgo, "what the chart of its version renders", "set consumers.watch=true,consumers.restart=true in the values", "set consumers.watch=true,consumers.touch=true", []string{"kustomization", "helm upgrade"}},
+		"Manifest": {"There are no values.", byManifest, "install.yaml of the release", "config/consumers instead of config/default", "config/consumers instead of config/default", []string{"helm"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Log(tc.reason)
+			in := tc.install
+			in.permissions.value = []permission{{}}
+			cluster := &clusterFacts{installs: fetched[[]install]{value: []install{in}}}
+			cluster.schema.value = schemas{"io.wechattoken.v1alpha1.WeChatToken": {}}
+			unwatched := func(spec v1alpha1.WeChatTokenSpec) []finding {
+				wt := &v1alpha1.WeChatToken{Spec: spec}
+				wt.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionConsumersCurrent, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonConsumersUnwatched}}
+				return consumersFollow(&tokenFacts{clusterFacts: cluster, wt: wt}, noon)
+			}
+			for what, said := range map[string]struct {
+				findings []finding
+				want     string
+			}{
+				"an old CRD":   {crdKnown(cluster, noon), tc.broken},
+				"a lost role":  {operatorMay(cluster, noon), tc.broken},
+				"no consumers": {unwatched(v1alpha1.WeChatTokenSpec{Restart: v1alpha1.Restart{Workloads: []v1alpha1.RestartTarget{{}}}}), tc.unwatched},
+				"no touch":     {unwatched(v1alpha1.WeChatTokenSpec{Propagation: v1alpha1.PropagationTouch}), tc.unwatchedTouchedToo},
+			} {
+				text := fmt.Sprint(said.findings)
+				if !strings.Contains(text, said.want) {
+					t.Errorf("%s: %q is not in %s", what, said.want, text)
+				}
+				for _, not := range tc.mustNotBeSaidAtAnyOf {
+					if strings.Contains(text, not) {
+						t.Errorf("%s: %q is in %s", what, not, text)
+					}
+				}
+			}
+		})
+	}
+}
+
+// An apply of a folder overwrites the image and the flags of an install by Helm or with
+// a kustomization, and most users have no checkout.
+func TestNoMessageSaysToApplyAFolder(t *testing.T) {
+	t.Parallel()
+	messages := 0
+	for _, dir := range []string{"api", "cmd", "controllers", "internal"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				literal, is := n.(*ast.BasicLit)
+				if !is || literal.Kind != token.STRING {
+					return true
+				}
+				messages++
+				if text, err := strconv.Unquote(literal.Value); err != nil || strings.Contains(text, "apply -k") {
+					t.Errorf("%s says %s", path, literal.Value)
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if messages < 1000 {
+		t.Errorf("found %d texts: are they read?", messages)
+	}
+}
