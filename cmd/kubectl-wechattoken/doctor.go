@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +17,7 @@ type doctorOptions struct {
 	everywhere bool
 	dial       bool
 	operatorNS string
+	output     string
 }
 
 func newDoctor(p *plugin) *cobra.Command {
@@ -39,59 +39,23 @@ it is not printed. The exit code is 0 if nothing fails, and 1 if something does.
 ` + exitCodes,
 		Example: `  kubectl wechattoken doctor
   kubectl wechattoken doctor shop -n web
-  kubectl wechattoken doctor shop -n web --dial`,
+  kubectl wechattoken doctor shop -n web --dial
+  kubectl wechattoken doctor -A -o json | jq '.weChatTokens[] | select(any(.findings[]; .level == "fail"))'`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: p.completeNames(1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), args) },
 	}
 	cmd.Flags().BoolVarP(&o.everywhere, "all-namespaces", "A", false, "look at the WeChatTokens of all namespaces")
 	cmd.Flags().BoolVar(&o.dial, "dial", false, "also connect to WeChat from this machine; no token is asked for")
-	cmd.Flags().StringVar(&o.operatorNS, "operator-namespace", "", "namespace of the operator; left out, it is looked for")
-	if err := cmd.RegisterFlagCompletionFunc("operator-namespace", p.completeNamespaces); err != nil {
-		panic(err) // there is no such flag
-	}
+	p.operatorNamespaceFlag(cmd, &o.operatorNS)
+	reportFlag(cmd, &o.output)
 	return cmd
 }
 
-// level is how well something is.
-type level string
-
-const (
-	pass    level = "pass"
-	warn    level = "warn"
-	fail    level = "FAIL"
-	unknown level = "unknown"
-)
-
-// finding is a line of the doctor.
-type finding struct {
-	level level
-	text  string
-}
-
-func passes(format string, args ...any) finding {
-	return finding{pass, fmt.Sprintf(format, args...)}
-}
-
-func warns(format string, args ...any) finding {
-	return finding{warn, fmt.Sprintf(format, args...)}
-}
-
-func fails(format string, args ...any) finding {
-	return finding{fail, fmt.Sprintf(format, args...)}
-}
-
-func unknownf(format string, args ...any) finding {
-	return finding{unknown, fmt.Sprintf(format, args...)}
-}
-
-// check looks at one part of what was found.
-type check[F any] struct {
-	name string
-	look func(f *F, now time.Time) []finding
-}
-
 func (o *doctorOptions) run(ctx context.Context, names []string) error {
+	if err := checkReportFlag(o.output); err != nil {
+		return err
+	}
 	if len(names) > 0 && o.everywhere {
 		return exitf(exitUsage, "Name a WeChatToken, or take all with -A: not both")
 	}
@@ -102,39 +66,23 @@ func (o *doctorOptions) run(ctx context.Context, names []string) error {
 	g := gatherer{cluster: c, operatorNS: o.operatorNS, dial: o.dial}
 	schema := g.schema(ctx)
 	if !schema.value.served() && schema.err == nil {
-		crd := clusterChecks[:1] // without it the others have nothing to look at
-		tell(o.Out, "The cluster", crd, &clusterFacts{schema: schema}, time.Time{})
-		return &exit{code: exitNo}
+		// Without the CRD the other checks have nothing to look at.
+		return report{Cluster: look(clusterChecks[:1], &clusterFacts{schema: schema}, time.Time{})}.print(o.plugin, o.output)
 	}
 	tokens, err := c.tokens(ctx, names, labels.Everything(), o.everywhere)
 	if err != nil {
 		return err
 	}
 	facts := g.clusterFacts(ctx, schema, tokens)
-	failed := tell(o.Out, "The cluster", clusterChecks, facts, c.clock.now())
+	r := report{Cluster: look(clusterChecks, facts, c.clock.now()), WeChatTokens: []tokenReport{}}
 	for i := range tokens {
-		title := fmt.Sprintf("WeChatToken %s/%s", tokens[i].Namespace, tokens[i].Name)
-		failed = tell(o.Out, title, tokenChecks, g.tokenFacts(ctx, &tokens[i], facts), c.clock.now()) || failed
+		found := look(tokenChecks, g.tokenFacts(ctx, &tokens[i], facts), c.clock.now())
+		r.WeChatTokens = append(r.WeChatTokens, tokenReport{tokens[i].Namespace, tokens[i].Name, found})
 	}
 	if len(tokens) == 0 {
 		fmt.Fprintln(o.ErrOut, "There are no WeChatTokens here: -n chooses the namespace, -A takes all.")
 	}
-	if failed {
-		return &exit{code: exitNo}
-	}
-	return nil
-}
-
-// tell prints what the checks find, and reports whether something fails.
-func tell[F any](out io.Writer, title string, checks []check[F], facts *F, now time.Time) (failed bool) {
-	fmt.Fprintln(out, title)
-	for _, check := range checks {
-		for _, f := range check.look(facts, now) {
-			fmt.Fprintf(out, "  %-7s  %-20s  %s\n", f.level, check.name, f.text)
-			failed = failed || f.level == fail
-		}
-	}
-	return failed
+	return r.print(o.plugin, o.output)
 }
 
 // operatorName is that of the Deployment, its ServiceAccount and its lease.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -444,4 +445,22 @@ func TestDoctorLooksAtAll(t *testing.T) {
 	w.run("doctor").wants(t, 0, "WeChatToken "+w.Name+"/shop", "WeChatToken "+w.Name+"/other", "of 2000 calls of the day are left")
 	w.run("doctor", "shop", "-A").wants(t, exitUsage, "not both")
 	w.run("doctor", "none").wants(t, exitCluster, "There is no WeChatToken")
+	w.run("doctor", "shop", "-o", "xml").wants(t, exitUsage, "json or yaml")
+	var r report
+	w.must(json.Unmarshal([]byte(w.run("doctor", "-o", "json").stdout), &r))
+	if len(r.Cluster) < 5 || len(r.WeChatTokens) != 2 || len(r.WeChatTokens[0].Findings) < 10 {
+		t.Errorf("got %+v", r)
+	}
+	w.run("version").wants(t, 0, "kubectl-wechattoken ", "operator wechat-token-operator/wechat-token-operator, image wechat-token-operator:dev")
+}
+
+// check is the part of the doctor about the cluster.
+func TestCheckLooksAtTheInstall(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.run("check").wants(t, 0, "operator-permissions", "leader leads", "!WeChatToken "+w.Name)
+	w.run("check", "--server=https://127.0.0.1:1").wants(t, exitCluster, "The cluster cannot be reached")
+	w.run("check", "--pre", "--server=https://127.0.0.1:1").wants(t, exitCluster, "The cluster cannot be reached")
+	w.run("check", "--pre").wants(t, 0, "Kubernetes v1.", "the cluster has admission policies", "there is a CRD already", "Deployment wechat-token-operator/wechat-token-operator is there", "you may create what an install creates")
+	w.runAs(w.person("wechat-token-operator-view"), "check", "--pre").wants(t, exitNo, "you may not create namespaces in all namespaces", "have a cluster administrator install it")
 }

@@ -78,7 +78,7 @@ func TestTheBudgetIsWhatIsLeft(t *testing.T) {
 			t.Parallel()
 			wt, secret := spending(tc.mode, tc.spent)
 			got := budgetLeft(&tokenFacts{wt: wt, secret: fetched[*metav1.PartialObjectMetadata]{value: secret}}, noon)
-			if len(got) != 1 || got[0].level != tc.level || !strings.Contains(got[0].text, tc.text) {
+			if len(got) != 1 || got[0].Level != tc.level || !strings.Contains(got[0].Text, tc.text) {
 				t.Errorf("%s\ngot %v, want %v with %q", tc.reason, got, tc.level, tc.text)
 			}
 		})
@@ -386,9 +386,73 @@ func TestOperatorNeedsWhatItsRolesGive(t *testing.T) {
 	}
 }
 
+// Of many consumers the table names two, and first those that need a person.
+func TestStaleConsumersComeFirst(t *testing.T) {
+	t.Parallel()
+	r := row{ConsumersKnown: true}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		c := v1alpha1.Consumer{Kind: "Deployment", Name: name, Uses: []v1alpha1.SecretUse{v1alpha1.UseFile}}
+		if name > "b" {
+			c.Uses = []v1alpha1.SecretUse{v1alpha1.UseEnv}
+		}
+		r.Consumers = append(r.Consumers, c)
+	}
+	for most, want := range map[int]string{
+		1: "Deployment/c(!), 3 more",
+		3: "Deployment/c(!), Deployment/d(!), Deployment/a, 1 more",
+		4: "Deployment/c(!), Deployment/d(!), Deployment/a, Deployment/b",
+	} {
+		if got := r.consumers(most); got != want {
+			t.Errorf("%d: got %q, want %q", most, got, want)
+		}
+	}
+	if r.Consumers[0].Name != "a" {
+		t.Error("the order for scripts has changed")
+	}
+}
+
+// The JSON of doctor and check is API.
+func TestReportsForScripts(t *testing.T) {
+	t.Parallel()
+	r := report{
+		Cluster:      look([]check[int]{{"crd", func(*int, time.Time) []finding { return []finding{passes("there")} }}}, nil, noon),
+		WeChatTokens: []tokenReport{{"web", "shop", []finding{{"ready", fail, "IPNotAllowed"}}}},
+	}
+	var out bytes.Buffer
+	err := r.print(&plugin{IOStreams: genericiooptions.IOStreams{Out: &out}}, "yaml")
+	if e, is := errors.AsType[*exit](err); !is || e.code != exitNo {
+		t.Errorf("got %v, want code %d", err, exitNo)
+	}
+	want := `cluster:
+- check: crd
+  level: pass
+  text: there
+weChatTokens:
+- findings:
+  - check: ready
+    level: fail
+    text: IPNotAllowed
+  name: shop
+  namespace: web
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	r.WeChatTokens = nil
+	if err := r.print(&plugin{IOStreams: genericiooptions.IOStreams{Out: &out}}, ""); err != nil {
+		t.Errorf("all is well: %v", err)
+	}
+}
+
+// Without a cluster the plugin still knows its own version.
+func TestVersionNeedsNoCluster(t *testing.T) {
+	t.Parallel()
+	quietly(t, "", "version").wants(t, 0, "kubectl-wechattoken ", "The operator's version is unknown. There is no cluster to ask")
+}
+
 func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, sub := range []string{"", "status", "refresh", "doctor", "revoke", "create", "suspend", "resume"} {
+	for _, sub := range []string{"", "status", "refresh", "doctor", "check", "revoke", "create", "suspend", "resume"} {
 		var out bytes.Buffer
 		code := run(t.Context(), append(strings.Fields(sub), "--help"), genericiooptions.IOStreams{In: &out, Out: &out, ErrOut: &out})
 		if code != 0 || !strings.Contains(out.String(), "Examples:\n  kubectl wechattoken ") || !strings.Contains(out.String(), "Exit codes:") {

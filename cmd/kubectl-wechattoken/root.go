@@ -51,7 +51,7 @@ into its Secret, and "doctor" reads it, with your permissions, to check its form
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(newStatus(p), newRefresh(p), newDoctor(p), newRevoke(p), newCreate(p), newSuspend(p), newResume(p), newVersion(p))
+	root.AddCommand(newStatus(p), newRefresh(p), newDoctor(p), newCheck(p), newRevoke(p), newCreate(p), newSuspend(p), newResume(p), newVersion(p))
 	if err := root.RegisterFlagCompletionFunc("namespace", p.completeNamespaces); err != nil {
 		panic(err) // there is no such flag
 	}
