@@ -42,8 +42,8 @@ func main() {
 
 // The exit codes. They are API: scripts go by them.
 const (
-	exitNo          = 1   // the answer is no: something is not Ready, a check fails, the refresh failed
-	exitUsage       = 2   // the command line is wrong
+	exitNo          = 1   // the answer is no: something is not Ready or there already, a check fails, the refresh failed
+	exitUsage       = 2   // the command line or the AppSecret is wrong
 	exitCluster     = 3   // the cluster cannot be asked: not reachable, not allowed, no such object
 	exitTimeout     = 4   // --timeout has passed
 	exitLimit       = 5   // WeChat's limits are used up

@@ -15,8 +15,8 @@ type plugin struct {
 
 const exitCodes = `Exit codes:
   0    all is well, or done
-  1    something is not Ready, a check fails, or the refresh failed
-  2    the command line is wrong
+  1    something is not Ready or there already, a check fails, or the refresh failed
+  2    the command line or the AppSecret is wrong
   3    the cluster cannot be asked: not reachable, not allowed, no such object
   4    --timeout has passed
   5    WeChat's limits are used up
