@@ -2,6 +2,7 @@ package prometheus
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -96,6 +97,51 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The command of the pages puts a runbook_url beside each runbook.
+func TestPagesSayHowToLinkRunbooks(t *testing.T) {
+	command := regexp.MustCompile("(?s)```sh\n(awk .*?)```")
+	for _, page := range []string{"docs/monitoring.md", "docs/zh/monitoring.md"} {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := command.FindSubmatch(text)
+		if found == nil {
+			t.Fatalf("%s has no such command", page)
+		}
+		folder := t.TempDir()
+		config, err := filepath.Abs(filepath.Join(root, "config"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(config, filepath.Join(folder, "config")); err != nil {
+			t.Fatal(err)
+		}
+		shell := exec.Command("sh", "-ec", string(found[1]))
+		shell.Dir = folder
+		if out, err := shell.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", page, err, out)
+		}
+		written, err := os.ReadFile(filepath.Join(folder, "rules.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got monitoringv1.PrometheusRule
+		if err := yaml.UnmarshalStrict(written, &got); err != nil {
+			t.Fatal(err)
+		}
+		want := rules(t)
+		each(want, func(rule *monitoringv1.Rule) {
+			if rule.Alert != "" {
+				rule.Annotations["runbook_url"] = "https://git.example.com/ops/wechat-token-operator/blob/main/" + rule.Annotations["runbook"]
+			}
+		})
+		if diff := cmp.Diff(*want, got.Spec); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", page, diff)
+		}
+	}
 }
 
 // Each page that lists the alerts lists all of them, and no others.
