@@ -15,8 +15,8 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-// Its pods pass restricted Pod Security, what sets it up may make the WeChatToken, and its
-// operator does its work with Roles.
+// Its pods pass restricted Pod Security, what sets it up may make the AppSecret and the
+// WeChatToken, and its operator does its work with Roles.
 func TestTheTrialNeedsNothingButItsNamespace(t *testing.T) {
 	t.Parallel()
 	installed(t)
@@ -41,7 +41,10 @@ func TestTheTrialNeedsNothingButItsNamespace(t *testing.T) {
 	shop.SetNamespace(trial)
 	fake.AddAccount(only(t, ofKind[v1alpha1.WeChatToken](t, "WeChatToken", []unstructured.Unstructured{shop})).Spec.AppID, appSecret)
 	setup := clientFor(t, cluster.serviceAccount(t, trial, "setup"))
-	testcluster.Eventually(t, "setup may make the WeChatToken", func() error { return client.IgnoreAlreadyExists(setup.Create(t.Context(), shop.DeepCopy())) })
+	app := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "shop-app", Namespace: trial}, StringData: map[string]string{"appsecret": appSecret}}
+	for _, o := range []client.Object{app, &shop} {
+		testcluster.Eventually(t, "setup may make "+o.GetName(), func() error { return client.IgnoreAlreadyExists(setup.Create(t.Context(), o)) })
+	}
 	cluster.operate(t, cluster.serviceAccount(t, trial, name), url, "--namespaces="+trial)
 	cluster.awaitReady(t, trial, "shop")
 }

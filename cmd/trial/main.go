@@ -18,7 +18,8 @@ import (
 const usage = `trial is for the pods of config/trial.
 
   trial setup FILE     make what the trial cannot have in a file: a certificate for the
-                       fake WeChat, and the WeChatToken of FILE, once its CRD is served
+                       fake WeChat, an AppSecret, and the WeChatToken of FILE once its
+                       CRD is served
   trial consume FILE   call WeChat every two seconds with the token in FILE, and print
                        what it answers
 `

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -19,8 +20,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Of the Secret with the certificate, and of the ConfigMap that says where WeChat is.
-const weChat = "fake-wechat"
+const (
+	weChat = "fake-wechat" // the Secret with the certificate, and the ConfigMap that says where WeChat is
+	app    = "shop-app"    // the Secret with the AppSecret, as the WeChatToken names it
+)
 
 const (
 	patience = 2 * time.Minute
@@ -52,7 +55,7 @@ func (s setup) run(ctx context.Context) error {
 	for {
 		err := s.try(ctx)
 		if err == nil {
-			_, err := fmt.Fprintln(s.out, "The certificate and the WeChatToken are there.")
+			_, err := fmt.Fprintln(s.out, "The certificate, the AppSecret and the WeChatToken are there.")
 			return err
 		}
 		fmt.Fprintln(s.out, err)
@@ -69,7 +72,10 @@ func (s setup) try(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	if err := s.create(ctx, configMaps, object("ConfigMap", map[string]any{"data": map[string]any{"url": s.url(), "ca.crt": certificate}})); err != nil {
+	if err := s.create(ctx, secrets, object("Secret", app, map[string]any{"stringData": map[string]any{"appsecret": rand.Text()}})); err != nil {
+		return fmt.Errorf("AppSecret: %w", err)
+	}
+	if err := s.create(ctx, configMaps, object("ConfigMap", weChat, map[string]any{"data": map[string]any{"url": s.url(), "ca.crt": certificate}})); err != nil {
 		return fmt.Errorf("ConfigMap: %w", err)
 	}
 	var token map[string]any
@@ -97,7 +103,7 @@ func (s setup) certificate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = s.create(ctx, secrets, object("Secret", map[string]any{"type": "kubernetes.io/tls", "stringData": map[string]any{
+	err = s.create(ctx, secrets, object("Secret", weChat, map[string]any{"type": "kubernetes.io/tls", "stringData": map[string]any{
 		"tls.crt": string(certificate), "tls.key": string(key),
 	}}))
 	if err != nil {
@@ -115,8 +121,8 @@ func (s setup) certificate(ctx context.Context) (string, error) {
 	return string(text), err
 }
 
-func object(kind string, content map[string]any) map[string]any {
-	content["apiVersion"], content["kind"], content["metadata"] = "v1", kind, map[string]any{"name": weChat}
+func object(kind, name string, content map[string]any) map[string]any {
+	content["apiVersion"], content["kind"], content["metadata"] = "v1", kind, map[string]any{"name": name}
 	return content
 }
 
