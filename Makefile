@@ -240,6 +240,19 @@ node-down: ## End that node and remove everything it made
 demo: controlplane build ## Watch it work, on a real API server and a fake WeChat
 	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./demo
 
+# The context of the kubeconfig that `make try` uses, whatever cluster it is; empty is the
+# current one, if that is on this machine. IMAGE is then one that its nodes can pull.
+CONTEXT ?=
+TRY = go run -C hack ./try -kubectl '$(KUBECTL)' -context '$(CONTEXT)' $(if $(filter command environment,$(origin IMAGE)),-image '$(IMAGE)')
+
+.PHONY: try
+try: ## Try it in the cluster of your kubeconfig, with a fake WeChat in it: a minute, the first time 5
+	@$(TRY) up
+
+.PHONY: try-down
+try-down: ## Remove what `make try` has made
+	@$(TRY) down
+
 .PHONY: install
 install: ## Put the CRD into the cluster of your kubeconfig
 	$(KUBECTL) apply -k config/crd
