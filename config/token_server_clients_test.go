@@ -346,7 +346,7 @@ func TestTheShellHandsNoSecretToArguments(t *testing.T) {
 	if err != nil || bytes.Count(got, []byte("--max-time")) != 5 {
 		t.Errorf("got %v and the arguments\n%s\nwant those of 5 calls", err, got)
 	}
-	s.keepsSecrets(t, "an argument", string(got))
+	keepsSecrets(t, &s.secrets, "an argument", string(got))
 }
 
 // PHP forgets everything at the end of a request.
@@ -369,8 +369,8 @@ func TestTheFileOfPHPServesTheNextRequest(t *testing.T) {
 	}
 }
 
-// buildClients compiles what a user may run from its source.
-var buildClients = sync.OnceValue(func() error {
+// languagesAreInstalled is an error if one is not.
+var languagesAreInstalled = sync.OnceValue(func() error {
 	for _, needed := range []string{"curl", "java", "javac", "node", "php", "python3", "sha256sum"} {
 		if _, err := exec.LookPath(needed); err != nil {
 			return fmt.Errorf("%w: install it, or let hack/apt.sh do it, as make test does", err)
@@ -379,6 +379,11 @@ var buildClients = sync.OnceValue(func() error {
 	if exec.Command("php", "-r", `exit(extension_loaded("curl") ? 0 : 1);`).Run() != nil {
 		return errors.New("php has no extension curl: install php-curl")
 	}
+	return nil
+})
+
+// buildClients compiles what a user may run from its source.
+var buildClients = sync.OnceValue(func() error {
 	if out, err := exec.Command("javac", "--release", "17", "-Xlint:all", "-Werror", "-d", folder, filepath.Join(clientFolder, "Client.java")).CombinedOutput(); err != nil {
 		return fmt.Errorf("javac: %w\n%s", err, out)
 	}
@@ -388,7 +393,7 @@ var buildClients = sync.OnceValue(func() error {
 // clients are the commands that call WeChat, by language.
 func clients(t *testing.T) map[string][]string {
 	t.Helper()
-	if err := buildClients(); err != nil {
+	if err := errors.Join(languagesAreInstalled(), buildClients()); err != nil {
 		t.Fatal(err)
 	}
 	script := func(name string) string { return filepath.Join(clientFolder, name) }
@@ -402,22 +407,32 @@ func clients(t *testing.T) map[string][]string {
 	}
 }
 
-// running is a client that runs.
-type running struct {
-	cmd    *exec.Cmd
-	stdin  io.Writer
-	stdout *bufio.Reader
-	stderr *testcluster.Output
-	server *tokenServer
-}
-
 func (s *tokenServer) start(t *testing.T, program []string, env ...string) *running {
 	t.Helper()
-	p := &running{cmd: exec.CommandContext(t.Context(), program[0], program[1:]...), stderr: &testcluster.Output{}, server: s}
-	p.cmd.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1",
-		"TOKEN_SERVER="+s.url, "WECHATTOKEN="+s.weChatToken, "CREDENTIAL_FILE="+s.credentialFile, "CA_FILE="+s.caFile,
-		"WECHAT_URL="+s.weChatURL, "CACHE_FILE="+filepath.Join(t.TempDir(), "token"))
-	p.cmd.Env = append(p.cmd.Env, env...)
+	own := []string{
+		"TOKEN_SERVER=" + s.url, "WECHATTOKEN=" + s.weChatToken, "CREDENTIAL_FILE=" + s.credentialFile, "CA_FILE=" + s.caFile,
+		"WECHAT_URL=" + s.weChatURL, "CACHE_FILE=" + filepath.Join(t.TempDir(), "token"),
+	}
+	return startClient(t, program, s.weChat, &s.secrets, append(own, env...))
+}
+
+// running is a client that runs.
+type running struct {
+	cmd     *exec.Cmd
+	stdin   io.Writer
+	stdout  *bufio.Reader
+	stderr  *testcluster.Output
+	weChat  *wechattest.Server
+	secrets *testcluster.Canaries
+}
+
+// startClient starts a program that calls weChat once for each line on its stdin.
+func startClient(t *testing.T, program []string, weChat *wechattest.Server, secrets *testcluster.Canaries, env []string) *running {
+	t.Helper()
+	p := &running{
+		cmd: exec.CommandContext(t.Context(), program[0], program[1:]...), stderr: &testcluster.Output{}, weChat: weChat, secrets: secrets,
+	}
+	p.cmd.Env = append(append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1"), env...)
 	p.cmd.Stderr = p.stderr
 	stdin, err1 := p.cmd.StdinPipe()
 	stdout, err2 := p.cmd.StdoutPipe()
@@ -427,7 +442,7 @@ func (s *tokenServer) start(t *testing.T, program []string, env ...string) *runn
 	p.stdin, p.stdout = stdin, bufio.NewReader(stdout)
 	t.Cleanup(func() {
 		_ = p.cmd.Wait() // its context is over, if it has not failed as it was to
-		s.keepsSecrets(t, "stderr", p.stderr.String())
+		keepsSecrets(t, secrets, "stderr", p.stderr.String())
 	})
 	return p
 }
@@ -436,9 +451,15 @@ func (s *tokenServer) start(t *testing.T, program []string, env ...string) *runn
 // the client has failed.
 func (p *running) call(t *testing.T) (said string, ok bool) {
 	t.Helper()
-	_, _ = io.WriteString(p.stdin, "\n") // one that has failed does not read
+	return p.post(t, "")
+}
+
+// post is call with a body.
+func (p *running) post(t *testing.T, body string) (said string, ok bool) {
+	t.Helper()
+	_, _ = io.WriteString(p.stdin, body+"\n") // one that has failed does not read
 	said, err := p.stdout.ReadString('\n')
-	p.server.keepsSecrets(t, "stdout", said)
+	keepsSecrets(t, p.secrets, "stdout", said)
 	return strings.TrimSpace(said), err == nil
 }
 
@@ -600,16 +621,16 @@ func (s *tokenServer) token() string {
 func (p *running) usesNewest(t *testing.T) error {
 	t.Helper()
 	p.succeeds(t)
-	calls, tokens := p.server.weChat.Calls(), p.server.weChat.Tokens()
+	calls, tokens := p.weChat.Calls(), p.weChat.Tokens()
 	if used, newest := calls[len(calls)-1].Token, tokens[len(tokens)-1].Fingerprint; used != newest {
 		return fmt.Errorf("it has the token %s, want %s", used, newest)
 	}
 	return nil
 }
 
-func (s *tokenServer) keepsSecrets(t *testing.T, where, text string) {
+func keepsSecrets(t *testing.T, secrets *testcluster.Canaries, where, text string) {
 	t.Helper()
-	for _, secret := range s.secrets.In(text) {
+	for _, secret := range secrets.In(text) {
 		t.Errorf("%s shows %s", where, secret)
 	}
 }

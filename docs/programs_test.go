@@ -22,6 +22,9 @@ var shown = map[string][]string{
 		"token-server/Client.java", "token-server/client.go", "token-server/client.mjs",
 		"token-server/client.php", "token-server/client.py", "token-server/client.sh",
 	},
+	"docs/use/go.md":     {"use/go/wechat.go", "report-invalid-token/report.go"},
+	"docs/use/nodejs.md": {"use/nodejs/wechat.mjs", "report-invalid-token/report.mjs"},
+	"docs/use/python.md": {"use/python/wechat.py", "report-invalid-token/report.py"},
 }
 
 // What is shown is what is tested.
@@ -60,7 +63,7 @@ func TestThePagesShowTheProgramsAsTheyAre(t *testing.T) {
 // A program that no page shows is one that nobody finds.
 func TestEveryProgramIsShown(t *testing.T) {
 	t.Parallel()
-	for _, folder := range []string{"report-invalid-token", "token-server"} {
+	for _, folder := range []string{"report-invalid-token", "token-server", "use/*"} {
 		files, err := filepath.Glob(filepath.Join(root, samples, folder, "*.*"))
 		if err != nil || len(files) == 0 {
 			t.Errorf("there is nothing in %s: %v", folder, err)
@@ -79,5 +82,61 @@ func TestEveryProgramIsShown(t *testing.T) {
 				t.Errorf("no page shows %s", file)
 			}
 		}
+	}
+}
+
+// The pages of languages show the part of the Deployment that matters there.
+func TestThePodsOfThePagesAreThatOfTheSample(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, samples, "report-invalid-token/server.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := documents(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for name, p := range pages {
+		if !strings.HasPrefix(name, "docs/use/") && !strings.HasPrefix(name, "docs/zh/use/") {
+			continue
+		}
+		for _, b := range p.blocks {
+			if b.language != "yaml" {
+				continue
+			}
+			tried++
+			shown, err := documents(b.code)
+			if err != nil || len(shown) != 1 || !slices.ContainsFunc(whole, func(o map[string]any) bool { return isPartOf(shown[0], o) }) {
+				t.Errorf("%s: %v: this is no part of server.yaml:\n%s", name, err, b.code)
+			}
+		}
+	}
+	if tried == 0 {
+		t.Error("found no Deployment on any page: are they read?")
+	}
+}
+
+// isPartOf reports whether all that is in part is in whole, too.
+func isPartOf(part, whole any) bool {
+	switch part := part.(type) {
+	case map[string]any:
+		whole, _ := whole.(map[string]any)
+		for key, value := range part {
+			if within, ok := whole[key]; !ok || !isPartOf(value, within) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		whole, _ := whole.([]any)
+		for _, value := range part {
+			if !slices.ContainsFunc(whole, func(within any) bool { return isPartOf(value, within) }) {
+				return false
+			}
+		}
+		return true
+	default:
+		return part == whole
 	}
 }
