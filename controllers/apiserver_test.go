@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -124,9 +125,13 @@ func TestTheWholeWay(t *testing.T) {
 	}
 
 	columns := strings.Fields(strings.Split(n.kubectl("get", "wxt", "shop", "-o", "wide"), "\n")[1])
-	want := []string{"shop", "True", "TokenValid", string(s.Data["expires_at"]), wt.Status.NextRefreshTime.UTC().Format(time.RFC3339), columns[5], testAppID, "Stable", "shop", "The", "Secret", "holds", "a", "valid", "token"}
+	want := []string{"shop", "True", "TokenValid", "shop", columns[4], string(s.Data["expires_at"]), columns[6], testAppID, "Stable", wt.Status.NextRefreshTime.UTC().Format(time.RFC3339), "The", "Secret", "holds", "a", "valid", "token"}
 	if diff := cmp.Diff(want, columns); diff != "" {
 		t.Errorf("kubectl get wxt -o wide (-want +got):\n%s", diff)
+	}
+	// How long ago, in no time zone.
+	if refreshed := columns[4]; !regexp.MustCompile(`^\d+s$`).MatchString(refreshed) {
+		t.Errorf("REFRESHED is %q", refreshed)
 	}
 }
 
