@@ -131,8 +131,8 @@ func TestEveryPromiseIsTested(t *testing.T) {
 		}
 		return tests
 	}
-	if diff := cmp.Diff(promises("../README.md"), promises("../README.zh-CN.md")); diff != "" {
-		t.Errorf("tests (-README.md +README.zh-CN.md):\n%s", diff)
+	if diff := cmp.Diff(promises("../docs/promises.md"), promises("../docs/zh/promises.md")); diff != "" {
+		t.Errorf("tests (-English +Chinese):\n%s", diff)
 	}
 }
 
