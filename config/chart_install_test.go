@@ -70,6 +70,39 @@ func TestChartPassesLint(t *testing.T) {
 	}
 }
 
+// Only what is switched on asks for a newer Kubernetes.
+func TestChartNeedsTheKubernetesOfWhatIsOn(t *testing.T) {
+	t.Parallel()
+	off := []string{"policy.enabled", "false"}
+	for what, tc := range map[string]struct {
+		kubernetes string
+		values     []string
+		refusal    string // empty for none
+	}{
+		"NoPolicies":       {"1.29.9", off, "chart requires kubeVersion: >=1.30.0-0"},
+		"Least":            {"1.30.0", off, ""},
+		"LeastOfACloud":    {"v1.30.0-cloud.1", off, ""},
+		"Policy":           {"1.32.9", nil, "policy.enabled comes with a policy that needs Kubernetes 1.33, and this is v1.32.9"},
+		"Touch":            {"1.32.9", append([]string{"consumers", `{"watch": true, "touch": true}`}, off...), "consumers.touch comes with"},
+		"Restart":          {"1.32.9", append([]string{"consumers", `{"watch": true, "restart": true}`}, off...), "consumers.restart comes with"},
+		"Server":           {"1.32.9", append([]string{"tokenServer.enabled", "true"}, off...), "tokenServer.enabled comes with"},
+		"ServersNamespace": {"1.32.9", append([]string{"tokenServer.enabled", "true", "namespaces", `["web"]`}, off...), ""},
+		"Everything":       {"1.33.0", all, ""},
+		"EverythingCloud":  {"v1.33.0-cloud.1", all, ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			out, err := cluster.helmCommand(t, append([]string{"template", name, "chart", "--kube-version=" + tc.kubernetes}, values(tc.values...)...)...).CombinedOutput()
+			if (err == nil) != (tc.refusal == "") {
+				t.Fatalf("got %v, want %q:\n%.500s", err, tc.refusal, out)
+			}
+			if err := contains(string(out), tc.refusal); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // What the API server refuses, and fields that it does not know, come out before
 // somebody installs it.
 func TestChartIsValidWithEverythingOn(t *testing.T) {

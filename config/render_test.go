@@ -63,7 +63,13 @@ func renderAs(release string, pairs ...string) (string, error) {
 			return "", err
 		}
 	}
-	values, err := util.ToRenderValues(chart, set, common.ReleaseOptions{Name: release, Namespace: name, Revision: 1, IsInstall: true}, nil)
+	kubernetes, err := common.ParseKubeVersion("v1.33.0") // the least that takes everything
+	if err != nil {
+		return "", err
+	}
+	cluster := common.DefaultCapabilities.Copy()
+	cluster.KubeVersion = *kubernetes
+	values, err := util.ToRenderValues(chart, set, common.ReleaseOptions{Name: release, Namespace: name, Revision: 1, IsInstall: true}, cluster)
 	if err != nil {
 		return "", err
 	}
