@@ -24,7 +24,7 @@ KUBERNETES ?=
 ASSETS := $(if $(KUBERNETES),$(CURDIR)/bin/controlplane-$(KUBERNETES),$(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane))
 
 # What `make generate` writes.
-GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files docs/api.md docs/zh/api.md 'docs/flow*.svg'
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files config/chart/README.md docs/api.md docs/zh/api.md 'docs/flow*.svg'
 
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
@@ -53,6 +53,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	go run -C hack ./metricsdoc
 	go run -C hack ./apidocs
 	go run -C hack ./flow
+	go run -C hack ./chartdoc
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports

@@ -15,8 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"wechattoken.io/operator/api/v1alpha1"
 )
 
 // What Helm adds to each object. The rest is that of the kustomizations.
@@ -194,6 +197,53 @@ func TestChartHasOneWayToEachFlag(t *testing.T) {
 			} else if err := contains(err.Error(), "has a value of its own"); err != nil {
 				t.Errorf("%s: %v", arg, err)
 			}
+		}
+	}
+}
+
+// What a catalogue shows of the chart is what the chart has.
+func TestTheCatalogueKnowsTheChart(t *testing.T) {
+	t.Parallel()
+	read := func(file string, into any) {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(text, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var chart struct{ Annotations map[string]string }
+	read("chart/Chart.yaml", &chart)
+	var crd apiextensionsv1.CustomResourceDefinition
+	read("chart/files/crd.yaml", &crd)
+	type entry struct{ Kind, Version, Name, DisplayName, Description string }
+	var crds []entry
+	if err := yaml.UnmarshalStrict([]byte(chart.Annotations["artifacthub.io/crds"]), &crds); err != nil {
+		t.Fatal(err)
+	}
+	want := entry{Kind: crd.Spec.Names.Kind, Version: crd.Spec.Versions[0].Name, Name: crd.Name, DisplayName: crd.Spec.Names.Kind}
+	if got := only(t, crds); got.Description == "" {
+		t.Error("the CRD has no description")
+	} else if got.Description = ""; got != want {
+		t.Errorf("the CRD is %+v, want %+v", got, want)
+	}
+	var examples []v1alpha1.WeChatToken
+	if err := yaml.UnmarshalStrict([]byte(chart.Annotations["artifacthub.io/crdsExamples"]), &examples); err != nil {
+		t.Error(err)
+	}
+	if example := only(t, examples); example.Kind != want.Kind || example.APIVersion != v1alpha1.GroupVersion.String() || example.Spec.AppID == "" {
+		t.Errorf("the example is %+v", example)
+	}
+	var images []struct{ Name, Image string }
+	if err := yaml.UnmarshalStrict([]byte(chart.Annotations["artifacthub.io/images"]), &images); err != nil {
+		t.Fatal(err)
+	}
+	rendered := rendered(t, "tokenServer.enabled", "true")
+	for i, program := range []string{name, server} {
+		if got := container(deploymentOf(t, program, rendered)).Image; len(images) != 2 || images[i].Name != program || images[i].Image != got {
+			t.Errorf("of the images %+v number %d is not %s", images, i, got)
 		}
 	}
 }

@@ -98,6 +98,12 @@ mkdir "$tmp/chart"
 tar -xzf "${chart[0]}" -C "$tmp/chart"
 sed -i "s|^  repository: wechat-token-operator$|  repository: $IMAGE_REPOSITORY|
 s|^    repository: wechat-token-server$|    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server|" "$tmp"/chart/*/values.yaml
+sed -i "s|^\(. .image.repository. . .\)\"wechat-token-operator\"|\1\"$IMAGE_REPOSITORY\"|
+s|^\(. .tokenServer.image.repository. . .\)\"wechat-token-server\"|\1\"${IMAGE_REPOSITORY%/*}/wechat-token-server\"|" "$tmp"/chart/*/README.md
+sed -i "s|image: wechat-token-operator:dev$|image: $IMAGE_REPOSITORY:$VERSION|
+s|image: wechat-token-server:dev$|image: ${IMAGE_REPOSITORY%/*}/wechat-token-server:$VERSION|" "$tmp"/chart/*/Chart.yaml
+# On GitHub, the project is where its releases are.
+printf '%s\n' "home: ${RELEASE_URL%/releases/download/*}" "sources: [\"${RELEASE_URL%/releases/download/*}\"]" >>"$(echo "$tmp"/chart/*/Chart.yaml)"
 for line in "  repository: $IMAGE_REPOSITORY" "    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server"; do
 	grep -qxF "$line" "$tmp"/chart/*/values.yaml || fail "the chart's values.yaml has no place for IMAGE_REPOSITORY."
 done

@@ -486,12 +486,27 @@ func TestChartIsOfTheRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var chart struct{ Version, AppVersion string }
+	var chart struct {
+		Version, AppVersion, Home string
+		Sources                   []string
+		Annotations               map[string]string
+	}
 	if err := yaml.Unmarshal(files["wechat-token-operator/Chart.yaml"].data, &chart); err != nil {
 		t.Fatal(err)
 	}
 	if chart.Version != number || chart.AppVersion != version {
 		t.Errorf("the chart says %+v, want %s", chart, version)
+	}
+	if chart.Home == "" || len(chart.Sources) != 1 || chart.Sources[0] != chart.Home {
+		t.Errorf("the chart is at home at %q, and comes from %q", chart.Home, chart.Sources)
+	}
+	for _, image := range []string{repository, path.Dir(repository) + "/wechat-token-server"} {
+		if !strings.Contains(chart.Annotations["artifacthub.io/images"], "image: "+image+":"+version+"\n") {
+			t.Errorf("a catalogue does not find the image %s of the chart: %s", image, chart.Annotations["artifacthub.io/images"])
+		}
+		if !bytes.Contains(files["wechat-token-operator/README.md"].data, []byte("image.repository` | `\""+image+"\"")) {
+			t.Errorf("the chart's README.md does not have the image %s", image)
+		}
 	}
 	var values struct {
 		Image       struct{ Repository, Tag string }
