@@ -209,7 +209,7 @@ release: ## Make the files of a release in dist, 2 minutes, the first time 25: V
 	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' RELEASE_URL='$(RELEASE_URL)' SIGNING_KEY='$(SIGNING_KEY)' UNSIGNED='$(UNSIGNED)' hack/release/release.sh
 
 .PHONY: release-push
-release-push: ## Push the images and the chart of dist to IMAGE_REPOSITORY, and sign the images: VERSION=v1.2.3 SIGNING_KEY=../release-key
+release-push: ## Push the images and the chart of dist to IMAGE_REPOSITORY and sign them: VERSION=v1.2.3 SIGNING_KEY=../release-key
 	@VERSION='$(VERSION)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' SIGNING_KEY='$(SIGNING_KEY)' hack/release/push.sh dist
 
 # Not part of test: it compiles for five platforms, twice.

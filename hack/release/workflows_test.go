@@ -52,7 +52,7 @@ func TestWorkflowsArePinnedAndFit(t *testing.T) {
 	rights := map[string]string{
 		"ci.yaml make":              "contents: read\n",
 		"release.yaml build":        "contents: read\n",
-		"release.yaml publish":      "contents: write\npackages: write\n",
+		"release.yaml publish":      "contents: write\nid-token: write\npackages: write\n",
 		"scheduled.yaml kubernetes": "contents: read\n",
 		"scheduled.yaml make":       "contents: read\n",
 		"scheduled.yaml versions":   "contents: read\n",

@@ -1,6 +1,6 @@
-// Package images tests that the chart of a release comes into the registry, that its
-// images are signed, and that no other one passes for them: `make release-test` runs it
-// with a release in $DIST of the version $VERSION. The registry is in this process.
+// Package images tests that the images of a release and its chart come into the registry
+// and are signed, and that no other one passes for them: `make release-test` runs it with
+// a release in $DIST of the version $VERSION. The registry is in this process.
 package images
 
 import (
@@ -162,11 +162,14 @@ func statement[T any](t *testing.T, out string) (predicate T, digest string) {
 	return s.Predicate, "sha256:" + s.Subject[0].Digest["sha256"]
 }
 
-// testSigned verifies an image as users do, and that it is told where it comes from
-// and what it holds.
+// testSigned verifies an image as users do, and that it is told where it comes from,
+// and what it holds if the SBOM is a file of the release.
 func (r *release) testSigned(t *testing.T, image, file string) {
 	out := map[string]string{}
 	for kind := range kinds {
+		if kind == "SBOM" && file == "" {
+			continue
+		}
 		var err error
 		if out[kind], err = r.verify(kind, "maintainer.pem", image); err != nil {
 			t.Fatalf("the %s does not verify: %v: %s", kind, err, out[kind])
@@ -189,6 +192,9 @@ func (r *release) testSigned(t *testing.T, image, file string) {
 	if head := strings.TrimSpace(r.must("git", "rev-parse", "HEAD")); build.ResolvedDependencies[0].Digest["gitCommit"] != head {
 		t.Errorf("the provenance tells of %+v, want the commit %s", build.ResolvedDependencies, head)
 	}
+	if file == "" {
+		return
+	}
 	type document struct{ SerialNumber string }
 	sbom, subject := statement[document](t, out["SBOM"])
 	var want document
@@ -200,7 +206,7 @@ func (r *release) testSigned(t *testing.T, image, file string) {
 	}
 }
 
-// testChart pulls the chart as users do.
+// testChart pulls the chart as users do, and verifies it.
 func (r *release) testChart(t *testing.T) {
 	number, folder := strings.TrimPrefix(version, "v"), t.TempDir()
 	r.must("go", "tool", "-modfile=../../helm/go.mod", "helm", "pull", "oci://"+r.registry+"/somebody/charts/wechat-token-operator", "--version="+number, "--destination="+folder)
@@ -211,6 +217,13 @@ func (r *release) testChart(t *testing.T) {
 	check(t, err)
 	if !bytes.Equal(got, want) {
 		t.Errorf("helm pulls %d bytes which are not the %d of %s", len(got), len(want), file)
+	}
+	chart := r.registry + "/somebody/charts/wechat-token-operator:" + number
+	r.testSigned(t, chart, "")
+	for _, kind := range []string{"signature", "provenance"} {
+		if out, err := r.verify(kind, "stranger.pem", chart); err == nil || !strings.Contains(out, "no matching") {
+			t.Errorf("the %s of the chart verifies with the key of a stranger, or fails for another reason: %v: %s", kind, err, out)
+		}
 	}
 }
 
@@ -352,5 +365,27 @@ func TestNoTagWithoutASignature(t *testing.T) {
 				t.Errorf("%s, and there are %v", tt.reason, tags)
 			}
 		})
+	}
+}
+
+// A job that may ask GitHub for its identity, and does not get it, tags nothing either.
+func TestNoTagWithoutTheSignatureOfTheWorkflow(t *testing.T) {
+	r := newRelease(t)
+	for name, value := range map[string]string{
+		"ACTIONS_ID_TOKEN_REQUEST_URL":   "https://" + r.registry + "/token?", // it refuses
+		"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "x",
+		"GITHUB_SERVER_URL":              "https://github.com",
+		"GITHUB_WORKFLOW_REF":            "somebody/wechat-token-operator/.github/workflows/release.yaml@refs/tags/" + version,
+	} {
+		t.Setenv(name, value)
+	}
+	repository := r.registry + "/somebody/wechat-token-operator"
+	if out, err := r.push(dist, filepath.Join(r.dir, "maintainer"), repository); err == nil || !strings.Contains(out, "ID token") {
+		t.Errorf("it should have asked for the identity of the workflow, and failed: %v: %s", err, out)
+	}
+	tags, err := crane.ListTags(repository)
+	check(t, err)
+	if slices.Contains(tags, version) {
+		t.Errorf("there are %v", tags)
 	}
 }
