@@ -171,7 +171,7 @@ func TestThePodThatReportsIsConfined(t *testing.T) {
 		t.Error(err)
 	}
 	const mounted = `/var/run/secrets/kubernetes.io/serviceaccount` // by the kubelet
-	for _, name := range []string{"report.go", "report.mjs", "report.py", "report.sh"} {
+	for _, name := range []string{"report.go", "report.mjs", "report.php", "report.py", "report.sh"} {
 		text, err := os.ReadFile(filepath.Join(reportFolder, name))
 		if err != nil || !regexp.MustCompile(mounted+`["'}]`).Match(text) {
 			t.Errorf("%s does not look into %s: %v", name, mounted, err)
@@ -213,6 +213,7 @@ func reporters(t *testing.T) map[string][]string {
 	return map[string][]string{
 		"Go":      {program},
 		"Node.js": {"node", script("report.mjs")},
+		"PHP":     {"php", script("report.php")},
 		"Python":  {"python3", script("report.py")},
 		"curl":    {"sh", script("report.sh")},
 	}

@@ -202,7 +202,7 @@ func TestServersThatFailSayWhy(t *testing.T) {
 
 // languages are the folders of samples/use whose programs are run. The report is beside
 // the program, where a user puts it.
-var languages = map[string]string{"go": "report.go", "nodejs": "report.mjs", "python": "report.py"}
+var languages = map[string]string{"go": "report.go", "nodejs": "report.mjs", "php": "report.php", "python": "report.py"}
 
 // buildServers puts together what a user puts together.
 var buildServers = sync.OnceValue(func() error {
@@ -228,6 +228,7 @@ func servers(t *testing.T) map[string][]string {
 	return map[string][]string{
 		"Go":      {filepath.Join(folder, "wechat")},
 		"Node.js": {"node", filepath.Join(folder, "nodejs", "wechat.mjs")},
+		"PHP":     {"php", filepath.Join(folder, "php", "wechat.php")},
 		"Python":  {"python3", filepath.Join(folder, "python", "wechat.py")},
 	}
 }
