@@ -107,20 +107,7 @@ func vague(image string) string {
 // named are the images in manifests, samples and pages, and a place where each is.
 func named(t *testing.T) map[string]string {
 	t.Helper()
-	all := map[string]string{}
-	err := filepath.WalkDir(filepath.Join(root, "config"), func(file string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || path.Ext(file) != ".yaml" {
-			return err
-		}
-		text, err := os.ReadFile(file)
-		for _, image := range ofPod.FindAllSubmatch(text, -1) {
-			all[string(image[1])] = file
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := inManifests(t)
 	for name, p := range pages {
 		for _, b := range p.blocks {
 			for _, image := range ofPod.FindAllStringSubmatch(b.code, -1) {
@@ -138,6 +125,26 @@ func named(t *testing.T) map[string]string {
 	}
 	if len(all) < 4 {
 		t.Fatalf("found only the images %v: are they read?", slices.Sorted(maps.Keys(all)))
+	}
+	return all
+}
+
+// inManifests are those in config, and a file where each is.
+func inManifests(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(filepath.Join(root, "config"), func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || path.Ext(file) != ".yaml" {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		for _, image := range ofPod.FindAllSubmatch(text, -1) {
+			all[string(image[1])] = file
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }
