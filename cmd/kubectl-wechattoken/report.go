@@ -21,7 +21,9 @@ const (
 )
 
 // MarshalText is for scripts, which need no capital letters.
-func (l level) MarshalText() ([]byte, error) { return []byte(strings.ToLower(string(l))), nil }
+func (l level) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler is so
+	return []byte(strings.ToLower(string(l))), nil
+}
 
 // finding is what a check has found. Its JSON is API.
 type finding struct {

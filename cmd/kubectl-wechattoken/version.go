@@ -45,7 +45,7 @@ func (p *plugin) printOperators(ctx context.Context, namespace string) error {
 	g := gatherer{cluster: c, operatorNS: namespace}
 	installs, err := g.installs(ctx)
 	if err != nil {
-		return fmt.Errorf("Deployments: %s. --operator-namespace says where it is", sorry(err))
+		return fmt.Errorf("the Deployments: %s. --operator-namespace says where it is", sorry(err))
 	}
 	if len(installs) == 0 {
 		return fmt.Errorf("there is no Deployment with the label app.kubernetes.io/name=%s", operatorName)
