@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +73,9 @@ func (s setup) try(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
-	if err := s.create(ctx, secrets, object("Secret", app, map[string]any{"stringData": map[string]any{"appsecret": rand.Text()}})); err != nil {
+	appSecret := make([]byte, 16)
+	_, _ = rand.Read(appSecret) // it never fails
+	if err := s.create(ctx, secrets, object("Secret", app, map[string]any{"stringData": map[string]any{"appsecret": hex.EncodeToString(appSecret)}})); err != nil {
 		return fmt.Errorf("AppSecret: %w", err)
 	}
 	if err := s.create(ctx, configMaps, object("ConfigMap", weChat, map[string]any{"data": map[string]any{"url": s.url(), "ca.crt": certificate}})); err != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +77,12 @@ func TestSetupMakesWhatIsMissing(t *testing.T) {
 	}
 	if got := published.Data["url"]; got != "https://10.43.7.8" {
 		t.Errorf("WeChat is said to be at %q", got)
+	}
+
+	// The operator sends nothing else to WeChat.
+	var made corev1.Secret
+	if err := ns.Get(t.Context(), client.ObjectKey{Name: app}, &made); err != nil || !regexp.MustCompile(`^[0-9a-f]{32}$`).Match(made.Data["appsecret"]) {
+		t.Errorf("%v: what was made as the AppSecret is none", err)
 	}
 
 	before := versions(t, ns)
