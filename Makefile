@@ -119,7 +119,7 @@ bench: controlplane build ## Measure it beside what the API server allows: half 
 	KUBEBUILDER_ASSETS='$(ASSETS)' go run -C hack ./bench $(BENCH)
 
 .PHONY: e2e
-e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONFIG's cluster: as root, 12 minutes, the first time 25
+e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONFIG's cluster: as root, 14 minutes, the first time 25
 	@hack/e2e/run.sh
 
 # Real time: tokens live 2 hours, and the kubelet looks as often as it does by default.

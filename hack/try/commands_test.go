@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,7 +42,7 @@ func world(t *testing.T, files map[string]string) string {
 		}
 	}
 	for _, program := range []string{"kubectl", "kind", "k3d", "minikube", "docker", "go"} {
-		if err := os.WriteFile(filepath.Join(dir, program), []byte(script), 0o700); err != nil { //nolint:gosec // a program can be run
+		if err := os.WriteFile(filepath.Join(dir, program), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,9 +143,7 @@ func TestUpLoadsTheImageAndApplies(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{"nodes": nodeList(t, tc.node)}
-			for file, text := range tc.files {
-				files[file] = text
-			}
+			maps.Copy(files, tc.files)
 			dir := world(t, files)
 			var out bytes.Buffer
 			try := trial{context: tc.context, image: tc.image, kubectlCommand: []string{"kubectl"}, out: &out}
@@ -198,9 +197,7 @@ func TestDownRemovesOnlyATrial(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{"nodes": nodeList(t, node("kind-control-plane", "kind://docker/kind/kind-control-plane", "containerd://2.1.3", "x", nil))}
-			for file, text := range tc.files {
-				files[file] = text
-			}
+			maps.Copy(files, tc.files)
 			dir := world(t, files)
 			try := trial{kubectlCommand: []string{"kubectl"}, out: &bytes.Buffer{}}
 			err := try.do(t.Context(), []string{"down"})
