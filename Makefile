@@ -72,7 +72,8 @@ controlplane: ## Get etcd, kube-apiserver and kubectl into bin/controlplane, bui
 # The programs of config/samples, whatever language they are in. PHP needs two packages.
 .PHONY: languages
 languages:
-	@hack/apt.sh node=nodejs python3=python3 curl=curl php=php-cli php=php-curl javac=default-jdk-headless redis-server=redis-server busybox=busybox
+	@hack/apt.sh node=nodejs python3=python3 curl=curl php=php-cli php=php-curl javac=default-jdk-headless \
+	  /usr/share/java/spring3-context.jar=libspring-context-java redis-server=redis-server busybox=busybox
 
 # promtool and a Prometheus, for the tests of the alerts. PROMETHEUS_DIR wins.
 .PHONY: prometheus

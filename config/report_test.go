@@ -171,7 +171,7 @@ func TestThePodThatReportsIsConfined(t *testing.T) {
 		t.Error(err)
 	}
 	const mounted = `/var/run/secrets/kubernetes.io/serviceaccount` // by the kubelet
-	for _, name := range []string{"report.go", "report.mjs", "report.php", "report.py", "report.sh"} {
+	for _, name := range []string{"InvalidToken.java", "report.go", "report.mjs", "report.php", "report.py", "report.sh"} {
 		text, err := os.ReadFile(filepath.Join(reportFolder, name))
 		if err != nil || !regexp.MustCompile(mounted+`["'}]`).Match(text) {
 			t.Errorf("%s does not look into %s: %v", name, mounted, err)
@@ -207,11 +207,12 @@ func reporters(t *testing.T) map[string][]string {
 	t.Helper()
 	script := func(name string) string { return filepath.Join(reportFolder, name) }
 	program := filepath.Join(folder, "report")
-	if err := errors.Join(languagesAreInstalled(), buildReport()); err != nil {
+	if err := errors.Join(languagesAreInstalled(), buildReport(), buildServers()); err != nil {
 		t.Fatal(err)
 	}
 	return map[string][]string{
 		"Go":      {program},
+		"Java":    {"java", "-XX:TieredStopAtLevel=1", "-cp", folder, "com.example.shop.InvalidToken"},
 		"Node.js": {"node", script("report.mjs")},
 		"PHP":     {"php", script("report.php")},
 		"Python":  {"python3", script("report.py")},

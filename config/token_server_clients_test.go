@@ -371,8 +371,12 @@ func TestTheFileOfPHPServesTheNextRequest(t *testing.T) {
 
 // languagesAreInstalled is an error if one is not.
 var languagesAreInstalled = sync.OnceValue(func() error {
-	for _, needed := range []string{"curl", "java", "javac", "node", "php", "python3", "sha256sum"} {
-		if _, err := exec.LookPath(needed); err != nil {
+	for _, needed := range append([]string{"curl", "java", "javac", "node", "php", "python3", "sha256sum"}, spring...) {
+		_, err := os.Stat(needed)
+		if !filepath.IsAbs(needed) {
+			_, err = exec.LookPath(needed)
+		}
+		if err != nil {
 			return fmt.Errorf("%w: install it, or let hack/apt.sh do it, as make test does", err)
 		}
 	}

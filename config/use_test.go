@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -202,7 +203,13 @@ func TestServersThatFailSayWhy(t *testing.T) {
 
 // languages are the folders of samples/use whose programs are run. The report is beside
 // the program, where a user puts it.
-var languages = map[string]string{"go": "report.go", "nodejs": "report.mjs", "php": "report.php", "python": "report.py"}
+var languages = map[string]string{"go": "report.go", "java": "InvalidToken.java", "nodejs": "report.mjs", "php": "report.php", "python": "report.py"}
+
+// spring are the libraries of Debian's package libspring-context-java.
+var spring = []string{
+	"/usr/share/java/spring3-aop.jar", "/usr/share/java/spring3-beans.jar", "/usr/share/java/spring3-context.jar",
+	"/usr/share/java/spring3-core.jar", "/usr/share/java/spring3-expression.jar", "/usr/share/java/commons-logging.jar",
+}
 
 // buildServers puts together what a user puts together.
 var buildServers = sync.OnceValue(func() error {
@@ -216,6 +223,14 @@ var buildServers = sync.OnceValue(func() error {
 			return err
 		}
 	}
+	java, err := filepath.Glob(filepath.Join(folder, "java", "*.java"))
+	if err != nil {
+		return err
+	}
+	javac := exec.Command("javac", append([]string{"--release", "17", "-Xlint:all,-path", "-Werror", "-cp", strings.Join(spring, ":"), "-d", folder}, java...)...)
+	if out, err := javac.CombinedOutput(); err != nil {
+		return fmt.Errorf("javac: %w\n%s", err, out)
+	}
 	return testcluster.Build(folder, filepath.Join(folder, "go", "wechat.go"), filepath.Join(folder, "go", "report.go"))
 })
 
@@ -227,6 +242,7 @@ func servers(t *testing.T) map[string][]string {
 	}
 	return map[string][]string{
 		"Go":      {filepath.Join(folder, "wechat")},
+		"Java":    {"java", "-XX:TieredStopAtLevel=1", "-cp", folder + ":" + strings.Join(spring, ":"), "com.example.shop.Main"},
 		"Node.js": {"node", filepath.Join(folder, "nodejs", "wechat.mjs")},
 		"PHP":     {"php", filepath.Join(folder, "php", "wechat.php")},
 		"Python":  {"python3", filepath.Join(folder, "python", "wechat.py")},

@@ -23,6 +23,7 @@ var shown = map[string][]string{
 		"token-server/client.php", "token-server/client.py", "token-server/client.sh",
 	},
 	"docs/use/go.md":     {"use/go/wechat.go", "report-invalid-token/report.go"},
+	"docs/use/java.md":   {"use/java/WeChat.java", "report-invalid-token/InvalidToken.java"},
 	"docs/use/nodejs.md": {"use/nodejs/wechat.mjs", "report-invalid-token/report.mjs"},
 	"docs/use/php.md":    {"use/php/wechat.php", "report-invalid-token/report.php"},
 	"docs/use/python.md": {"use/python/wechat.py", "report-invalid-token/report.py"},

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what tests run and the machine lacks: hack/apt.sh COMMAND=PACKAGE...
-# Does nothing where every COMMAND is there.
+# Does nothing where every COMMAND is there. A COMMAND may be the path of a file.
 set -euo pipefail
 
 commands=() packages=()
 for pair in "$@"; do
-	command -v "${pair%%=*}" >/dev/null && continue
+	command -v "${pair%%=*}" >/dev/null || [[ -e ${pair%%=*} ]] && continue
 	commands+=("${pair%%=*}") packages+=("${pair#*=}")
 done
 ((${#commands[@]})) || exit 0
