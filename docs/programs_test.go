@@ -15,13 +15,13 @@ const samples = "config/samples"
 // shown are the files that a page shows, and its Chinese one too.
 var shown = map[string][]string{
 	"docs/invalid-tokens.md": {
-		"report-invalid-token/report.go", "report-invalid-token/report.mjs", "report-invalid-token/report.py",
 		"report-invalid-token/report.sh", "report-invalid-token/server.yaml",
 	},
 	"docs/outside-the-cluster.md": {
 		"token-server/Client.java", "token-server/client.go", "token-server/client.mjs",
 		"token-server/client.php", "token-server/client.py", "token-server/client.sh",
 	},
+	"docs/use/dotnet.md": {"use/dotnet/WeChat.cs", "use/dotnet/InvalidToken.cs"},
 	"docs/use/go.md":     {"use/go/wechat.go", "report-invalid-token/report.go"},
 	"docs/use/java.md":   {"use/java/WeChat.java", "report-invalid-token/InvalidToken.java"},
 	"docs/use/nodejs.md": {"use/nodejs/wechat.mjs", "report-invalid-token/report.mjs"},
