@@ -11,7 +11,7 @@ import (
 
 var (
 	codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
-	codeSpan  = regexp.MustCompile("`[^`\n]+`")
+	codeSpan  = regexp.MustCompile("`[^`]+`")
 	linkTo    = regexp.MustCompile(`\]\([^)]*\)`)
 )
 

@@ -90,7 +90,7 @@ func sorted(rights []right) []right {
 
 // Who reads docs/rbac.md knows all that is given to the operator and to people,
 // and what for.
-func TestEachRightHasItsReason(t *testing.T) {
+func TestEachPermissionHasItsReason(t *testing.T) {
 	t.Parallel()
 	given := sorted(rights(t, append(withEvict(t), objects(t, "token-server")...)))
 	if len(given) < 30 {
