@@ -24,7 +24,7 @@ KUBERNETES ?=
 ASSETS := $(if $(KUBERNETES),$(CURDIR)/bin/controlplane-$(KUBERNETES),$(or $(KUBEBUILDER_ASSETS),$(CURDIR)/bin/controlplane))
 
 # What `make generate` writes.
-GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files config/chart/README.md docs/api.md docs/zh/api.md 'docs/flow*.svg'
+GENERATED := 'api/**/zz_generated.*' config/crd/wechattoken.io_*.yaml config/rbac/role.yaml docs/metrics.md docs/zh/metrics.md config/chart/files config/chart/README.md docs/api.md docs/zh/api.md 'docs/*.svg'
 
 # Flags of `make chaos`; `make chaos CHAOS=-help` lists them.
 CHAOS ?=
@@ -54,6 +54,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	go run -C hack ./apidocs
 	go run -C hack ./flow
 	go run -C hack ./chartdoc
+	go run -C hack ./pictures
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports
@@ -126,11 +127,13 @@ e2e: ## Try it with real pods on a node made of this machine, or on E2E_KUBECONF
 # Real time: tokens live 2 hours, and the kubelet looks as often as it does by default.
 .PHONY: propagation
 propagation: ## Measure the way of a token from the Secret to the file, for docs/propagation.md: as root, 8 minutes
-	@hack/e2e/run.sh -run TestTouchBringsTheFileSooner -args -real-time -accounts 20 -rounds 3 -out $(CURDIR)/docs/propagation.svg
+	@hack/e2e/run.sh -run TestTouchBringsTheFileSooner -args -real-time -accounts 20 -rounds 3 -out $(CURDIR)/hack/pictures/propagation.json
+	go run -C hack ./pictures
 
 .PHONY: monitoring-picture
-monitoring-picture: prometheus controlplane ## Let a real Prometheus watch an outage and a 40164, and draw docs/monitoring.svg: 6 minutes
-	KUBEBUILDER_ASSETS='$(ASSETS)' go test -C hack -tags integration -count 1 -v ./prometheus -run TestOnCallSeesWhatHappens -args -svg $(CURDIR)/docs/monitoring.svg
+monitoring-picture: prometheus controlplane ## Let a real Prometheus watch an outage and a 40164, and draw docs/monitoring.svg and docs/dashboard.svg: 6 minutes
+	KUBEBUILDER_ASSETS='$(ASSETS)' go test -C hack -tags integration -count 1 -v ./prometheus -run TestOnCallSeesWhatHappens -args -pictures $(CURDIR)/hack/pictures
+	go run -C hack ./pictures
 
 .PHONY: lint
 lint: ## Run every linter; the first time, building them takes some minutes

@@ -29,7 +29,7 @@ type options struct {
 	only      []string
 	unrelated int
 	json      string
-	svg       string
+	picture   string
 	bin       string
 	profile   string
 }
@@ -44,7 +44,7 @@ func main() {
 	flags.Func("only", "the `scenarios` to run, with commas between (default all)", o.readOnly)
 	flags.IntVar(&o.unrelated, "unrelated", 50_000, "how many Secrets of 10 KB the scenario unrelated creates")
 	flags.StringVar(&o.json, "json", "", "write all figures to this `file`")
-	flags.StringVar(&o.svg, "svg", "", "draw what depends on the number of WeChatTokens into this `file`")
+	flags.StringVar(&o.picture, "picture", "", "keep a picture of what depends on the number of WeChatTokens in this `file`, for make generate")
 	flags.StringVar(&o.bin, "bin", "../bin", "`folder` with the programs manager and token-server")
 	flags.StringVar(&o.profile, "profile", "", "build a manager that can be profiled, and write CPU and heap profiles of each scenario into this `folder`")
 	flags.Usage = func() { usage(flags) }
@@ -83,7 +83,7 @@ func run(ctx context.Context, o options) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	err := errors.Join(b.out.print(os.Stdout), b.out.save(o.json), b.out.draw(o.svg))
+	err := errors.Join(b.out.print(os.Stdout), b.out.save(o.json), b.out.keep(o.picture))
 	if n := len(b.out.Errors); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%d times something could not be measured", n))
 	}

@@ -19,6 +19,7 @@ import (
 
 	"wechattoken.io/operator/api/v1alpha1"
 	"wechattoken.io/operator/hack/e2e/report"
+	"wechattoken.io/operator/hack/plot"
 	"wechattoken.io/operator/internal/record"
 )
 
@@ -26,7 +27,7 @@ var (
 	accounts = flag.Int("accounts", 3, "WeChatTokens with one pod each, for each way of propagation")
 	rounds   = flag.Int("rounds", 1, "forced refreshes of each of them")
 	realTime = flag.Bool("real-time", false, "let WeChat's tokens live 2 hours, as they do, and not 90 s")
-	out      = flag.String("out", "", "`file` for the plot, as SVG, with a Chinese edition beside it; none when left out")
+	out      = flag.String("out", "", "`file` to keep the picture in, for make generate; none when left out")
 )
 
 // A new token in the Secret is in the file at once when the pods are touched, and
@@ -59,7 +60,7 @@ func TestTouchBringsTheFileSooner(t *testing.T) {
 		t.Errorf("the file follows after %.2f s with Touch and after %.2f s without, want it sooner", at(touched, 50), at(watched, 50))
 	}
 	if *out != "" {
-		if err := picture(touched, watched).Write(*out); err != nil {
+		if err := plot.Save(picture(touched, watched), *out); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/text/message"
 	"golang.org/x/text/number"
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -58,52 +58,63 @@ func (p *pen) colour(name string) color.Color {
 	return p.colours[name]
 }
 
-func (p *pen) panel(i int) (*plot.Plot, error) {
+// tile makes a panel ready to be drawn.
+func (p *pen) tile(i int) (*tile, error) {
 	panel, drawn := p.Panels[i], plot.New()
-	sans := font.Font{Typeface: "Liberation", Variant: "Sans"}
-	for _, style := range []*draw.TextStyle{&drawn.Title.TextStyle, &drawn.X.Label.TextStyle, &drawn.X.Tick.Label, &drawn.Y.Tick.Label, &drawn.Legend.TextStyle} {
-		style.Font = font.From(sans, 12)
+	t := &tile{title: p.text(panel.Title), drawn: drawn, inside: highPanel}
+	for _, style := range []*text.Style{&drawn.X.Tick.Label, &drawn.Y.Tick.Label} {
+		style.Font = plain.Font
 	}
-	drawn.Title.Text = p.text(panel.Title)
-	drawn.Legend.Left, drawn.Legend.Top, drawn.Legend.Padding, drawn.Legend.ThumbnailWidth = true, true, 4, 30
-	if i == len(p.Panels)-1 {
-		drawn.X.Label.Text = p.text(p.X)
-	}
-	scale(&drawn.X, p.Log)
-	scale(&drawn.Y, panel.Log)
+	p.scale(&drawn.X, p.Log, p.Marks, "")
+	p.scale(&drawn.Y, panel.Log, nil, panel.Unit)
 	for n, b := range p.Bands {
 		behind := band{b, bandColours[n%len(bandColours)]}
 		drawn.Add(behind)
 		if i == 0 {
-			drawn.Legend.Add(p.text(b.Name), behind)
+			t.add(p.text(b.Name), behind)
 		}
 	}
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{0xbb}, color.Gray{0xbb}
 	drawn.Add(grid)
 	if panel.Bars {
+		t.inside = barHeight * vg.Length(len(panel.Lines))
 		p.bars(drawn, panel.Lines)
-	} else if err := p.lines(drawn, panel); err != nil {
+	} else if err := p.lines(t, panel); err != nil {
 		return nil, err
 	}
 	drawn.X.Min, drawn.X.Max = p.from, p.to
-	return drawn, nil
+	return t, nil
 }
 
-func scale(a *plot.Axis, log bool) {
-	a.Tick.Marker = plot.TickerFunc(linearTicks)
+func (*pen) scale(a *plot.Axis, log bool, marks []float64, unit string) {
+	ticks := linearTicks
 	if log {
-		a.Scale, a.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
+		a.Scale, ticks = plot.LogScale{}, logTicks
 	}
+	a.Tick.Marker = plot.TickerFunc(func(from, to float64) []plot.Tick {
+		all := ticks(from, to)
+		for _, v := range marks {
+			all = append(all, tick(v))
+		}
+		for i := range all {
+			all[i].Label += unit
+		}
+		return all
+	})
 }
 
 // lines draws each line thinner than those before and over them: where they are the
 // same, all can be seen.
-func (p *pen) lines(drawn *plot.Plot, panel Panel) error {
+func (p *pen) lines(t *tile, panel Panel) error {
+	if len(panel.Lines) == 1 {
+		t.inside = lowPanel
+	}
+	drawn := t.drawn
 	for i, l := range panel.Lines {
 		style := draw.LineStyle{Color: p.colour(l.Name), Dashes: dashes[i%len(dashes)], Width: max(1.5, 4.2-1.4*vg.Length(i))}
 		for n, run := range p.runs(l.Points) {
-			line, marks, err := plotter.NewLinePoints(run)
+			line, marks, err := plotter.NewLinePoints(plotter.XYs(run))
 			if err != nil {
 				return err
 			}
@@ -112,8 +123,8 @@ func (p *pen) lines(drawn *plot.Plot, panel Panel) error {
 				line.StepStyle = plotter.PostStep
 			}
 			drawn.Add(line)
-			if n == 0 {
-				drawn.Legend.Add(p.text(l.Name), line)
+			if n == 0 && l.Name != "" {
+				t.add(p.text(l.Name), line)
 			}
 			if len(l.Points) <= mostMarked {
 				marks.GlyphStyle = draw.GlyphStyle{Color: style.Color, Radius: 3, Shape: plotutil.Shape(i)}
@@ -129,20 +140,19 @@ func (p *pen) lines(drawn *plot.Plot, panel Panel) error {
 	return nil
 }
 
-// bars draws the bars with their names at the left. The first word of a name decides
-// on the colour.
+// bars draws the bars, each below its name. The first word of a name decides on the
+// colour.
 func (p *pen) bars(drawn *plot.Plot, lines []Line) {
-	var names plot.ConstantTicks
 	for i, l := range lines {
 		y := float64(len(lines) - 1 - i)
-		names = append(names, plot.Tick{Value: y, Label: p.text(l.Name)})
+		drawn.Add(name{p.text(l.Name), y + 0.5})
 		word, _, _ := strings.Cut(l.Name, " ")
 		for _, run := range p.runs(l.Points) {
 			drawn.Add(bar{run[0].X, run[len(run)-1].X + p.Step, y, p.colour(word)})
 		}
 	}
-	drawn.Y.Tick.Marker, drawn.Y.Tick.Length, drawn.Y.Tick.LineStyle.Width = names, 10, 0
-	drawn.Y.Min, drawn.Y.Max = -0.6, float64(len(lines))-0.4
+	drawn.Y.Tick.Marker, drawn.Y.LineStyle.Width = plot.ConstantTicks{}, 0
+	drawn.Y.Min, drawn.Y.Max = 0, float64(len(lines))
 }
 
 // Plot and Thumbnail are what gonum asks of what it draws and tells in a legend.
@@ -155,7 +165,16 @@ type (
 		from, to, y float64
 		colour      color.Color
 	}
+	name struct {
+		said string
+		y    float64
+	}
 )
+
+func (n name) Plot(c draw.Canvas, drawn *plot.Plot) {
+	_, y := drawn.Transforms(&c)
+	c.FillText(plain, vg.Point{X: c.Min.X + 4, Y: y(n.y)}, n.said)
+}
 
 func (b band) Plot(c draw.Canvas, drawn *plot.Plot) {
 	x, _ := drawn.Transforms(&c)
@@ -166,7 +185,7 @@ func (b band) Thumbnail(c *draw.Canvas) { fill(*c, b.colour, c.Min.X, c.Min.Y, c
 
 func (b bar) Plot(c draw.Canvas, drawn *plot.Plot) {
 	x, y := drawn.Transforms(&c)
-	fill(c, b.colour, x(b.from), y(b.y-0.35), x(b.to), y(b.y+0.35))
+	fill(c, b.colour, x(b.from), y(b.y+0.1), x(b.to), y(b.y+0.4))
 }
 
 func fill(c draw.Canvas, paint color.Color, x0, y0, x1, y1 vg.Length) {
@@ -189,11 +208,18 @@ func logTicks(from, to float64) (all []plot.Tick) {
 	return slices.DeleteFunc(all, func(t plot.Tick) bool { return t.Value < from || t.Value > to })
 }
 
+// linearTicks are three to six, at round values.
 func linearTicks(from, to float64) (all []plot.Tick) {
-	for _, t := range (plot.DefaultTicks{}).Ticks(from, to) {
-		if !t.IsMinor() {
-			all = append(all, tick(t.Value))
-		}
+	const most = 6
+	if to <= from {
+		return nil
+	}
+	step := math.Pow(10, math.Floor(math.Log10(to-from))-1)
+	for i := 0; (to-from)/step >= most; i++ {
+		step *= []float64{2, 2.5, 2}[i%3] // 1, 2, 5, 10
+	}
+	for n := math.Ceil(from / step); n*step <= to; n++ {
+		all = append(all, tick(n*step))
 	}
 	return all
 }

@@ -33,14 +33,29 @@ type dashboard struct {
 			W int `json:"w"`
 			H int `json:"h"`
 		} `json:"gridPos"`
+		FieldConfig struct {
+			Defaults struct {
+				Unit       string `json:"unit"`
+				Thresholds struct {
+					Steps []threshold `json:"steps"`
+				} `json:"thresholds"`
+			} `json:"defaults"`
+		} `json:"fieldConfig"`
 		Datasource struct {
 			UID string `json:"uid"`
 		} `json:"datasource"`
 	} `json:"panels"`
 }
 
+// threshold is where a colour begins.
+type threshold struct {
+	Color string   `json:"color"`
+	Value *float64 `json:"value"`
+}
+
 type target struct {
 	Expr       string `json:"expr"`
+	Legend     string `json:"legendFormat"`
 	Datasource struct {
 		UID string `json:"uid"`
 	} `json:"datasource"`

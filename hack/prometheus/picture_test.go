@@ -4,6 +4,7 @@ package prometheus
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,20 +16,27 @@ import (
 	"wechattoken.io/operator/hack/plot"
 )
 
-// draw draws what Prometheus has seen since begin.
+// draw keeps a picture of what Prometheus has seen since begin.
 func (w *world) draw(begin time.Time, bands ...plot.Band) {
 	w.t.Helper()
-	p := &plot.Picture{X: "time (s)", Step: scrape.Seconds(), Bands: bands, Chinese: chinese, Panels: []plot.Panel{
-		{Title: "time until the token expires (s)", Lines: w.lines(begin, "name",
-			`max by (name) (wechattoken_expiration_timestamp_seconds) - time()`)},
-		{Title: "reason of Ready", Bars: true, Lines: w.lines(begin, "what",
+	p := &plot.Picture{Title: "Two incidents, as Prometheus sees them", X: "time (s)", Step: scrape.Seconds(), Bands: bands, Chinese: chinese}
+	for _, l := range w.lines(begin, "name", `max by (name) (wechattoken_expiration_timestamp_seconds) - time()`) {
+		p.Panels = append(p.Panels, plot.Panel{Title: l.Name + ": time until the token expires (s)", Lines: []plot.Line{{Points: l.Points}}})
+	}
+	p.Panels = append(p.Panels,
+		plot.Panel{Title: "reason of Ready", Bars: true, Lines: w.lines(begin, "what",
 			`label_join(max by (name, reason) (wechattoken_ready_reason), "what", " ", "name", "reason")`)},
-		{Title: "calls for a token in 10 s", Lines: w.lines(begin, "result",
+		plot.Panel{Title: "calls for a token in 10 s", Lines: w.lines(begin, "result",
 			`sum by (result) (increase(wechattoken_refreshes_total[10s]))`)},
-		{Title: "alerts that fire", Bars: true, Lines: w.lines(begin, "what",
+		plot.Panel{Title: "alerts that fire", Bars: true, Lines: w.lines(begin, "what",
 			`label_join(max by (alertname, name) (ALERTS{alertstate="firing"}), "what", " ", "name", "alertname")`)},
-	}}
-	if err := p.Write(*svg); err != nil {
+	)
+	w.keep(p, "monitoring.json")
+}
+
+func (w *world) keep(picture any, name string) {
+	w.t.Helper()
+	if err := plot.Save(picture, filepath.Join(*pictures, name)); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -53,14 +61,17 @@ func (w *world) lines(begin time.Time, label model.LabelName, query string) (all
 }
 
 var chinese = map[string]string{
-	"time (s)":                         "时间（秒）",
-	"time until the token expires (s)": "token 剩余时间（秒）",
-	"reason of Ready":                  "Ready 的原因",
-	"calls for a token in 10 s":        "10 秒内获取 token 的调用次数",
-	"alerts that fire":                 "触发的告警",
-	"WeChat is out of reach":           "微信不可达",
-	"blog: address refused":            "blog：出口 IP 被拒",
-	"success":                          "成功",
-	"failure":                          "失败",
-	"unchanged":                        "未变",
+	"Two incidents, as Prometheus sees them": "Prometheus 看到的两次故障",
+	"time (s)":                               "时间（秒）",
+	"blog: time until the token expires (s)": "blog：token 剩余时间（秒）",
+	"club: time until the token expires (s)": "club：token 剩余时间（秒）",
+	"shop: time until the token expires (s)": "shop：token 剩余时间（秒）",
+	"reason of Ready":                        "Ready 的原因",
+	"calls for a token in 10 s":              "10 秒内获取 token 的调用次数",
+	"alerts that fire":                       "触发的告警",
+	"WeChat is out of reach":                 "微信不可达",
+	"blog: address refused":                  "blog：出口 IP 被拒",
+	"success":                                "成功",
+	"failure":                                "失败",
+	"unchanged":                              "未变",
 }

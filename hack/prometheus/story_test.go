@@ -23,7 +23,7 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-var svg = flag.String("svg", "", "draw what Prometheus has seen into this `file`, and its Chinese edition beside it")
+var pictures = flag.String("pictures", "", "keep pictures of what Prometheus has seen in this `folder`, for make generate")
 
 // awaitAlert waits until an alert fires, or does so no longer, and returns it.
 func (w *world) awaitAlert(name string, labels model.LabelSet, fires bool) (found promv1.Alert) {
@@ -101,6 +101,7 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 	}
 	w.awaitAlert("WeChatTokenInvalid", onBlog, true)
 	w.awaitAnswer(`max(wechattoken_expiration_timestamp_seconds{name="blog"}) < time() - 5`)
+	looked := time.Now()
 	t.Run("rules", func(t *testing.T) { w.rulesWork(t, begin) })
 	t.Run("dashboard", func(t *testing.T) { w.showsData(t, begin) })
 	w.weChat.Allow(blog)
@@ -110,8 +111,9 @@ func TestOnCallSeesWhatHappens(t *testing.T) {
 	w.awaitAlert("WeChatTokenIPNotAllowed", onBlog, false)
 	w.awaitAlert("WeChatTokenInvalid", onBlog, false)
 	w.awaitRefreshes(20)
-	if *svg != "" {
+	if *pictures != "" {
 		w.draw(begin, outage, refusal)
+		w.board(begin, looked)
 	}
 
 	for _, m := range w.managers {

@@ -12,11 +12,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	xfont "golang.org/x/image/font"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/font/liberation"
+	"wechattoken.io/operator/hack/plot"
 )
 
 // A Text of a drawing, with the box that is drawn behind its anchor.
@@ -109,7 +106,7 @@ func (r *reader) text(said string) error {
 		return err
 	}
 	size, _, err := pair(in, "font-size", "")
-	t := Text{Said: said, Ink: in["fill"], size: size, left: x, base: y, wide: width(said, size, in["font-weight"] == "bold")}
+	t := Text{Said: said, Ink: in["fill"], size: size, left: x, base: y, wide: plot.Width(said, size, in["font-weight"] == "bold")}
 	switch in["text-anchor"] {
 	case "middle":
 		t.left -= t.wide / 2
@@ -123,25 +120,6 @@ func (r *reader) text(said string) error {
 	}
 	r.texts = append(r.texts, t)
 	return err
-}
-
-var fonts = font.NewCache(liberation.Collection())
-
-// width is that of a text in Arial, whose letters are as wide as those of Liberation
-// Sans. What that does not have, such as Chinese, is as wide as high.
-func width(said string, size float64, bold bool) float64 {
-	f := font.Font{Typeface: "Liberation", Variant: "Sans"}
-	if bold {
-		f.Weight = xfont.WeightBold
-	}
-	latin := strings.Map(func(c rune) rune {
-		if c >= 0x2e80 {
-			return -1
-		}
-		return c
-	}, said)
-	face := fonts.Lookup(f, font.Length(size))
-	return float64(face.Width(latin)) + size*float64(utf8.RuneCountInString(said)-utf8.RuneCountInString(latin))
 }
 
 // Check returns what a reader would object to.
