@@ -1,0 +1,233 @@
+package docs_test
+
+// visit says what the blocks of a page need. All of them run, in their order, but for
+// those that say why not.
+type visit struct {
+	before string          // a script: what is there when a reader comes to the page
+	blocks map[string]step // those that need more, by a part of their text
+}
+
+// step is one block.
+type step struct {
+	before string // a script: what was done between the block before and this one
+	after  string // a script that fails if the block has not done what the page says
+	stdin  string // what is typed; an AppSecret if empty
+
+	elsewhere string // the file, and a word in it, of what runs this block or the same; then it does not run here
+	needs     string // what no test has; then it does not run
+}
+
+// What most of the blocks need that do not run.
+const (
+	pods     = "a kubelet that runs containers"
+	redis    = "a Redis by the name redis, as beside the pods"
+	registry = "a builder of images, and a registry to push to"
+	internet = "the internet: WeChat itself, or a registry"
+	host     = "a host, or a token server, under a name of example.com"
+	release  = "a published release: files, images and tags"
+	hours    = "minutes to hours, or the whole machine: a person calls it by name"
+)
+
+// What readers have when they come to a page, in the words of prelude.
+const (
+	installed   = `operator`
+	shopHere    = installed + `; shop "$HERE"`
+	shopInWeb   = installed + `; shop web`
+	cronJobHere = `kubectl create cronjob wechat-token --image=registry.example.com/job:v1 --schedule="@hourly" -- true`
+)
+
+// prelude has what scripts of this table call.
+const prelude = `
+operator() { # installed as the README says
+  kubectl apply -k config/default
+  kubectl -n wechat-token-operator rollout status deployment/wechat-token-operator --timeout=60s
+}
+shop() { # NAMESPACE: the WeChatToken that the pages speak of, and a Deployment beside it
+  kubectl get namespace "$1" || kubectl create namespace "$1"
+  kubectl -n "$1" create secret generic shop-app --from-literal=appsecret="$APPSECRET"
+  kubectl -n "$1" apply -f config/samples/stable.yaml
+  kubectl -n "$1" create deployment shop --image=registry.example.com/shop:v1
+  kubectl -n "$1" wait --for=condition=Ready wxt/shop --timeout=60s
+}
+revisions() { # VERSION...: of the Deployment shop
+  for version; do
+    kubectl set env deployment/shop VERSION="$version"
+    kubectl rollout status deployment/shop --timeout=60s
+  done
+}
+chart() { # the operator by Helm, in place of what is there
+  helm install wechat-token-operator config/chart --namespace wechat-token-operator --create-namespace \
+    --take-ownership --force-conflicts --set image.repository=registry.example.com/wechat-token-operator --set image.tag=v0.1.0
+  kubectl -n wechat-token-operator rollout status deployment/wechat-token-operator --timeout=60s
+}
+crd() { # KIND PLURAL.GROUP VERSION: one of others, which takes everything
+  kubectl create -f - <<EOF
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: $2}
+spec:
+  group: ${2#*.}
+  scope: Namespaced
+  names: {kind: $1, plural: ${2%%.*}}
+  versions:
+    - {name: $3, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+EOF
+  kubectl wait --for=condition=Established "crd/$2" --timeout=60s
+}
+prometheus() { # the CRDs of the Prometheus Operator that config/prometheus needs
+  crd ServiceMonitor servicemonitors.monitoring.coreos.com v1
+  crd PrometheusRule prometheusrules.monitoring.coreos.com v1
+}
+answered() { # NAMESPACE: the operator still serves it
+  now=answered-$(date +%s)
+  kubectl -n "$1" patch wxt shop --type=merge -p '{"spec":{"secret":{"labels":{"answered":"'"$now"'"}}}}'
+  kubectl -n "$1" wait secret/shop-token --for=jsonpath='{.metadata.labels.answered}'="$now" --timeout=60s
+}
+`
+
+// visits are those of all pages with blocks.
+var visits = map[string]visit{
+	"README.md": {before: shopHere, blocks: map[string]step{
+		"make demo":         {needs: hours},
+		"make node":         {needs: hours},
+		"make image":        {elsewhere: "hack/image/test.sh as `make image` does"},
+		"--from-file":       {before: `kubectl delete wxt/shop secret/shop-app secret/shop-token`},
+		"tokens.example":    {elsewhere: "config/token_server_clients_test.go TestClientsKeepTheToken"},
+		"report.sh NAME":    {elsewhere: "config/report_test.go TestEachLanguageReportsAnInvalidToken"},
+		"bin/fake-wechat":   {needs: "two programs that do not end"},
+		"config/consumers ": {after: `kubectl -n wechat-token-operator rollout status deployment/wechat-token-operator --timeout=60s`},
+	}},
+	"CONTRIBUTING.md": {blocks: map[string]step{
+		"make unit": {elsewhere: ".ci/run make test"},
+	}},
+	"docs/backup.md": {before: shopHere},
+	"docs/egress-ip.md": {before: shopHere, blocks: map[string]step{
+		"curlimages/curl": {needs: pods},
+		"read -r url":     {stdin: "http://user:password@proxy.example.com:3128\n"},
+	}},
+	"docs/environments.md": {before: shopHere + `; shop dev`},
+	"docs/gitops.md": {before: `kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm --from-literal=mine=1`, blocks: map[string]step{
+		"argocd-cm": {after: `kubectl -n argocd get configmap argocd-cm -o yaml | grep 'mine: "1"'`},
+	}},
+	"docs/helm.md": {blocks: map[string]step{
+		"--take-ownership":      {before: installed},
+		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace web; kubectl create namespace shop`},
+		"install shard-a":       {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
+	}},
+	"docs/kubectl-plugin.md": {before: shopInWeb},
+	"docs/metrics.md": {before: installed + `; kubectl create namespace monitoring`, blocks: map[string]step{
+		"-bench Scrape": {needs: hours},
+		"port-forward":  {needs: pods},
+	}},
+	"docs/migration/README.md": {before: installed, blocks: map[string]step{
+		"kubectl exec":  {needs: pods},
+		"while :":       {needs: redis},
+		"patch cronjob": {before: cronJobHere},
+	}},
+	"docs/migration/curl-cron.md": {before: shopHere + `; revisions 1 2; ` + cronJobHere + `; kubectl create configmap wechat --from-literal=token=x`, blocks: map[string]step{
+		"token=$(curl":         {needs: internet},
+		"kubectl exec":         {needs: pods},
+		"job/wechat-token-now": {before: cronJobHere},
+	}},
+	"docs/migration/external-secrets.md": {blocks: map[string]step{
+		"externalsecrets": {before: `crd ExternalSecret externalsecrets.external-secrets.io v1
+crd Webhook webhooks.generators.external-secrets.io v1alpha1
+kubectl create -f - <<EOF
+{"apiVersion":"v1","kind":"List","items":[
+{"apiVersion":"external-secrets.io/v1","kind":"ExternalSecret","metadata":{"name":"shop"}},
+{"apiVersion":"generators.external-secrets.io/v1alpha1","kind":"Webhook","metadata":{"name":"wechat"}}]}
+EOF`},
+	}},
+	"docs/migration/reading-the-file.md": {blocks: map[string]step{
+		"readlink": {needs: pods},
+	}},
+	"docs/migration/silenceper.md": {blocks: map[string]step{
+		"redis-cli": {needs: redis},
+	}},
+	"docs/monitoring.md": {before: installed + `; prometheus`, blocks: map[string]step{
+		"yq": {needs: "yq, which no test installs"},
+	}},
+	"docs/outside-the-cluster.md": {before: installed + `; shop shop`, blocks: map[string]step{
+		"make image":           {elsewhere: "hack/image/test.sh as `make image` does"},
+		"certificate.yaml":     {before: `crd Certificate certificates.cert-manager.io v1`},
+		"helm upgrade":         {before: `kubectl delete -k config/token-server; chart`},
+		"rolebinding shop-php": {before: `kubectl -n shop delete rolebinding shop-php`},
+		"ssh ":                 {needs: host},
+		"cat credential":       {elsewhere: "config/token_server_clients_test.go TestClientsKeepTheToken"},
+		"#!/bin/sh":            {elsewhere: "config/token_server_clients_test.go TestClientsKeepTheToken"},
+	}},
+	"docs/performance.md": {blocks: map[string]step{"make bench": {needs: hours}}},
+	"docs/propagation.md": {blocks: map[string]step{"make propagation": {needs: hours}}},
+	"docs/rbac.md": {before: shopInWeb + `; shop pay`, blocks: map[string]step{
+		"rolebinding": {after: `answered web
+answered pay
+kubectl kustomize . >all.yaml
+kubectl diff -f all.yaml
+kubectl get clusterrolebinding -o name | grep wechat-token-operator-metrics-auth
+if kubectl get clusterrolebinding wechat-token-operator; then exit 1; fi`},
+	}},
+	"docs/releasing.md": {blocks: map[string]step{
+		"ssh-keygen -Y":      {elsewhere: "hack/release/test.sh ssh-keygen -q -Y verify"},
+		"make release":       {needs: release},
+		"cosign verify ":     {needs: release},
+		"verify-attestation": {needs: release},
+		"skopeo copy":        {needs: release},
+		"git tag":            {needs: release},
+		"skopeo inspect":     {needs: internet},
+		"ssh-keygen -t":      {elsewhere: "hack/release/test.sh ssh-keygen -q -t ecdsa"},
+	}},
+	"docs/restarts.md": {before: shopHere + `; revisions 2 3 4`, blocks: map[string]step{
+		"--to-revision": {after: `kubectl get deployment shop -o yaml | grep 'value: "3"'`},
+	}},
+	"docs/runbooks/WeChatTokenClockSkewed.md": {before: shopInWeb, blocks: map[string]step{
+		"kubectl debug": {needs: pods},
+	}},
+	"docs/runbooks/WeChatTokenExpiring.md":     {before: shopInWeb},
+	"docs/runbooks/WeChatTokenIPNotAllowed.md": {before: shopInWeb},
+	"docs/runbooks/WeChatTokenInvalid.md":      {before: shopInWeb},
+	// The page is for a namespace where the second line finds nothing, and so fails.
+	"docs/runbooks/WeChatTokenNamespaceUnreadable.md": {before: shopInWeb + `
+kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-view --serviceaccount=wechat-token-operator:wechat-token-operator`},
+	"docs/runbooks/WeChatTokenNotReady.md":         {before: shopInWeb},
+	"docs/runbooks/WeChatTokenOperatorDown.md":     {before: shopInWeb},
+	"docs/runbooks/WeChatTokenOperatorNoLeader.md": {before: shopInWeb},
+	"docs/runbooks/WeChatTokenQuotaNearlyUsed.md":  {before: shopInWeb},
+	"docs/runbooks/errcodes.md":                    {before: installed},
+	"docs/runbooks/reasons.md": {before: shopHere + `; shop web; kubectl create namespace platform; kubectl -n platform create -f config/samples/stable.yaml`, blocks: map[string]step{
+		"kubectl exec":         {needs: pods},
+		"run ask-wechat":       {needs: pods},
+		"clear_quota":          {needs: internet},
+		"/dev/stdin   # paste": {before: `kubectl delete --ignore-not-found secret shop-app`},
+		"| kubectl replace":    {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
+		"helm upgrade": {before: `for part in watch touch restart; do
+  kubectl delete clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding --ignore-not-found "wechat-token-operator-$part"
+done
+chart`},
+		"rollout resume": {before: `kubectl rollout pause deployment/shop`},
+		"delete pod shop-0": {before: `kubectl create -f - <<EOF
+{"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"shop"},"spec":{"selector":{"matchLabels":{"app":"s"}},
+"template":{"metadata":{"labels":{"app":"s"}},"spec":{"containers":[{"name":"s","image":"registry.example.com/shop:v1"}]}}}}
+EOF
+kubectl run shop-0 --image=registry.example.com/shop:v1`},
+	}},
+	"docs/sdk-cache.md": {blocks: map[string]step{
+		"redis-cli -h redis ttl": {needs: redis},
+		"acl setuser":            {needs: redis},
+	}},
+	"docs/security.md": {before: shopHere, blocks: map[string]step{
+		"audit.log": {before: `echo '{"verb":"get","user":{"username":"jane"},"objectRef":{"namespace":"web","name":"shop-app"}}' >audit.log`},
+	}},
+	"docs/sharding.md": {blocks: map[string]step{
+		"patch deployment":     {before: installed},
+		"while read":           {before: `shop "$HERE"`},
+		"for namespace in web": {before: `kubectl create namespace web; kubectl create namespace shop`},
+	}},
+	"docs/uninstall.md": {before: `chart; shop "$HERE"`, blocks: map[string]step{
+		"get wechattokens,secrets -n": {before: installed},
+		"config/prometheus":           {before: `prometheus`},
+		"delete crd":                  {after: `if kubectl get wxt; then exit 1; fi`},
+	}},
+	"docs/versions.md": {before: shopHere, blocks: map[string]step{
+		"helm upgrade": {before: `chart`},
+	}},
+}
