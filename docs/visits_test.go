@@ -24,16 +24,24 @@ const (
 	registry = "a builder of images, and a registry to push to"
 	internet = "the internet: WeChat itself, or a registry"
 	host     = "a host, or a token server, under a name of example.com"
+	clusters = "two clusters"
 	release  = "a published release: files, images and tags"
 	hours    = "minutes to hours, or the whole machine: a person calls it by name"
 )
 
+// What runs some of them.
+const (
+	trialRuns   = "hack/try/e2e_test.go TestATrialFromBeginningToEnd"
+	imageBuilds = "hack/image/test.sh as `make image` does"
+)
+
 // What readers have when they come to a page, in the words of prelude.
 const (
-	installed   = `operator`
-	shopHere    = installed + `; shop "$HERE"`
-	shopInWeb   = installed + `; shop web`
-	cronJobHere = `kubectl create cronjob wechat-token --image=registry.example.com/job:v1 --schedule="@hourly" -- true`
+	installed     = `operator`
+	shopHere      = installed + `; shop "$HERE"`
+	shopNamespace = `kubectl create namespace shop`
+	shopInWeb     = installed + `; shop web`
+	cronJobHere   = `kubectl create cronjob wechat-token --image=registry.example.com/job:v1 --schedule="@hourly" -- true`
 )
 
 // prelude has what scripts of this table call.
@@ -59,6 +67,11 @@ chart() { # the operator by Helm, in place of what is there
   helm install wechat-token-operator config/chart --namespace wechat-token-operator --create-namespace \
     --take-ownership --force-conflicts --set image.repository=registry.example.com/wechat-token-operator --set image.tag=v0.1.0
   kubectl -n wechat-token-operator rollout status deployment/wechat-token-operator --timeout=60s
+}
+partsAway() { # the parts of config/consumers, which Helm would take for somebody else's
+  for part in watch touch restart; do
+    kubectl delete clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding --ignore-not-found "wechat-token-operator-$part"
+  done
 }
 crd() { # KIND PLURAL.GROUP VERSION: one of others, which takes everything
   kubectl create -f - <<EOF
@@ -88,24 +101,58 @@ answered() { # NAMESPACE: the operator still serves it
 // visits are those of all pages with blocks.
 var visits = map[string]visit{
 	"README.md": {before: shopHere, blocks: map[string]step{
-		"make demo":         {needs: hours},
-		"make node":         {needs: hours},
-		"make image":        {elsewhere: "hack/image/test.sh as `make image` does"},
-		"--from-file":       {before: `kubectl delete wxt/shop secret/shop-app secret/shop-token`},
-		"tokens.example":    {elsewhere: "config/token_server_clients_test.go TestClientsKeepTheToken"},
-		"report.sh NAME":    {elsewhere: "config/report_test.go TestEachLanguageReportsAnInvalidToken"},
-		"bin/fake-wechat":   {needs: "two programs that do not end"},
-		"config/consumers ": {after: `kubectl -n wechat-token-operator rollout status deployment/wechat-token-operator --timeout=60s`},
+		"--from-file": {
+			before: `kubectl delete wxt/shop secret/shop-app secret/shop-token`,
+			after:  `kubectl wait --for=condition=Ready wxt/shop --timeout=60s`,
+		},
+		"make try": {elsewhere: trialRuns},
 	}},
 	"CONTRIBUTING.md": {blocks: map[string]step{
 		"make unit": {elsewhere: ".ci/run make test"},
+		"make node": {elsewhere: "hack/e2e/run.sh node"},
 	}},
-	"docs/backup.md": {before: shopHere},
+	"config/chart/README.md": {before: `helm package config/chart --version 0.1.0`},
+	"docs/air-gapped.md": {blocks: map[string]step{
+		"skopeo login":   {needs: release},
+		"cosign copy":    {needs: release},
+		"cosign save":    {needs: release},
+		"digest=":        {needs: internet},
+		"ctr -n":         {needs: release},
+		"helm push":      {needs: release},
+		"krew install":   {needs: release},
+		"export GOPROXY": {needs: registry},
+		"make image":     {elsewhere: imageBuilds},
+		"cosign verify":  {needs: release},
+	}},
+	"docs/backup.md": {before: shopInWeb, blocks: map[string]step{
+		"velero": {needs: "Velero"},
+		"grep SecretConflict": {before: `kubectl -n web create secret generic taken --from-literal=key=value
+kubectl -n web apply -f - <<EOF
+apiVersion: wechattoken.io/v1alpha1
+kind: WeChatToken
+metadata: {name: conflict}
+spec: {appID: wx0123456789abcdef, appSecretRef: {name: shop-app}, secret: {name: taken}}
+EOF
+kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="Ready")].reason}'=SecretConflict --timeout=60s`},
+		"get secret shop-app": {needs: clusters},
+		"apply -f wechat":     {elsewhere: "config/backup_test.go TestABackupOfWeChatTokensIsEnough"},
+		"context new wait":    {needs: clusters},
+		"Allowed":             {needs: clusters},
+	}},
+	"docs/consumers.md": {before: installed, blocks: map[string]step{
+		"helm upgrade": {before: `partsAway; chart`},
+	}},
 	"docs/egress-ip.md": {before: shopHere, blocks: map[string]step{
-		"curlimages/curl": {needs: pods},
-		"read -r url":     {stdin: "http://user:password@proxy.example.com:3128\n"},
+		"run egress-ip": {needs: pods},
+		"read -r url":   {stdin: "http://user:password@proxy.example.com:3128\n"},
 	}},
 	"docs/environments.md": {before: shopHere + `; shop dev`},
+	"docs/fake-wechat.md": {blocks: map[string]step{
+		"--open-accounts": {needs: "two programs that do not end"},
+		"bin/manager":     {needs: "two programs that do not end"},
+		"/fake/stats":     {elsewhere: "internal/wechat/wechattest/admin_test.go /fake/faults"},
+		"/fake/kill":      {elsewhere: "internal/wechat/wechattest/admin_test.go /fake/kill"},
+	}},
 	"docs/gitops.md": {before: `kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm --from-literal=mine=1`, blocks: map[string]step{
 		"argocd-cm": {after: `kubectl -n argocd get configmap argocd-cm -o yaml | grep 'mine: "1"'`},
 	}},
@@ -113,6 +160,12 @@ var visits = map[string]visit{
 		"--take-ownership":      {before: installed},
 		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace web; kubectl create namespace shop`},
 		"install shard-a":       {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
+	}},
+	"docs/install.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
+		"make image": {elsewhere: imageBuilds},
+	}},
+	"docs/invalid-tokens.md": {before: shopHere, blocks: map[string]step{
+		"#!/bin/sh": {elsewhere: "config/report_test.go TestEachLanguageReportsAnInvalidToken"},
 	}},
 	"docs/kubectl-plugin.md": {before: shopInWeb},
 	"docs/metrics.md": {before: installed + `; kubectl create namespace monitoring`, blocks: map[string]step{
@@ -148,7 +201,7 @@ EOF`},
 		"yq": {needs: "yq, which no test installs"},
 	}},
 	"docs/outside-the-cluster.md": {before: installed + `; shop shop`, blocks: map[string]step{
-		"make image":           {elsewhere: "hack/image/test.sh as `make image` does"},
+		"make image":           {elsewhere: imageBuilds},
 		"certificate.yaml":     {before: `crd Certificate certificates.cert-manager.io v1`},
 		"helm upgrade":         {before: `kubectl delete -k config/token-server; chart`},
 		"rolebinding shop-php": {before: `kubectl -n shop delete rolebinding shop-php`},
@@ -171,11 +224,12 @@ if kubectl get clusterrolebinding wechat-token-operator; then exit 1; fi`},
 		"make release":       {needs: release},
 		"cosign verify ":     {needs: release},
 		"verify-attestation": {needs: release},
-		"skopeo copy":        {needs: release},
+		"oci://":             {needs: release},
 		"git tag":            {needs: release},
 		"skopeo inspect":     {needs: internet},
 		"ssh-keygen -t":      {elsewhere: "hack/release/test.sh ssh-keygen -q -t ecdsa"},
 	}},
+	"docs/refresh.md": {before: shopHere},
 	"docs/restarts.md": {before: shopHere + `; revisions 2 3 4`, blocks: map[string]step{
 		"--to-revision": {after: `kubectl get deployment shop -o yaml | grep 'value: "3"'`},
 	}},
@@ -199,11 +253,7 @@ kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-
 		"clear_quota":          {needs: internet},
 		"/dev/stdin   # paste": {before: `kubectl delete --ignore-not-found secret shop-app`},
 		"| kubectl replace":    {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
-		"helm upgrade": {before: `for part in watch touch restart; do
-  kubectl delete clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding --ignore-not-found "wechat-token-operator-$part"
-done
-chart`},
-		"rollout resume": {before: `kubectl rollout pause deployment/shop`},
+		"rollout resume":       {before: `kubectl rollout pause deployment/shop`},
 		"delete pod shop-0": {before: `kubectl create -f - <<EOF
 {"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"shop"},"spec":{"selector":{"matchLabels":{"app":"s"}},
 "template":{"metadata":{"labels":{"app":"s"}},"spec":{"containers":[{"name":"s","image":"registry.example.com/shop:v1"}]}}}}
@@ -222,11 +272,28 @@ kubectl run shop-0 --image=registry.example.com/shop:v1`},
 		"while read":           {before: `shop "$HERE"`},
 		"for namespace in web": {before: `kubectl create namespace web; kubectl create namespace shop`},
 	}},
+	"docs/trial.md": {blocks: map[string]step{
+		"make try\n":    {elsewhere: trialRuns},
+		"make try-down": {elsewhere: trialRuns},
+		"logs -f":       {needs: pods},
+		"get wxt -w":    {needs: pods},
+		"delete pod":    {needs: pods},
+		"delete secret": {needs: pods},
+		"annotate wxt":  {needs: pods},
+		"make image":    {needs: registry},
+		"apply -k":      {elsewhere: trialRuns},
+	}},
 	"docs/uninstall.md": {before: `chart; shop "$HERE"`, blocks: map[string]step{
 		"get wechattokens,secrets -n": {before: installed},
 		"config/prometheus":           {before: `prometheus`},
 		"delete crd":                  {after: `if kubectl get wxt; then exit 1; fi`},
 	}},
+	"docs/use/dotnet.md": {before: shopNamespace},
+	"docs/use/go.md":     {before: shopNamespace},
+	"docs/use/java.md":   {before: shopNamespace},
+	"docs/use/nodejs.md": {before: shopNamespace},
+	"docs/use/php.md":    {before: shopNamespace},
+	"docs/use/python.md": {before: shopNamespace},
 	"docs/versions.md": {before: shopHere, blocks: map[string]step{
 		"helm upgrade": {before: `chart`},
 	}},

@@ -98,7 +98,7 @@ func versionEnough(f *preFacts, _ time.Time) []finding {
 	case err != nil:
 		return []finding{unknownf("the version of Kubernetes: %v", err)}
 	case v.LessThan(version.MustParseGeneric(leastKubernetes)):
-		return []finding{fails("Kubernetes %s is too old: the admission policies need %s", f.version.value, leastKubernetes)}
+		return []finding{fails("Kubernetes %s is too old: the admission policies need %s; with Helm, --set policy.enabled=false leaves them out", f.version.value, leastKubernetes)}
 	}
 	return []finding{passes("Kubernetes %s", f.version.value)}
 }

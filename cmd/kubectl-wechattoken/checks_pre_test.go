@@ -61,21 +61,15 @@ func TestPreChecksFindWhatIsInTheWay(t *testing.T) {
 	}
 }
 
-// The least version is the chart's.
-func TestLeastKubernetesIsTheCharts(t *testing.T) {
+// The chart refuses its policies below the same version.
+func TestLeastKubernetesIsThatOfTheChartsPolicies(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../config/chart/Chart.yaml")
+	text, err := os.ReadFile("../../config/chart/templates/validate.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var chart struct {
-		KubeVersion string `json:"kubeVersion"`
-	}
-	if err := yaml.Unmarshal(text, &chart); err != nil {
-		t.Fatal(err)
-	}
-	if want := ">=" + leastKubernetes + ".0-0"; chart.KubeVersion != want {
-		t.Errorf("got %s, want %s", chart.KubeVersion, want)
+	if want := `semverCompare "<` + leastKubernetes + `.0-0"`; !strings.Contains(string(text), want) {
+		t.Errorf("validate.yaml has no %s", want)
 	}
 }
 
