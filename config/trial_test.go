@@ -48,7 +48,7 @@ func TestTheTrialIsInItsNamespace(t *testing.T) {
 		t.Errorf("what is in no namespace (-want +got):\n%s", diff)
 	}
 	operator := deploymentOf(t, name, objects(t, "trial"))
-	if args := container(operator).Args; !slices.Contains(args, "--namespaces=$(NAMESPACE)") {
+	if args := container(operator).Args; !slices.Contains(args, "--namespaces=wechat-trial") {
 		t.Errorf("the operator of a trial works elsewhere, too: %q", args)
 	}
 }

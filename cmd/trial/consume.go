@@ -55,7 +55,7 @@ func (c *consumer) once(ctx context.Context) error {
 	c.last = fingerprint
 	answer := c.call(ctx, string(token))
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the end was asked for
 	}
 	_, err = fmt.Fprintf(c.out, "%s token %s: %s%s\n", time.Now().UTC().Format(time.TimeOnly), fingerprint, answer, news)
 	return err

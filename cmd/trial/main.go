@@ -25,14 +25,19 @@ const usage = `trial is for the pods of config/trial.
 `
 
 func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run returns the exit code.
+func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) != 3 {
-		fmt.Fprint(os.Stderr, usage)
-		os.Exit(2)
+	program, file := "", ""
+	if len(args) == 2 {
+		program, file = args[0], args[1]
 	}
 	var err error
-	switch file := os.Args[2]; os.Args[1] {
+	switch program {
 	case "setup":
 		err = setUp(ctx, file)
 	case "consume":
@@ -40,16 +45,17 @@ func main() {
 		err = c.consume(ctx)
 	default:
 		fmt.Fprint(os.Stderr, usage)
-		os.Exit(2)
+		return 2
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "trial:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func setUp(ctx context.Context, file string) error {
-	token, err := os.ReadFile(file)
+	token, err := os.ReadFile(file) //nolint:gosec // config/trial names the file
 	if err != nil {
 		return err
 	}
