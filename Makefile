@@ -55,6 +55,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	go run -C hack ./flow
 	go run -C hack ./chartdoc
 	go run -C hack ./pictures
+	go run -C hack ./recording
 
 .PHONY: fmt
 fmt: ## Format the Go code and sort its imports
@@ -257,6 +258,13 @@ try: ## Try it in the cluster of your kubeconfig, with a fake WeChat in it: a mi
 .PHONY: try-down
 try-down: ## Remove what `make try` has made
 	@$(TRY) down
+
+.PHONY: recording
+recording: controlplane build ## Record the trial in a local cluster without the operator, and draw docs/trial.svg: 5 minutes
+	@# This brings the image onto the nodes, and refuses a cluster that is somebody's.
+	@$(TRY) up
+	@$(TRY) down
+	PATH='$(CURDIR)/bin/controlplane:$(CURDIR)/bin':$$PATH go run -C hack ./recording -record
 
 .PHONY: install
 install: ## Put the CRD into the cluster of your kubeconfig

@@ -9,6 +9,7 @@ toolchain go1.27.4
 replace wechattoken.io/operator => ..
 
 require (
+	github.com/creack/pty v1.1.24
 	github.com/go-logr/logr v1.4.4
 	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
