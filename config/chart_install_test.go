@@ -110,9 +110,12 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 	ns := newNamespace(t)
 	var text []byte
 	kinds := map[string]int{}
-	for _, o := range rendered(t, all...) {
+	everything := renderedWithTests(t, all...)
+	for _, o := range everything {
 		kinds[o.GetKind()]++
 		switch {
+		case o.GetKind() == "Pod":
+			continue // below, with those of the Deployments
 		case strings.HasPrefix(o.GetAPIVersion(), "monitoring.coreos.com/"):
 			continue // not of Kubernetes
 		case o.GetKind() == "CustomResourceDefinition":
@@ -127,7 +130,7 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 		}
 		text = append(append(text, "---\n"...), one...)
 	}
-	for kind, want := range map[string]int{"ServiceMonitor": 1, "PrometheusRule": 1, "ConfigMap": 1, "NetworkPolicy": 2} {
+	for kind, want := range map[string]int{"ServiceMonitor": 1, "PrometheusRule": 1, "ConfigMap": 1, "NetworkPolicy": 3, "Pod": 1} {
 		if kinds[kind] != want {
 			t.Errorf("got %d of %s, want %d", kinds[kind], kind, want)
 		}
@@ -136,10 +139,14 @@ func TestChartIsValidWithEverythingOn(t *testing.T) {
 	apply.Stdin = strings.NewReader(string(text))
 	succeed(t, apply)
 
-	for _, d := range ofKind[appsv1.Deployment](t, "Deployment", rendered(t, all...)) {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: ns}, Spec: d.Spec.Template.Spec}
+	pods := ofKind[corev1.Pod](t, "Pod", everything)
+	for _, d := range ofKind[appsv1.Deployment](t, "Deployment", everything) {
+		pods = append(pods, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: d.Name}, Spec: d.Spec.Template.Spec})
+	}
+	for _, pod := range pods {
+		pod.Namespace = ns
 		pod.Spec.ServiceAccountName, pod.Spec.PriorityClassName = "", "" // admission looks for them
-		if err := cluster.admin(t).Create(t.Context(), pod, client.DryRunAll); err != nil {
+		if err := cluster.admin(t).Create(t.Context(), &pod, client.DryRunAll); err != nil {
 			t.Errorf("the namespace is one of restricted Pod Security: %v", err)
 		}
 	}
@@ -307,6 +314,56 @@ func TestChartLives(t *testing.T) {
 	mustBeTheSame("installed again")
 	c.helm(t, "uninstall", name, "--namespace="+home)
 	mustBeTheSame("uninstalled again")
+}
+
+// helm test fails while nobody leads, passes when a replica does, and leaves nothing then.
+// This test is the kubelet.
+func TestHelmTestChecksTheRelease(t *testing.T) {
+	t.Parallel()
+	c := emptyCluster(t)
+	_, url := testcluster.FakeWeChat(t, wechattest.Config{})
+	home := c.newNamespace(t)
+	c.release(t, "install", name, home)
+	t.Cleanup(func() { c.helm(t, "uninstall", name, "--namespace="+home) })
+	c.kubectl(t, "wait", "--for=condition=Established", "--timeout="+testcluster.Patience.String(), crd)
+	who, lease := c.serviceAccount(t, home, name), "--leader-election-namespace="+home
+	kubeconfig := testcluster.WriteKubeconfig(t, who)
+	helmTest := func() (code int, err error) {
+		cmd := c.helmCommand(t, "test", name, "--namespace="+home)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var pod corev1.Pod
+		testcluster.Eventually(t, "there is a pod to run", func() error {
+			err := c.admin(t).Get(t.Context(), client.ObjectKey{Namespace: home, Name: name + "-check"}, &pod)
+			if err == nil && pod.Status.Phase != corev1.PodPending {
+				err = errors.New("it is that of the test before")
+			}
+			return err
+		})
+		run := exec.CommandContext(t.Context(), manager(t), append(pod.Spec.Containers[0].Args, lease)...)
+		run.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+		out, _ := run.CombinedOutput()
+		t.Logf("it says:\n%s", out)
+		pod.Status.Phase = corev1.PodFailed
+		if code = run.ProcessState.ExitCode(); code == 0 {
+			pod.Status.Phase = corev1.PodSucceeded
+		}
+		if err := c.admin(t).Status().Update(t.Context(), &pod); err != nil {
+			t.Fatal(err)
+		}
+		return code, cmd.Wait()
+	}
+	if code, err := helmTest(); code != 1 || err == nil {
+		t.Errorf("nobody leads: exit code %d, and helm ends with %v", code, err)
+	}
+	c.operate(t, who, url, append(c.argsOf(t, name, home), "--leader-elect", lease)...)
+	if code, err := helmTest(); code != 0 || err != nil {
+		t.Errorf("a replica leads: exit code %d, and helm ends with %v", code, err)
+	}
+	if left := c.kubectl(t, "get", "pods,networkpolicies", "-n", home, "-l", "app.kubernetes.io/name="+name+"-check", "-o", "name"); left != "" {
+		t.Errorf("helm test leaves %s", left)
+	}
 }
 
 // Who has installed the kustomization goes over to Helm without a gap.

@@ -16,6 +16,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
@@ -165,6 +166,7 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"VariableWithAValue":  {[]string{"extraEnv", `[{"name": "https_proxy", "value": "a"}]`}, "extraEnv has https_proxy, which has a value of its own: set proxy.url."},
 		"FlagWithAValue":      {[]string{"extraArgs", `["--workers=3"]`}, "extraArgs has --workers, which has a value of its own: set workers."},
 		"FlagOfTheChart":      {[]string{"extraArgs", `["--health-probe-bind-address=:1"]`}, "which the chart leaves as it is"},
+		"FlagOfTheTest":       {[]string{"extraArgs", `["--check"]`}, "which the chart leaves as it is"},
 	}
 	for what, tc := range cases {
 		t.Run(what, func(t *testing.T) {
@@ -198,6 +200,67 @@ func TestChartHasOneWayToEachFlag(t *testing.T) {
 				t.Errorf("%s: %v", arg, err)
 			}
 		}
+	}
+}
+
+// helm test runs what the Deployment runs, where it may run, and reaches what it reaches.
+// What looks for pods of the operator does not find the test's: an alert would be about it.
+func TestChartChecksWhatTheDeploymentRuns(t *testing.T) {
+	t.Parallel()
+	const node = `"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}]}`
+	const apart = `"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {}, "topologyKey": "kubernetes.io/hostname"}]}`
+	for what, pairs := range map[string][]string{
+		"Default": {"networkPolicy.enabled", "false"},
+		"All":     append(slices.Clone(all), "affinity", "{"+node+","+apart+"}"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			release := rendered(t, pairs...)
+			tests := slices.DeleteFunc(renderedWithTests(t, pairs...), func(o unstructured.Unstructured) bool { return !isTest(o) })
+			pod := only(t, ofKind[corev1.Pod](t, "Pod", tests))
+			if diff := cmp.Diff(map[string]string{"helm.sh/hook": "test", "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded"}, pod.Annotations); diff != "" {
+				t.Errorf("annotations (-want +got):\n%s", diff)
+			}
+			want := deploymentOf(t, name, release).Spec.Template.Spec
+			manager := &want.Containers[0]
+			manager.Args = append(manager.Args, "--check")
+			manager.Ports, manager.LivenessProbe, manager.ReadinessProbe = nil, nil, nil
+			want.RestartPolicy, want.TopologySpreadConstraints = corev1.RestartPolicyNever, nil
+			if want.Affinity == nil {
+				want.Affinity = &corev1.Affinity{}
+			}
+			want.Affinity.PodAntiAffinity = nil
+			if diff := cmp.Diff(want, pod.Spec); diff != "" {
+				t.Errorf("(-pods of the Deployment +test):\n%s", diff)
+			}
+			for _, o := range release {
+				for _, field := range []string{"selector", "podSelector"} {
+					selector, _, _ := unstructured.NestedMap(o.Object, "spec", field)
+					if within, ok := selector["matchLabels"].(map[string]any); ok {
+						selector = within
+					}
+					if len(selector) > 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(selector)), func(key string) bool { return pod.Labels[key] != selector[key] }) {
+						t.Errorf("%s %s takes the test for a pod of the operator", o.GetKind(), o.GetName())
+					}
+				}
+			}
+			operators := slices.DeleteFunc(ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", release), func(p networkingv1.NetworkPolicy) bool { return p.Name != name })
+			policies := ofKind[networkingv1.NetworkPolicy](t, "NetworkPolicy", tests)
+			if len(policies) != len(operators) {
+				t.Fatalf("got %d NetworkPolicies, want %d", len(policies), len(operators))
+			}
+			for i, policy := range policies {
+				if weight := policy.Annotations["helm.sh/hook-weight"]; weight != "-1" {
+					t.Errorf("the NetworkPolicy has the weight %q, want it before the pod", weight)
+				}
+				if diff := cmp.Diff(networkingv1.NetworkPolicySpec{
+					PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": pod.Labels["app.kubernetes.io/name"]}},
+					PolicyTypes: operators[i].Spec.PolicyTypes, Egress: operators[i].Spec.Egress,
+				}, policy.Spec); diff != "" {
+					t.Errorf("NetworkPolicy (-want +got):\n%s", diff)
+				}
+			}
+		})
 	}
 }
 

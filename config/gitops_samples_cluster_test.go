@@ -5,6 +5,7 @@ package config_test
 import (
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestArgoCDSeesNoDifferenceInTheOperator(t *testing.T) {
 		}
 		return wanted(&o)
 	}
-	for _, o := range decode(t, strings.NewReader(text)) {
+	for _, o := range slices.DeleteFunc(decode(t, strings.NewReader(text)), isTest) { // which Argo CD leaves out
 		live := apply(*o.DeepCopy())
 		if diff := cmp.Diff(live, apply(*o.DeepCopy(), client.DryRunAll)); diff != "" {
 			t.Errorf("%s %s (-live +applied again):\n%s", o.GetKind(), o.GetName(), diff)

@@ -86,8 +86,14 @@ func renderAs(release string, pairs ...string) (string, error) {
 	return text.String(), nil
 }
 
-// rendered are the objects that [render] renders.
+// rendered are the objects of [render] that a release consists of.
 func rendered(t *testing.T, pairs ...string) []unstructured.Unstructured {
+	t.Helper()
+	return slices.DeleteFunc(renderedWithTests(t, pairs...), isTest)
+}
+
+// renderedWithTests are these, and those of helm test.
+func renderedWithTests(t *testing.T, pairs ...string) []unstructured.Unstructured {
 	t.Helper()
 	text, err := render(pairs...)
 	if err != nil {
@@ -95,6 +101,9 @@ func rendered(t *testing.T, pairs ...string) []unstructured.Unstructured {
 	}
 	return decode(t, strings.NewReader(text))
 }
+
+// isTest reports whether only helm test makes an object.
+func isTest(o unstructured.Unstructured) bool { return o.GetAnnotations()["helm.sh/hook"] == "test" }
 
 // objectsIn are those of a file.
 func objectsIn(t *testing.T, file string) []unstructured.Unstructured {

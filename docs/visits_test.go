@@ -157,6 +157,7 @@ kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="
 		"argocd-cm": {after: `kubectl -n argocd get configmap argocd-cm -o yaml | grep 'mine: "1"'`},
 	}},
 	"docs/helm.md": {blocks: map[string]step{
+		"helm test":             {elsewhere: "config/chart_install_test.go TestHelmTestChecksTheRelease"},
 		"--take-ownership":      {before: installed},
 		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace web; kubectl create namespace shop`},
 		"install shard-a":       {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},

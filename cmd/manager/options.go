@@ -33,6 +33,7 @@ type options struct {
 	healthAddr  string
 	log         logging.Options
 
+	check   bool
 	version bool
 }
 
@@ -73,6 +74,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081",
 		"address of /healthz and /readyz; 0 for none")
 	o.log.Bind(fs)
+	fs.BoolVar(&o.check, "check", false,
+		"check that the install with these flags works, and do nothing else: read what the operator reads, and wait up to 20s for a leader that renews its lease. Ends with 0 if all is well")
 	fs.BoolVar(&o.version, "version", false,
 		"tell the version, and do nothing else")
 	fs.Usage = func() {

@@ -49,7 +49,10 @@ const (
 // 15 MB more behind; between bursts it saves nothing. Go's own is 100.
 const gcPercent = 25
 
-// run works until ctx ends, and then gives the lease back.
+// notInstalled is what to do where the API server does not know our CRD.
+const notInstalled = "the cluster does not know WeChatToken of wechattoken.io/v1alpha1: install the CRD of this version first; the Helm chart, install.yaml of the release and config/crd have it"
+
+// run works until ctx ends, and then gives the lease back; or it only checks.
 func run(ctx context.Context, o options) error {
 	if err := checkEnvironment(); err != nil {
 		return err
@@ -63,6 +66,9 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("find a cluster: set KUBECONFIG or --kubeconfig: %w", err)
 	}
 	cfg.QPS = -1 // priority and fairness of the API server does what a throttle would do, and knows better
+	if o.check {
+		return check(ctx, cfg, o, os.Stdout)
+	}
 	m, readable, unreadable, err := divide(ctx, cfg, o.watched())
 	if err != nil {
 		return err
@@ -154,7 +160,7 @@ func newManager(cfg *rest.Config, o options, watched []string, lost func()) (ctr
 		Client: client.Options{FieldOwner: name},
 	})
 	if meta.IsNoMatchError(err) {
-		return nil, fmt.Errorf("the cluster does not know WeChatToken of wechattoken.io/v1alpha1: install the CRD of this version first; the Helm chart, install.yaml of the release and config/crd have it: %w", err)
+		return nil, fmt.Errorf("%s: %w", notInstalled, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create the manager: %w", err)

@@ -39,6 +39,7 @@ func TestChartInACluster(t *testing.T) {
 	token.Spec.AppID = "wx000000000000c4a2"
 	c.create(t, "charted", appSecret(), token)
 	c.isReady(t, "charted", token.Name)
+	c.helm(t, "test", operatorName, "--namespace="+operatorNamespace, "--timeout="+patience.String())
 
 	before := c.operatorPods(t)
 	_, nextTag, _ := strings.Cut(nextOperatorImage, ":")
