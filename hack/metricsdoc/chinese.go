@@ -7,7 +7,7 @@ var chinese = map[string]struct{ help, series string }{
 		"每个 WeChatToken 1 条",
 	},
 	"wechattoken_ready_reason": {
-		"Ready 条件当前的 reason，值恒为 1。",
+		"condition Ready 当前的原因，值恒为 1。",
 		"每个 WeChatToken 1 条",
 	},
 	"wechattoken_expiration_timestamp_seconds": {
@@ -47,7 +47,7 @@ var chinese = map[string]struct{ help, series string }{
 		"最多 8 个直方图",
 	},
 	"wechattoken_invalid_token_reports_total": {
-		"收到的“token 已失效”上报（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（报告之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
+		"收到的“token 已失效”上报（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（上报之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
 		"4 条",
 	},
 	"wechattoken_replaced_elsewhere_total": {
