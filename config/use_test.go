@@ -356,7 +356,9 @@ func serverEnv(t *testing.T, account, address string, env ...string) []string {
 func (p *running) isRefused(t *testing.T) {
 	t.Helper()
 	said, ok := p.call(t)
-	var answer struct{ Errcode int }
+	var answer struct {
+		Errcode int `json:"errcode"`
+	}
 	if err := json.Unmarshal([]byte(said), &answer); !ok || err != nil || answer.Errcode != 40001 {
 		t.Fatalf("got %q (%v), want errcode 40001; it says\n%s", said, err, p.stderr)
 	}
@@ -367,7 +369,7 @@ func (p *running) isRefused(t *testing.T) {
 func mount(t *testing.T, dir, token string) {
 	t.Helper()
 	before, _ := filepath.EvalSymlinks(filepath.Join(dir, "..data")) // at first there is none
-	data, err := os.MkdirTemp(dir, "..2026_")
+	data, err := os.MkdirTemp(dir, "..2026_")                        //nolint:usetesting // beside the link
 	if err != nil {
 		t.Error(err)
 		return

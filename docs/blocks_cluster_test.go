@@ -1,4 +1,4 @@
-//go:build integration
+//go:build pages
 
 package docs_test
 
@@ -41,8 +41,7 @@ type runner struct {
 // What the pages say to type does what they say: each block runs as it stands, in its
 // order, in a shell that ends with the first failure. The programs are the real ones, but
 // for make, which finds the plugin built.
-func TestBlocksRunInTheirOrder(t *testing.T) {
-	t.Parallel()
+func TestBlocksRunInTheirOrder(t *testing.T) { // one page after the other: they change the same cluster
 	r := newRunner(t)
 	for _, name := range english() {
 		t.Run(name, func(t *testing.T) { r.page(t, pages[name], visits[name]) })

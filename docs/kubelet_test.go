@@ -1,4 +1,4 @@
-//go:build integration
+//go:build pages
 
 package docs_test
 
@@ -34,7 +34,7 @@ func startKubelet(t *testing.T, c client.Client) *kubelet {
 		t.Fatal(err)
 	}
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}}
-	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(server.Listener.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
+	node.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(server.Listener.Addr().(*net.TCPAddr).Port)
 	if err := c.Status().Update(t.Context(), node); err != nil {
 		t.Fatal(err)
 	}

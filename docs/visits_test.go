@@ -112,7 +112,7 @@ var visits = map[string]visit{
 		"make node": {elsewhere: "hack/e2e/run.sh node"},
 	}},
 	"config/chart/README.md": {before: `helm package config/chart --version 0.1.0`},
-	"docs/air-gapped.md": {blocks: map[string]step{
+	"docs/air-gapped.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
 		"skopeo login":   {needs: release},
 		"cosign copy":    {needs: release},
 		"cosign save":    {needs: release},
@@ -134,6 +134,7 @@ metadata: {name: conflict}
 spec: {appID: wx0123456789abcdef, appSecretRef: {name: shop-app}, secret: {name: taken}}
 EOF
 kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="Ready")].reason}'=SecretConflict --timeout=60s`},
+		"--if-invalid":        {before: `kubectl -n web delete wxt conflict`},
 		"get secret shop-app": {needs: clusters},
 		"apply -f wechat":     {elsewhere: "config/backup_test.go TestABackupOfWeChatTokensIsEnough"},
 		"context new wait":    {needs: clusters},
@@ -154,6 +155,7 @@ kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="
 		"/fake/kill":      {elsewhere: "internal/wechat/wechattest/admin_test.go /fake/kill"},
 	}},
 	"docs/gitops.md": {before: `kubectl create namespace argocd; kubectl -n argocd create configmap argocd-cm --from-literal=mine=1`, blocks: map[string]step{
+		"helm push": {needs: release},
 		"argocd-cm": {after: `kubectl -n argocd get configmap argocd-cm -o yaml | grep 'mine: "1"'`},
 	}},
 	"docs/helm.md": {blocks: map[string]step{
@@ -168,7 +170,9 @@ kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="
 	"docs/invalid-tokens.md": {before: shopHere, blocks: map[string]step{
 		"#!/bin/sh": {elsewhere: "config/report_test.go TestEachLanguageReportsAnInvalidToken"},
 	}},
-	"docs/kubectl-plugin.md": {before: shopInWeb},
+	"docs/kubectl-plugin.md": {before: shopInWeb, blocks: map[string]step{
+		"(it is not shown)": {before: `kubectl -n web delete --ignore-not-found wxt/shop secret/shop-app secret/shop-token`},
+	}},
 	"docs/metrics.md": {before: installed + `; kubectl create namespace monitoring`, blocks: map[string]step{
 		"-bench Scrape": {needs: hours},
 		"port-forward":  {needs: pods},
@@ -201,7 +205,7 @@ EOF`},
 	"docs/monitoring.md": {before: installed + `; prometheus`, blocks: map[string]step{
 		"yq": {needs: "yq, which no test installs"},
 	}},
-	"docs/outside-the-cluster.md": {before: installed + `; shop shop`, blocks: map[string]step{
+	"docs/outside-the-cluster.md": {before: installed + `; shop shop`, blocks: map[string]step{ //nolint:dupword // a function and a namespace
 		"make image":           {elsewhere: imageBuilds},
 		"certificate.yaml":     {before: `crd Certificate certificates.cert-manager.io v1`},
 		"helm upgrade":         {before: `kubectl delete -k config/token-server; chart`},
@@ -249,12 +253,14 @@ kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-
 	"docs/runbooks/WeChatTokenQuotaNearlyUsed.md":  {before: shopInWeb},
 	"docs/runbooks/errcodes.md":                    {before: installed},
 	"docs/runbooks/reasons.md": {before: shopHere + `; shop web; kubectl create namespace platform; kubectl -n platform create -f config/samples/stable.yaml`, blocks: map[string]step{
-		"kubectl exec":         {needs: pods},
-		"run ask-wechat":       {needs: pods},
-		"clear_quota":          {needs: internet},
-		"/dev/stdin   # paste": {before: `kubectl delete --ignore-not-found secret shop-app`},
-		"| kubectl replace":    {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
-		"rollout resume":       {before: `kubectl rollout pause deployment/shop`},
+		"kubectl exec":            {needs: pods},
+		"run ask-wechat":          {needs: pods},
+		"clear_quota":             {needs: internet},
+		"/dev/stdin   # paste":    {before: `kubectl delete --ignore-not-found secret shop-app`},
+		"| kubectl replace":       {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
+		"can-i patch pods":        {before: `kubectl apply -k config/consumers`},
+		"can-i patch deployments": {before: `kubectl apply -k config/consumers`},
+		"rollout resume":          {before: `kubectl rollout pause deployment/shop`},
 		"delete pod shop-0": {before: `kubectl create -f - <<EOF
 {"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"shop"},"spec":{"selector":{"matchLabels":{"app":"s"}},
 "template":{"metadata":{"labels":{"app":"s"}},"spec":{"containers":[{"name":"s","image":"registry.example.com/shop:v1"}]}}}}

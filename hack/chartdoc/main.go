@@ -38,7 +38,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, "README.md"), []byte(page+rows), 0o644) //nolint:gosec // who may read the checkout may read this
+	return os.WriteFile(filepath.Join(folder, "README.md"), []byte(page+rows), 0o644)
 }
 
 // table has a row for each value below a path. Where the keys of a map have comments of their
