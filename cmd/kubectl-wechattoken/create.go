@@ -113,7 +113,7 @@ func (o *createOptions) run(ctx context.Context, name string) error {
 	if err := c.Create(ctx, wt); err != nil {
 		return exitf(exitCluster, "%v. Secret %s is there, and can be used: try again with --appsecret-ref=%[2]s", explain(err), app.Name)
 	}
-	fmt.Fprintf(o.Out, "%s: WeChatToken %s/%[1]s is created. It takes the AppSecret from Secret %s.\n", wt.Name, wt.Namespace, app.Name)
+	fmt.Fprintf(o.Out, "%[1]s: WeChatToken %[2]s/%[1]s is created. It takes the AppSecret from Secret %[3]s.\n", wt.Name, wt.Namespace, app.Name)
 	if !o.wait {
 		fmt.Fprintf(o.Out, "%s: whether the token is there: kubectl wechattoken status %[1]s -n %s\n", wt.Name, wt.Namespace)
 		return nil

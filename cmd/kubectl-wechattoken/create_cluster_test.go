@@ -30,7 +30,7 @@ func TestCreateBringsAFirstToken(t *testing.T) {
 	w.operate()
 	appID, secret := w.account()
 	got := w.runOn(t.Context(), secret+"\n", w.Kubeconfig, "create", "shop", "--appid="+appID)
-	got.wants(t, 0, "is created", "the Secret shop-token holds the token", "mount Secret shop-token as a directory")
+	got.wants(t, 0, "/shop is created. It takes the AppSecret from Secret shop-app.", "the Secret shop-token holds the token", "mount Secret shop-token as a directory")
 	if !w.fake.Valid(w.token("shop")) {
 		t.Error("the Secret holds no valid token")
 	}
