@@ -23,7 +23,7 @@ var (
 	inRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|")
 )
 
-// Whoever cannot reach our registries, or those of others, copies what this page names.
+// Users who cannot reach our registries, or those of others, copy what this page names.
 func TestThePageOfTheGapNamesEveryImage(t *testing.T) {
 	t.Parallel()
 	want := map[string]bool{}

@@ -178,7 +178,7 @@ func (s *standIns) replacePod(ctx context.Context, d *appsv1.Deployment, set *ap
 	return s.client.Status().Update(ctx, pod)
 }
 
-// runOperator runs the operator, if this is its pod, in place of the one before.
+// runOperator runs the operator, if this is its pod, instead of the one before.
 func (s *standIns) runOperator(ctx context.Context, d *appsv1.Deployment, pod *corev1.Pod) error {
 	if pod.Spec.Containers[0].Name != "manager" {
 		return nil

@@ -63,7 +63,7 @@ revisions() { # VERSION...: of the Deployment shop
     kubectl rollout status deployment/shop --timeout=60s
   done
 }
-chart() { # the operator by Helm, in place of what is there
+chart() { # the operator by Helm, instead of what is there
   helm install wechat-token-operator config/chart --namespace wechat-token-operator --create-namespace \
     --take-ownership --force-conflicts --set image.repository=registry.example.com/wechat-token-operator --set image.tag=v0.1.0
   kubectl -n wechat-token-operator rollout status deployment/wechat-token-operator --timeout=60s

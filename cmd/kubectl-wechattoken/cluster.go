@@ -142,7 +142,7 @@ func explain(err error) error {
 	case apierrors.IsUnauthorized(err):
 		return exitf(exitCluster, "The cluster does not know you: log in again, or choose another --context (%v)", err)
 	case apierrors.IsForbidden(err):
-		return exitf(exitCluster, "%v. Ask whoever manages the namespace for a RoleBinding: view lets you read WeChatTokens, wechattoken-refresher also refresh and revoke, edit also create, suspend and resume", err)
+		return exitf(exitCluster, "%v. Ask the owner of the namespace for a RoleBinding: view lets you read WeChatTokens, wechattoken-refresher also refresh and revoke, edit also create, suspend and resume", err)
 	case errors.As(err, &urlE), errors.As(err, &netE), apierrors.IsServiceUnavailable(err), apierrors.IsTooManyRequests(err),
 		apierrors.IsInternalError(err), apierrors.IsServerTimeout(err):
 		return &unreachable{exitf(exitCluster, "The cluster cannot be reached: %v. Look at --context and the network", err)}

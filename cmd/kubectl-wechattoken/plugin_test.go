@@ -58,7 +58,7 @@ func TestMistakesAreExplained(t *testing.T) {
 	w.run("status", "--no-such-flag").wants(t, exitUsage, "--no-such-flag")
 	w.run("status", "--context=none").wants(t, exitCluster, "There is no cluster to ask", "--context")
 	w.run("status", "--server=https://127.0.0.1:1").wants(t, exitCluster, "The cluster cannot be reached")
-	w.run("status", "--as=nobody").wants(t, exitCluster, "Ask whoever manages the namespace for a RoleBinding")
+	w.run("status", "--as=nobody").wants(t, exitCluster, "Ask the owner of the namespace for a RoleBinding")
 }
 
 // The plugin has no operator and no client of WeChat's in it.

@@ -187,7 +187,7 @@ What else to do:
   - Remove the token from where it leaked, and find out how.
   - See that the consumers have the new one: kubectl wechattoken status %[1]s -n %[2]s -o wide. A file follows within
     90 s, env and subPath only with a restart.
-  - If the AppSecret may have leaked, too: whoever has it can get new tokens. Reset it, put the new one into
+  - If the AppSecret may have leaked, too: everyone who has it can get new tokens. Reset it, put the new one into
     Secret %[3]s, and run this command once more. The operator picks it up at once. It is reset at
     %[4]s.
   - See that the IP allow-list (IP 白名单) there holds your addresses only.
