@@ -38,10 +38,10 @@ LABEL org.opencontainers.image.title="fake-wechat" \
 COPY --from=build /out/fake-wechat /fake-wechat
 ENTRYPOINT ["/fake-wechat"]
 
-# For servers outside of the cluster: --target token-server.
+# For servers outside the cluster: --target token-server.
 FROM base AS token-server
 LABEL org.opencontainers.image.title="wechat-token-server" \
-      org.opencontainers.image.description="Hands WeChat access_tokens to servers outside of the cluster"
+      org.opencontainers.image.description="Hands WeChat access_tokens to servers outside the cluster"
 COPY --from=build /out/token-server /token-server
 ENTRYPOINT ["/token-server"]
 

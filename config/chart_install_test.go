@@ -273,7 +273,7 @@ func TestChartLives(t *testing.T) {
 		t.Errorf("after the upgrade the CRD has the short names %s", got)
 	}
 
-	// It works with the rights that the release gives it.
+	// It works with the permissions that the release gives it.
 	ns := c.newNamespace(t)
 	stop := c.operate(t, c.serviceAccount(t, home, name), url, append(c.argsOf(t, name, home), "--leader-election-namespace="+home)...)
 	shop := c.applyWeChatTokens(t, fake, ns, "samples/stable.yaml")[0]
@@ -289,7 +289,7 @@ func TestChartLives(t *testing.T) {
 		}
 	}
 
-	// Features come and go with their rights.
+	// Features come and go with their permissions.
 	c.release(t, "upgrade", name, home, "consumers", `{"watch": true, "touch": true}`, "replicaCount", "3", "tokenServer.enabled", "true")
 	for _, role := range []string{"watch", "touch"} {
 		c.kubectl(t, "get", "clusterrole/"+name+"-"+role)

@@ -611,7 +611,7 @@ func TestChartOfSomeNamespacesReadsNoOtherSecrets(t *testing.T) {
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
 				if !slices.Contains([]string{"wechattokens", "wechattokens/token", "wechattokens/invalid", "tokenreviews", "subjectaccessreviews"}, resource) {
-					t.Errorf("the ClusterRole %s has rights to %s", role.Name, resource)
+					t.Errorf("the ClusterRole %s has permissions to %s", role.Name, resource)
 				}
 			}
 		}

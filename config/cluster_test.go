@@ -259,13 +259,13 @@ func program(t *testing.T, command string) string {
 	return filepath.Join(folder, command)
 }
 
-// serve runs an operator for one namespace, with the rights that it needs there.
+// serve runs an operator for one namespace, with the permissions that it needs there.
 func (p plane) serve(t *testing.T, namespace, url string) {
 	t.Helper()
 	p.operate(t, p.person(t, namespace, name, name), url, "--namespaces="+namespace)
 }
 
-// operate runs an operator with the rights of who. It ends with the test at the
+// operate runs an operator with the permissions of who. It ends with the test at the
 // latest, and has then been forbidden nothing.
 func (p plane) operate(t *testing.T, who *rest.Config, url string, flags ...string) (stop func()) {
 	t.Helper()

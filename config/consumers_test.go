@@ -75,7 +75,7 @@ func TestTheOperatorChangesNothingElseOfPodsAndWorkloads(t *testing.T) {
 	t.Parallel()
 	ns, admin := newNamespace(t), cluster.admin(t)
 	operator := cluster.serviceAccount(t, name, name)
-	// The same rights elsewhere: who may do more by RBAC is stopped all the same.
+	// The same permissions elsewhere: who may do more by RBAC is stopped all the same.
 	elsewhere := rest.CopyConfig(cluster.Config)
 	elsewhere.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:another:" + name, Groups: []string{"system:masters"}}
 	pod, deployment := consumerPod(ns), consumerDeployment(ns)

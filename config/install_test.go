@@ -235,7 +235,7 @@ func firstLine(t *testing.T, consumer appsv1.Deployment, namespace string) strin
 	return strings.TrimSuffix(string(line[:n]), "\n")
 }
 
-// Each works on what has its label, with the rights it was installed with.
+// Each works on what has its label, with the permissions it was installed with.
 func TestShardsWorkBesideEachOther(t *testing.T) {
 	t.Parallel()
 	installed(t)

@@ -1,5 +1,5 @@
 // Package config_test meets the manifests as their users do: kubectl applies
-// them to a real API server, and the manager runs there with the rights that
+// them to a real API server, and the manager runs there with the permissions that
 // they give it and no others. Nothing there makes pods of Deployments.
 package config_test
 

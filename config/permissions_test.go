@@ -30,15 +30,15 @@ const (
 // serverFolder has the samples for the token server.
 const serverFolder = "samples/token-server"
 
-// A right is a verb on a resource that a role gives.
-type right struct {
+// A permission is a verb on a resource that a role gives.
+type permission struct {
 	Role     string
 	Verb     string
 	Resource string // with its group, or a path
 	Name     string // of the one object; empty for all
 }
 
-// resourceOf is how a resource is written in a [right]: as in a command line of
+// resourceOf is how a resource is written in a [permission]: as in a command line of
 // kubectl.
 func resourceOf(group, resource, sub string) string {
 	if group != "" {
@@ -47,10 +47,10 @@ func resourceOf(group, resource, sub string) string {
 	return path.Join(resource, sub)
 }
 
-// rights are all that the roles of some manifests give.
-func rights(t *testing.T, manifests []unstructured.Unstructured) []right {
+// permissions are all that the roles of some manifests give.
+func permissions(t *testing.T, manifests []unstructured.Unstructured) []permission {
 	t.Helper()
-	var all []right
+	var all []permission
 	add := func(role string, rules []rbacv1.PolicyRule) {
 		for _, rule := range rules {
 			resources := rule.NonResourceURLs
@@ -67,7 +67,7 @@ func rights(t *testing.T, manifests []unstructured.Unstructured) []right {
 			for _, verb := range rule.Verbs {
 				for _, resource := range resources {
 					for _, name := range names {
-						all = append(all, right{Role: role, Verb: verb, Resource: resource, Name: name})
+						all = append(all, permission{Role: role, Verb: verb, Resource: resource, Name: name})
 					}
 				}
 			}
@@ -82,8 +82,8 @@ func rights(t *testing.T, manifests []unstructured.Unstructured) []right {
 	return all
 }
 
-func sorted(rights []right) []right {
-	return slices.SortedFunc(slices.Values(rights), func(a, b right) int {
+func sorted(permissions []permission) []permission {
+	return slices.SortedFunc(slices.Values(permissions), func(a, b permission) int {
 		return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
 	})
 }
@@ -92,12 +92,12 @@ func sorted(rights []right) []right {
 // and what for.
 func TestEachPermissionHasItsReason(t *testing.T) {
 	t.Parallel()
-	given := sorted(rights(t, append(withEvict(t), objects(t, "token-server")...)))
+	given := sorted(permissions(t, append(withEvict(t), objects(t, "token-server")...)))
 	if len(given) < 30 {
-		t.Errorf("there are %d rights", len(given))
+		t.Errorf("there are %d permissions", len(given))
 	}
 	for _, file := range []string{"rbac.md", "zh/rbac.md"} {
-		if diff := cmp.Diff(given, sorted(rightsToldIn(t, filepath.Join("../docs", file)))); diff != "" {
+		if diff := cmp.Diff(given, sorted(permissionsOnPage(t, filepath.Join("../docs", file)))); diff != "" {
 			t.Errorf("docs/%s (-manifests +table):\n%s", file, diff)
 		}
 	}
@@ -109,22 +109,22 @@ var (
 	rightResource = regexp.MustCompile("`([^`]+)`(?: \\(`([^`]+)`\\))?")
 )
 
-// rightsToldIn are those in the table of a page, whose rows are: role, verbs,
+// permissionsOnPage are those in the table of a page, whose rows are: role, verbs,
 // resources and reason.
-func rightsToldIn(t *testing.T, page string) []right {
+func permissionsOnPage(t *testing.T, page string) []permission {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told []right
+	var told []permission
 	for _, row := range rightRow.FindAllStringSubmatch(string(text), -1) {
 		if len(row[4]) < 10 {
 			t.Errorf("%s gives no reason in %s", page, row[0])
 		}
 		for _, verb := range rightVerb.FindAllStringSubmatch(row[2], -1) {
 			for _, resource := range rightResource.FindAllStringSubmatch(row[3], -1) {
-				told = append(told, right{Role: row[1], Verb: verb[1], Resource: resource[1], Name: resource[2]})
+				told = append(told, permission{Role: row[1], Verb: verb[1], Resource: resource[1], Name: resource[2]})
 			}
 		}
 	}

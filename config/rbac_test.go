@@ -33,7 +33,7 @@ import (
 // The operator is given what it asks for and nothing else. This fails when a verb
 // is taken from a role, and when one is added that it never uses. Each part of
 // config/consumers is alone with what it needs, and what config/rbac/role-binding.yaml
-// says of --namespaces is true: no right on Secrets reaches beyond them.
+// says of --namespaces is true: no permission on Secrets reaches beyond them.
 func TestTheOperatorNeedsNothingButItsRoles(t *testing.T) {
 	t.Parallel()
 	const restart = `"restart":{"workloads":[{"kind":"Deployment"},{"kind":"StatefulSet"},{"kind":"DaemonSet"}]}`
@@ -113,7 +113,7 @@ func TestTheOperatorNeedsNothingButItsRoles(t *testing.T) {
 			stranger := cluster.applyWeChatTokens(t, fake, elsewhere, "samples/stable.yaml")[0]
 
 			exercise(t, own, here, tc.spec, who, append(tc.flags, served)...)
-			usesAll(t, own, name, rights(t, withEvict(t)), append(roles, leaseRole, metricsRole))
+			usesAll(t, own, name, permissions(t, withEvict(t)), append(roles, leaseRole, metricsRole))
 			if got := cluster.kubectl(t, "get", "-n", elsewhere, "wxt/"+stranger, "-o", "jsonpath={.status.conditions}"); got != "" {
 				t.Errorf("%s\nelsewhere there is a status: %s", tc.reason, got)
 			}
@@ -338,10 +338,10 @@ var allowedBy = regexp.MustCompile(`^RBAC: allowed by (?:Cluster)?RoleBinding "[
 
 // usesAll compares what the API server says that a ServiceAccount of the namespace own
 // has asked for with what some roles of all give: nothing more, and nothing less.
-func usesAll(t *testing.T, own, account string, all []right, roles []string) {
+func usesAll(t *testing.T, own, account string, all []permission, roles []string) {
 	t.Helper()
-	given := slices.DeleteFunc(all, func(r right) bool { return !slices.Contains(roles, r.Role) })
-	used := map[right]bool{}
+	given := slices.DeleteFunc(all, func(r permission) bool { return !slices.Contains(roles, r.Role) })
+	used := map[permission]bool{}
 	for _, a := range auditedTo(t, own) {
 		if a.User.Username != "system:serviceaccount:"+own+":"+account {
 			continue
@@ -378,7 +378,7 @@ func usesAll(t *testing.T, own, account string, all []right, roles []string) {
 		}
 	}
 	if diff := cmp.Diff(sorted(given), sorted(slices.Collect(maps.Keys(used)))); diff != "" {
-		t.Errorf("rights (-given +used):\n%s", diff)
+		t.Errorf("permissions (-given +used):\n%s", diff)
 	}
 }
 
@@ -404,8 +404,8 @@ func auditedTo(t *testing.T, namespace string) []testcluster.Audit {
 // An access is what somebody may do, or may not.
 type access = authorizationv1.ResourceAttributes
 
-// rightsOf are those of an install without consumers in the namespace home.
-func rightsOf(home string) (allowed, denied []access) {
+// permissionsOf are those of an install without consumers in the namespace home.
+func permissionsOf(home string) (allowed, denied []access) {
 	const (
 		ours   = "wechattoken.io"
 		leases = "coordination.k8s.io"
@@ -492,10 +492,10 @@ func has(t *testing.T, who client.Client, allowed, denied []access) {
 func TestTheRolesAreLeast(t *testing.T) {
 	t.Parallel()
 	installed(t)
-	withConsumers, _ := rightsToConsumers()
+	withConsumers, _ := consumersPermissions()
 	for i, s := range shards {
 		home := name + "-" + s
-		allowed, denied := rightsOf(home)
+		allowed, denied := permissionsOf(home)
 		denied = append(denied, access{Verb: "update", Group: "coordination.k8s.io", Resource: "leases", Namespace: name + "-" + shards[1-i], Name: name})
 		has(t, clientFor(t, cluster.serviceAccount(t, home, name)), allowed, append(denied, withConsumers...))
 	}
@@ -521,8 +521,8 @@ func TestTheRolesForPeopleGiveNoSecrets(t *testing.T) {
 	}
 }
 
-// rightsToConsumers are those that config/consumers gives beside them.
-func rightsToConsumers() (allowed, denied []access) {
+// consumersPermissions are those that config/consumers gives beside them.
+func consumersPermissions() (allowed, denied []access) {
 	for _, kind := range []string{"deployments", "statefulsets", "daemonsets"} {
 		for _, verb := range []string{"list", "watch", "patch"} {
 			allowed = append(allowed, access{Verb: verb, Group: "apps", Resource: kind, Namespace: "web"})
@@ -549,8 +549,8 @@ func rightsToConsumers() (allowed, denied []access) {
 func TestTheRolesForConsumersAreLeast(t *testing.T) {
 	t.Parallel()
 	installed(t)
-	usual, _ := rightsOf(name)
-	allowed, denied := rightsToConsumers()
+	usual, _ := permissionsOf(name)
+	allowed, denied := consumersPermissions()
 	has(t, clientFor(t, cluster.serviceAccount(t, name, name)), append(usual, allowed...), denied)
 }
 
@@ -567,8 +567,8 @@ func TestTheRolesOfTheTokenServerAreLeast(t *testing.T) {
 		{Verb: "create", Group: "authentication.k8s.io", Resource: "tokenreviews"},
 		{Verb: "create", Group: "authorization.k8s.io", Resource: "subjectaccessreviews"},
 	}
-	can, cannot := rightsOf(name)
-	canWatch, cannotWatch := rightsToConsumers()
+	can, cannot := permissionsOf(name)
+	canWatch, cannotWatch := consumersPermissions()
 	denied := slices.DeleteFunc(slices.Concat(can, cannot, canWatch, cannotWatch), func(a access) bool { return slices.Contains(allowed, a) })
 	has(t, clientFor(t, cluster.serviceAccount(t, name, server)), allowed, append(denied,
 		access{Verb: "get", Group: "wechattoken.io", Resource: "wechattokens", Subresource: "token", Namespace: "web", Name: "shop"}))
@@ -610,7 +610,7 @@ func TestTheTokenServerNeedsNothingButItsRoles(t *testing.T) {
 			t.Errorf("the token server ended with exit code %d", code)
 		}
 	}
-	usesAll(t, ns, server, rights(t, objects(t, "token-server")), roles)
+	usesAll(t, ns, server, permissions(t, objects(t, "token-server")), roles)
 }
 
 // Who has the role for all tokens of a namespace, or the sample's for one, asks the token

@@ -1,4 +1,4 @@
-// Command token-server hands the tokens of WeChatTokens to servers outside of the cluster,
+// Command token-server hands the tokens of WeChatTokens to servers outside the cluster,
 // over HTTPS, to who may have them as RBAC says.
 package main
 

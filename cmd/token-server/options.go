@@ -39,7 +39,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.version, "version", false,
 		"print the version, and do nothing else")
 	fs.Usage = func() {
-		fmt.Fprintf(fs.Output(), `token-server hands the tokens of WeChatTokens to servers outside of the cluster.
+		fmt.Fprintf(fs.Output(), `token-server hands the tokens of WeChatTokens to servers outside the cluster.
 
   GET  /v1/namespaces/NAMESPACE/wechattokens/NAME/token            the token
   GET  /v1/namespaces/NAMESPACE/wechattokens/NAME/token?ticket=jsapi  a ticket: jsapi or wx_card

@@ -44,7 +44,7 @@ func scenarios() []scenario {
 		{name: "hanging", about: "one account in ten lets calls run into their timeout", own: (*bench).hanging},
 		{name: "shared", about: "1,000 WeChatTokens of 10 accounts", own: (*bench).shared, fixed: 1000},
 		{name: "takers", about: "a new token reaches the Secrets of an account, half of which take it from another namespace", own: (*bench).takers, fixed: 100},
-		{name: "token-server", about: "servers outside of the cluster ask for tokens, of 10,000 that there are", own: (*bench).tokenServer, fixed: 10_000},
+		{name: "token-server", about: "servers outside the cluster ask for tokens, of 10,000 that there are", own: (*bench).tokenServer, fixed: 10_000},
 		{name: "unrelated", about: "memory with 1,000 WeChatTokens and many Secrets that are not ours", own: (*bench).unrelated, fixed: 1000},
 		{name: "tenants", about: "what a hostile tenant costs another one, and the manager: ten minutes", own: (*bench).tenants, fixed: 1},
 	}

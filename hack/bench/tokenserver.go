@@ -26,7 +26,7 @@ const (
 	halfLoad   = 2500             // requests a second
 )
 
-// tokenServer: servers outside of the cluster ask for tokens, and one of them polls while
+// tokenServer: servers outside the cluster ask for tokens, and one of them polls while
 // its token is forced.
 func (b *bench) tokenServer(r *result) error {
 	return b.inWorld(fleet(r.n), wechattest.Config{}, func(w *world) {

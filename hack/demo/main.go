@@ -32,7 +32,7 @@ func main() {
 	// SIGPIPE may as well come from a connection to the API server.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	_, err := exec.LookPath("curl") // for what a server outside of the cluster asks
+	_, err := exec.LookPath("curl") // for what a server outside the cluster asks
 	err = errors.Join(err, testcluster.FindPrograms(bin, "manager", "token-server"))
 	if err == nil {
 		err = testcluster.Run(ctx, func(tb testing.TB) {

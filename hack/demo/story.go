@@ -192,7 +192,7 @@ func (d *demo) takeIt() {
 const ask = `printf 'header = "Authorization: Bearer %s"' "$(cat $DIR/credential)" | curl -sS --config - --cacert $DIR/ca.crt `
 
 func (d *demo) serveIt() {
-	d.heading("A server outside of the cluster asks for it")
+	d.heading("A server outside the cluster asks for it")
 	s := d.cluster.StartTokenServer(d.TB, filepath.Join(bin, "token-server"))
 	s.AwaitReady()
 	dir := d.TempDir()

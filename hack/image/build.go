@@ -30,7 +30,7 @@ type description struct {
 // titles are the labels title and description of each program's image.
 var titles = map[string][2]string{
 	"manager":      {"wechat-token-operator", "Every pod that needs a WeChat access_token always has a valid one"},
-	"token-server": {"wechat-token-server", "Hands WeChat access_tokens to servers outside of the cluster"},
+	"token-server": {"wechat-token-server", "Hands WeChat access_tokens to servers outside the cluster"},
 	"fake-wechat":  {"fake-wechat", "The WeChat API for tests and demonstrations"},
 	all:            {"wechat-token-operator-trial", "The operator, the WeChat API for demonstrations, and what uses a token"},
 }

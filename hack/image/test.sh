@@ -119,7 +119,7 @@ said 'In a cluster it needs no flags.'
 as_pod fake-wechat --help || fail "fake-wechat --help failed:" "$(cat "$tmp/said")"
 said 'fake-wechat is the WeChat API in one process'
 as_pod token-server --help || fail "token-server --help failed:" "$(cat "$tmp/said")"
-said 'token-server hands the tokens of WeChatTokens to servers outside of the cluster.'
+said 'token-server hands the tokens of WeChatTokens to servers outside the cluster.'
 status=0
 as_pod manager || status=$?
 ((status == 1)) || fail "without a cluster manager ended with $status instead of 1:" "$(cat "$tmp/said")"

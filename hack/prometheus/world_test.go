@@ -39,7 +39,7 @@ const (
 // operator is the name of its namespace, ServiceAccount and lease.
 const operator = "wechat-token-operator"
 
-// world is a cluster with two replicas of the operator, which have the rights of
+// world is a cluster with two replicas of the operator, which have the permissions of
 // config/default, a WeChat, and a Prometheus that scrapes them as config/prometheus
 // says.
 type world struct {

@@ -149,7 +149,7 @@ securityContext:
 {{- end -}}
 
 {{/*
-Gives the operator rights: in the namespaces of .Values.namespaces, or everywhere where
+Gives the operator permissions: in the namespaces of .Values.namespaces, or everywhere where
 there are none. Takes root, the name of the role and its rules; and program, where it is
 wechat-token-server.
 */}}
