@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,14 +150,16 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 // behind them.
 func TestForgedCredentialsDelayNobody(t *testing.T) {
 	t.Parallel()
+	const perSecond, atOnce = 100, 200 // the questions about what is not known
 	w := newWorld(t, wechattest.Config{})
 	w.shop()
 	reader := w.reader("shop")
 	w.awaitToken(reader)
-	stop := make(chan struct{})
+	begun, stop := time.Now(), make(chan struct{})
 	codes := make(chan int, 1<<20)
+	var workers sync.WaitGroup
 	for worker := range 8 {
-		go func() {
+		workers.Go(func() {
 			for i := 0; ; i++ {
 				select {
 				case <-stop:
@@ -166,21 +169,25 @@ func TestForgedCredentialsDelayNobody(t *testing.T) {
 				resp, _ := w.server.Get(t, w.path("shop", "token"), fmt.Sprintf("forged-%d-%d", worker, i))
 				codes <- resp.StatusCode
 			}
-		}()
+		})
 	}
-	for begun := time.Now(); time.Since(begun) < 15*time.Second; { // what the API server has said counts for 10 s
+	for time.Since(begun) < 15*time.Second { // what the API server has said counts for 10 s
 		if resp, body := w.server.Get(t, w.path("shop", "token"), reader); resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s", resp.Status, body)
+			t.Errorf("%s: %s", resp.Status, body)
+			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	close(stop)
+	workers.Wait()
+	most := atOnce + int(perSecond*time.Since(begun).Seconds()) + 1
 	count := map[int]int{}
 	for range len(codes) {
 		count[<-codes]++
 	}
-	if count[http.StatusTooManyRequests] == 0 || count[http.StatusUnauthorized] == 0 || count[http.StatusOK] > 0 {
-		t.Errorf("answers to made-up credentials: %v; want 401, and 429 for the most of them", count)
+	unknown, tooMany := count[http.StatusUnauthorized], count[http.StatusTooManyRequests]
+	if unknown == 0 || unknown > most || len(count) > 2 || len(count) == 2 && tooMany == 0 {
+		t.Errorf("answers to made-up credentials: %v; want at most %d times 401, and else 429", count, most)
 	}
 }
 
