@@ -53,7 +53,7 @@ generate: ## Write the code, manifests and reference that come from the API type
 	go run -C hack ./metricsdoc
 	go run -C hack ./apidocs
 	go run -C hack ./flow
-	go run -C hack ./chartdoc
+	go run -C hack ./chartdoc ../config/chart
 	go run -C hack ./pictures
 	go run -C hack ./recording
 

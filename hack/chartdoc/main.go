@@ -1,5 +1,6 @@
 // Command chartdoc writes the README of the chart, which its archive has, from its values.yaml:
-// each value, what holds where nothing is set, and the comment above it. It runs in the folder hack.
+// each value, what holds where nothing is set, and the comment above it. Its argument is the folder of
+// the chart.
 package main
 
 import (
@@ -13,19 +14,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const folder = "../config/chart"
-
 //go:embed README.md.tmpl
 var page string // without the table
 
 func main() {
-	if err := run(); err != nil {
+	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "chartdoc:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(folder string) error {
 	text, err := os.ReadFile(filepath.Join(folder, "values.yaml"))
 	if err != nil {
 		return err

@@ -96,21 +96,25 @@ make --no-print-directory chart VERSION="$VERSION" IMAGE_REPOSITORY="$IMAGE_REPO
 chart=(dist/*.tgz)
 mkdir "$tmp/chart"
 tar -xzf "${chart[0]}" -C "$tmp/chart"
+tree=$tmp/chart/wechat-token-operator
 sed -i "s|^  repository: wechat-token-operator$|  repository: $IMAGE_REPOSITORY|
-s|^    repository: wechat-token-server$|    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server|" "$tmp"/chart/*/values.yaml
-sed -i "s|^\(. .image.repository. . .\)\"wechat-token-operator\"|\1\"$IMAGE_REPOSITORY\"|
-s|^\(. .tokenServer.image.repository. . .\)\"wechat-token-server\"|\1\"${IMAGE_REPOSITORY%/*}/wechat-token-server\"|" "$tmp"/chart/*/README.md
+s|^    repository: wechat-token-server$|    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server|" "$tree/values.yaml"
 sed -i "s|image: wechat-token-operator:dev$|image: $IMAGE_REPOSITORY:$VERSION|
-s|image: wechat-token-server:dev$|image: ${IMAGE_REPOSITORY%/*}/wechat-token-server:$VERSION|" "$tmp"/chart/*/Chart.yaml
-# On GitHub, the project is where its releases are.
-printf '%s\n' "home: ${RELEASE_URL%/releases/download/*}" "sources: [\"${RELEASE_URL%/releases/download/*}\"]" >>"$(echo "$tmp"/chart/*/Chart.yaml)"
+s|image: wechat-token-server:dev$|image: ${IMAGE_REPOSITORY%/*}/wechat-token-server:$VERSION|" "$tree/Chart.yaml"
 for line in "  repository: $IMAGE_REPOSITORY" "    repository: ${IMAGE_REPOSITORY%/*}/wechat-token-server"; do
-	grep -qxF "$line" "$tmp"/chart/*/values.yaml || fail "the chart's values.yaml has no place for IMAGE_REPOSITORY."
+	grep -qxF "$line" "$tree/values.yaml" || fail "the chart's values.yaml has no place for IMAGE_REPOSITORY."
 done
+# GitHub and Gitea have the runbooks, too.
+if [[ $RELEASE_URL == */releases/download/* ]]; then
+	sed -i "s|^  runbookBaseURL: \"\"$|  runbookBaseURL: ${RELEASE_URL%/releases/download/*}/blob/$VERSION|" "$tree/values.yaml"
+fi
+go run -C hack ./chartdoc "$tree"
+"$tmp/release" chart -version "$VERSION" -url "$RELEASE_URL" CHANGELOG.md <"$tree/Chart.yaml" >"$tmp/Chart.yaml"
+mv "$tmp/Chart.yaml" "$tree/"
 pack "$tmp/chart" wechat-token-operator >"${chart[0]}"
 say "${chart[0]#dist/}"
 
-"$tmp/release" -version "$VERSION" -url "$RELEASE_URL" dist/kubectl-wechattoken_*.tar.gz <cmd/kubectl-wechattoken/krew.yaml >dist/wechattoken.yaml
+"$tmp/release" krew -version "$VERSION" -url "$RELEASE_URL" dist/kubectl-wechattoken_*.tar.gz <cmd/kubectl-wechattoken/krew.yaml >dist/wechattoken.yaml
 say wechattoken.yaml
 
 "$tmp/sbom" -name wechat-token-operator -version "$VERSION" -o "dist/wechat-token-operator.cdx.json" "${programs[@]}"

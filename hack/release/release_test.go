@@ -487,9 +487,9 @@ func TestChartIsOfTheRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	var chart struct {
-		Version, AppVersion, Home string
-		Sources                   []string
-		Annotations               map[string]string
+		Version, AppVersion, Home, Icon string
+		Sources                         []string
+		Annotations                     map[string]string
 	}
 	if err := yaml.Unmarshal(files["wechat-token-operator/Chart.yaml"].data, &chart); err != nil {
 		t.Fatal(err)
@@ -497,8 +497,17 @@ func TestChartIsOfTheRelease(t *testing.T) {
 	if chart.Version != number || chart.AppVersion != version {
 		t.Errorf("the chart says %+v, want %s", chart, version)
 	}
-	if chart.Home == "" || len(chart.Sources) != 1 || chart.Sources[0] != chart.Home {
-		t.Errorf("the chart is at home at %q, and comes from %q", chart.Home, chart.Sources)
+	home := strings.TrimSuffix(os.Getenv("RELEASE_URL"), "/releases/download/"+version)
+	if chart.Home != home || len(chart.Sources) != 1 || chart.Sources[0] != home {
+		t.Errorf("the chart is at home at %q, and comes from %q, want %s", chart.Home, chart.Sources, home)
+	}
+	icon, ok := strings.CutPrefix(chart.Icon, home+"/raw/"+version+"/")
+	if _, err := os.Stat(filepath.Join("..", "..", icon)); !ok || err != nil {
+		t.Errorf("the chart has the icon %q, which is not in the repository: %v", chart.Icon, err)
+	}
+	var changes []change
+	if err := yaml.UnmarshalStrict([]byte(chart.Annotations["artifacthub.io/changes"]), &changes); err != nil || len(changes) == 0 {
+		t.Errorf("a catalogue finds the changes %v: %v", changes, err)
 	}
 	for _, image := range []string{repository, path.Dir(repository) + "/wechat-token-server"} {
 		if !strings.Contains(chart.Annotations["artifacthub.io/images"], "image: "+image+":"+version+"\n") {
@@ -513,6 +522,9 @@ func TestChartIsOfTheRelease(t *testing.T) {
 		TokenServer struct {
 			Image struct{ Repository, Tag string }
 		} `json:"tokenServer"`
+		PrometheusRule struct {
+			RunbookBaseURL string `json:"runbookBaseURL"`
+		} `json:"prometheusRule"`
 	}
 	if err := yaml.Unmarshal(files["wechat-token-operator/values.yaml"].data, &values); err != nil {
 		t.Fatal(err)
@@ -522,6 +534,9 @@ func TestChartIsOfTheRelease(t *testing.T) {
 	}
 	if got, want := values.TokenServer.Image.Repository, path.Dir(repository)+"/wechat-token-server"; got != want {
 		t.Errorf("the chart takes the token server's image from %s, want %s", got, want)
+	}
+	if got, want := values.PrometheusRule.RunbookBaseURL, home+"/blob/"+version; got != want {
+		t.Errorf("the runbooks of the alerts are at %s, want %s", got, want)
 	}
 }
 

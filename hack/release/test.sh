@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes a release of this commit in two folders that have nothing in common but
-# Go's caches, compares them, and looks into all of it, signatures and all. Everything it makes is in a
-# folder of its own, which goes with it.
+# Makes a release of this commit in two folders that have nothing in common but Go's
+# caches, compares them, and looks into all of it, signatures and all. Everything it makes
+# is in a folder of its own, which goes with it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -15,7 +15,7 @@ hack/apt.sh skopeo=skopeo ssh-keygen=openssh-client
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
-export VERSION=v0.0.1-test.1 IMAGE_REPOSITORY=registry.example.com/somebody/wechat-token-operator RELEASE_URL=https://example.com/v0.0.1-test.1
+export VERSION=v0.0.1-test.1 IMAGE_REPOSITORY=registry.example.com/somebody/wechat-token-operator RELEASE_URL=https://example.com/somebody/wechat-token-operator/releases/download/v0.0.1-test.1
 unset SIGNING_KEY UNSIGNED MAKEFLAGS MAKEOVERRIDES # make's of outside
 
 one=$tmp/one another=$tmp/another/folder

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// A change is one line of the list that Artifact Hub shows of a version:
+// https://artifacthub.io/docs/topics/annotations/helm/.
+type change struct {
+	Kind        string `json:"kind"`
+	Description string `json:"description"`
+}
+
+type link struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+}
+
+// catalogue writes Chart.yaml, read from r, with what only a release has: what changed, and where
+// the project is.
+func catalogue(w io.Writer, r io.Reader, version, url, changelog string) error {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	var chart map[string]any
+	if err := yaml.Unmarshal(text, &chart); err != nil {
+		return err
+	}
+	annotations, ok := chart["annotations"].(map[string]any)
+	if !ok {
+		return errors.New("the chart has no annotations")
+	}
+	number := strings.TrimPrefix(version, "v")
+	changes := changesOf(changelog, number)
+	if len(changes) == 0 {
+		return fmt.Errorf("CHANGELOG.md names no change, neither of %s nor below Unreleased: write down what users notice", number)
+	}
+	if annotations["artifacthub.io/changes"], err = asText(changes); err != nil {
+		return err
+	}
+	// Where the files are, if they are not beside the source.
+	chart["home"], chart["sources"] = url, []string{url}
+	// GitHub and Gitea have the project at the start of this address.
+	if project, _, ok := strings.Cut(url, "/releases/download/"); ok {
+		chart["home"], chart["sources"], chart["icon"] = project, []string{project}, project+"/raw/"+version+"/docs/icon.svg"
+		docs := project + "/blob/" + version + "/docs/"
+		if annotations["artifacthub.io/links"], err = asText([]link{{"Documentation", docs + "README.md"}, {"文档", docs + "zh/README.md"}}); err != nil {
+			return err
+		}
+	}
+	if strings.Contains(version, "-") {
+		annotations["artifacthub.io/prerelease"] = "true"
+	}
+	if text, err = yaml.Marshal(chart); err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// asText is a value as an annotation holds it.
+func asText(value any) (string, error) {
+	text, err := yaml.Marshal(value)
+	return string(text), err
+}
+
+var (
+	section = regexp.MustCompile(`(?m)^## \[([^]]+)\].*$`)
+	markup  = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
+)
+
+// changesOf reads the section of a version from a changelog in the form of Keep a Changelog. Before it
+// has one, the release has what is unreleased.
+func changesOf(changelog, number string) []change {
+	var bodies = map[string]string{}
+	heads := section.FindAllStringSubmatchIndex(changelog, -1)
+	for i, at := range heads {
+		end := len(changelog)
+		if i+1 < len(heads) {
+			end = heads[i+1][0]
+		}
+		bodies[changelog[at[2]:at[3]]] = changelog[at[1]:end]
+	}
+	body, ok := bodies[number]
+	if !ok {
+		body = bodies["Unreleased"]
+	}
+	var changes []change
+	kind := ""
+	open := false // the line before belongs to a change
+	for line := range strings.Lines(body) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "### "):
+			kind, open = strings.ToLower(strings.TrimPrefix(line, "### ")), false
+		case strings.HasPrefix(line, "- ") && kind != "":
+			changes, open = append(changes, change{kind, strings.TrimPrefix(line, "- ")}), true
+		case strings.HasPrefix(line, "  ") && open:
+			changes[len(changes)-1].Description += " " + strings.TrimSpace(line)
+		default:
+			open = false
+		}
+	}
+	for i := range changes {
+		changes[i].Description = markup.ReplaceAllString(changes[i].Description, "$1")
+	}
+	return changes
+}
