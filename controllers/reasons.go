@@ -249,7 +249,7 @@ func ofNoForce(c account.Cause, terms budget.Terms, stillValid bool) finding {
 func ofNoAnswer(c account.Cause, why finding) finding {
 	f := why
 	f.reason, f.ends = v1alpha1.ReasonCheckFailed, well
-	f.message = "WeChat was asked about the token in the Secret, and did not tell. " + why.message
+	f.message = "WeChat did not say whether the token in the Secret is valid. " + why.message
 	if c.Reported {
 		f.ends = byItself // a consumer waits for the answer
 	}

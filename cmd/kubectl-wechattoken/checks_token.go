@@ -26,7 +26,7 @@ var tokenChecks = []check[tokenFacts]{
 	{"wechat", weChatAnswers},
 	{"allow-list", addressAllowed},
 	{"ready", isReady},
-	{"life", tokenLives},
+	{"expiry", notExpired},
 	{"secret", secretOurs},
 	{"budget", budgetLeft},
 	{"others", replacedElsewhere},
@@ -95,7 +95,7 @@ func appSecretFit(f *tokenFacts, _ time.Time) []finding {
 	case f.appSecret.value.spaces:
 		return []finding{warns("the AppSecret in Secret %s has a line feed or other characters that cannot be seen; the operator passes over them, others may not", ref.Name)}
 	}
-	return []finding{passes("Secret %s holds 32 hex digits; whether they are right, the next line tells", ref.Name)}
+	return []finding{passes("Secret %s holds 32 hex digits; the check wechat below says whether WeChat accepts them", ref.Name)}
 }
 
 // takersCounted names those that take the token.
@@ -127,12 +127,12 @@ func weChatAnswers(f *tokenFacts, _ time.Time) []finding {
 	}
 }
 
-// diagnosis says where WeChat tells more of a call that has failed.
+// diagnosis says where WeChat explains a call that has failed.
 func diagnosis(e *v1alpha1.WeChatError) string {
 	if e.RID == "" {
 		return ""
 	}
-	return fmt.Sprintf(". WeChat tells more of the call with the rid %s at %s", e.RID, console.Diagnosis)
+	return fmt.Sprintf(". WeChat explains the call with the rid %s at %s", e.RID, console.Diagnosis)
 }
 
 func addressAllowed(f *tokenFacts, _ time.Time) []finding {
@@ -160,11 +160,11 @@ func isReady(f *tokenFacts, now time.Time) []finding {
 const (
 	// overdue is how late a refresh may be before it is worth a line.
 	overdue = time.Minute
-	// urgent is how little of a life is left when little time is left to act.
+	// urgent is how close the expiry is when little time is left to act.
 	urgent = 4 * time.Minute
 )
 
-func tokenLives(f *tokenFacts, now time.Time) []finding {
+func notExpired(f *tokenFacts, now time.Time) []finding {
 	s := &f.wt.Status
 	if s.ExpirationTime == nil {
 		return []finding{fails("there is no token")}
@@ -192,6 +192,9 @@ func secretOurs(f *tokenFacts, _ time.Time) []finding {
 	case f.secret.err != nil:
 		return []finding{unknownf("Secret %s: %s", name, sorry(f.secret.err))}
 	case !metav1.IsControlledBy(f.secret.value, f.wt):
+		if owner := metav1.GetControllerOf(f.secret.value); owner != nil && owner.Kind == kindOf.Kind {
+			return []finding{fails("Secret %s is that of WeChatToken %s: set spec.secret.name of one of the two to another name", name, owner.Name)}
+		}
 		return []finding{fails("Secret %s is not this WeChatToken's: set spec.secret.name to another name, or remove that Secret", name)}
 	}
 	return []finding{passes("Secret %s is this WeChatToken's", name)}
@@ -239,6 +242,9 @@ func replacedElsewhere(f *tokenFacts, _ time.Time) []finding {
 func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 	if f.consumers.unknown != "" {
 		return []finding{unknownf("%s", f.consumers.unknown)}
+	}
+	if f.secret.err == nil && !metav1.IsControlledBy(f.secret.value, f.wt) {
+		return []finding{unknownf("no workload can have the token before Secret %s is this WeChatToken's", f.wt.TokenSecretName())}
 	}
 	var stale []string
 	for _, c := range f.consumers.list {

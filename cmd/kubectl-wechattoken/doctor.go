@@ -31,7 +31,7 @@ whether it is well, and what to do if not. Without a NAME it looks at each WeCha
   pass     it is well
   warn     it works, but look at it
   FAIL     do what the line says
-  unknown  you may not see it, or nothing tells; no reason to worry by itself
+  unknown  you may not see it, or nothing shows it; no reason to worry by itself
 
 It reads with your permissions and changes nothing. The AppSecret's Secret is read to check the form of the AppSecret;
 it is not printed. The exit code is 0 if nothing fails, and 1 if something does.

@@ -307,10 +307,10 @@ func TestDoctorLooksAtTheTimes(t *testing.T) {
 	status := fmt.Sprintf(`{"status":{"expirationTime":%q,"nextRefreshTime":%q}}`, stamp(time.Now().Add(3*time.Minute)), stamp(time.Now().Add(-2*time.Minute)))
 	wt := w.get("shop")
 	w.must(w.Status().Patch(t.Context(), wt, client.RawPatch("application/merge-patch+json", []byte(status))))
-	w.awaitLine(fail, "life", "its refresh is overdue")
+	w.awaitLine(fail, "expiry", "its refresh is overdue")
 	w.expire("shop", time.Now().Add(-time.Minute))
-	w.awaitLine(fail, "life", "the token is invalid since")
-	w.awaitLine(fail, "ready", "the operator has not told")
+	w.awaitLine(fail, "expiry", "the token is invalid since")
+	w.awaitLine(fail, "ready", "the operator has not reported it")
 }
 
 func TestDoctorLooksAtTheAppSecretsForm(t *testing.T) {
@@ -367,6 +367,18 @@ func TestDoctorFindsAForeignSecret(t *testing.T) {
 	w.patch(w.object(&v1alpha1.WeChatToken{}, w.Name, "shop"), `{"spec":{"secret":{"name":"foreign"}}}`)
 	w.awaitLine(fail, "secret", "Secret foreign is not this WeChatToken's")
 	w.awaitLine(fail, "ready", "SecretConflict")
+}
+
+// Of two WeChatTokens with one Secret, the older one has it, and the workloads are its own.
+func TestDoctorNamesTheWeChatTokenThatHasTheSecret(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.create("older", v1alpha1.ModeStable)
+	w.awaitReady("older")
+	w.must(w.Create(t.Context(), deployment("web", "older-token", true)))
+	w.patch(w.object(&v1alpha1.WeChatToken{}, w.Name, "shop"), `{"spec":{"secret":{"name":"older-token"}}}`)
+	w.awaitLine(fail, "secret", "Secret older-token is that of WeChatToken older")
+	w.awaitLine(unknown, "consumers", "no workload can have the token")
 }
 
 // Another clock is one behind a proxy that shifts the API server's.

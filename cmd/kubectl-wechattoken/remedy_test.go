@@ -51,7 +51,8 @@ func TestRemediesFitTheInstall(t *testing.T) {
 			unwatched := func(spec v1alpha1.WeChatTokenSpec) []finding {
 				wt := &v1alpha1.WeChatToken{Spec: spec}
 				wt.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionConsumersCurrent, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonConsumersUnwatched}}
-				return consumersFollow(&tokenFacts{clusterFacts: cluster, wt: wt}, noon)
+				owned := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: wt.UID, Controller: new(true)}}}}
+				return consumersFollow(&tokenFacts{clusterFacts: cluster, wt: wt, secret: fetched[*metav1.PartialObjectMetadata]{value: owned}}, noon)
 			}
 			for what, said := range map[string]struct {
 				findings []finding

@@ -92,11 +92,11 @@ func oneMore(spent budget.Spent, terms budget.Terms, now time.Time) time.Time {
 	return next
 }
 
-// meanwhile is what is left without a forced refresh. WeChat tells of nothing
+// meanwhile is what is left without a forced refresh. WeChat documents nothing
 // else that ends a token: to freeze the AppSecret keeps new ones back
 // (developers.weixin.qq.com/doc/service/guide/dev/api), which does not say that
 // the present one expires.
-const meanwhile = "WeChat tells of nothing else that ends a token before its time. See that the IP allow-list (IP 白名单) holds your addresses only, at " + console.Keys
+const meanwhile = "WeChat documents no other way to end a token before it expires. Make sure that the IP allow-list (IP 白名单) holds your addresses only, at " + console.Keys
 
 func (o *revokeOptions) run(ctx context.Context, name string) error {
 	if err := checkTimeout(o.timeout); err != nil {

@@ -60,15 +60,15 @@ func rowOf(wt *v1alpha1.WeChatToken, found consumers, now time.Time) row {
 	return r
 }
 
-// readiness is the Ready condition, but that of an operator that has ended,
-// and so does not tell that the token is.
+// readiness is the Ready condition, unless an operator that no longer runs has left it
+// True beyond the expiry of the token.
 func readiness(wt *v1alpha1.WeChatToken, now time.Time) (ready, reason, message string) {
 	c := meta.FindStatusCondition(wt.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case c == nil:
 		return string(metav1.ConditionUnknown), notSeen, "No operator has seen this WeChatToken: kubectl wechattoken doctor " + wt.Name
 	case c.Status == metav1.ConditionTrue && wt.Status.ExpirationTime != nil && !now.Before(wt.Status.ExpirationTime.Time):
-		return string(metav1.ConditionFalse), v1alpha1.ReasonTokenExpired, "The token is invalid, and the operator has not told: kubectl wechattoken doctor " + wt.Name
+		return string(metav1.ConditionFalse), v1alpha1.ReasonTokenExpired, "The token has expired, and the operator has not reported it: kubectl wechattoken doctor " + wt.Name
 	default:
 		return string(c.Status), c.Reason, c.Message
 	}

@@ -77,7 +77,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.check, "check", false,
 		"check that the install with these flags works, and do nothing else: read what the operator reads, and wait up to 20s for a leader that renews its lease. Ends with 0 if all is well")
 	fs.BoolVar(&o.version, "version", false,
-		"tell the version, and do nothing else")
+		"print the version and exit")
 	fs.Usage = func() {
 		fmt.Fprintf(fs.Output(), `manager keeps a valid WeChat access_token in the Secret of each WeChatToken.
 

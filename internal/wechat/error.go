@@ -18,7 +18,7 @@ type Error struct {
 	HTTPStatus int        // zero when no answer came
 	CallerIP   netip.Addr // the address WeChat saw; only with an errcode whose remedy names it
 
-	// RID names the call at WeChat: its page API 诊断 tells more of it. It is empty where
+	// RID names the call at WeChat: its page API 诊断 explains it. It is empty where
 	// none came.
 	RID string
 
