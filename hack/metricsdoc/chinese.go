@@ -35,11 +35,11 @@ var chinese = map[string]struct{ help, series string }{
 		"每个 WeChatToken 1 条，仅 leader",
 	},
 	"wechattoken_clock_skew_seconds": {
-		"本机时钟比微信快多少秒，以最近一次应答为准。收到第一次应答之后才有。",
+		"本机时钟比微信快多少秒，以最近一次响应为准。收到第一次响应之后才有。",
 		"1 条",
 	},
 	"wechattoken_refreshes_total": {
-		"获取 token 的调用次数，按结果区分：success（拿到新 token）、unchanged（仍是正在用的那个）、failure（失败）。检查得到的仍是正在用的 token 时不计。失败时 errcode 是微信返回的错误码；不认识的错误码记为 other，没有收到微信应答记为 none。其余情况为空。",
+		"获取 token 的调用次数，按结果区分：success（拿到新 token）、unchanged（仍是正在用的那个）、failure（失败）。检查得到的仍是正在用的 token 时不计。失败时 errcode 是微信返回的错误码；不认识的错误码记为 other，没有收到微信响应记为 none。其余情况为空。",
 		"2 条，另外每个已知错误码以及 other、none 各 1 条",
 	},
 	"wechattoken_wechat_request_duration_seconds": {
@@ -47,7 +47,7 @@ var chinese = map[string]struct{ help, series string }{
 		"最多 8 个直方图",
 	},
 	"wechattoken_invalid_token_reports_total": {
-		"收到的“token 已失效”上报（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（上报之前就已替换）。微信没有应答时记为 unanswered，有了应答再记一次。",
+		"收到的“token 已失效”上报（wechattoken.io/invalid-token），按处理结果区分：invalid（确已失效，已替换）、valid（微信认为有效）、outdated（上报之前就已替换）。微信没有响应时记为 unanswered，有了响应再记一次。",
 		"4 条",
 	},
 	"wechattoken_replaced_elsewhere_total": {
