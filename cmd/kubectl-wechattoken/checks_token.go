@@ -93,7 +93,7 @@ func appSecretFit(f *tokenFacts, _ time.Time) []finding {
 	case f.appSecret.value.odd != "":
 		return []finding{fails("what Secret %s has under the key %s is no AppSecret: %s. Copy it anew, or reset it at %s", ref.Name, ref.KeyOrDefault(), f.appSecret.value.odd, console.Keys)}
 	case f.appSecret.value.spaces:
-		return []finding{warns("the AppSecret in Secret %s has a line feed or other characters that cannot be seen; the operator passes over them, others may not", ref.Name)}
+		return []finding{warns("the AppSecret in Secret %s has spaces or other invisible characters, which the operator ignores. Other programs may not: copy it again without them", ref.Name)}
 	}
 	return []finding{passes("Secret %s holds 32 hex digits; the check wechat below says whether WeChat accepts them", ref.Name)}
 }

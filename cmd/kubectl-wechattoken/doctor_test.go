@@ -321,11 +321,12 @@ func TestDoctorLooksAtTheAppSecretsForm(t *testing.T) {
 		level level
 		text  string
 	}{
-		"too-short":                          {fail, "is no AppSecret: it is not 32 hex digits"},
-		`"0123456789abcdef0123456789abcdef"`: {fail, "is in quotation marks"},
-		"0123456789abcdef0123456789abcdef\n": {warn, "line feed"},
-		"  ":                                 {fail, "nothing under the key appsecret"},
-		"0123456789abcdef0123456789abcdef":   {pass, "32 hex digits"},
+		"too-short":                              {fail, "is no AppSecret: it is not 32 hex digits"},
+		`"0123456789abcdef0123456789abcdef"`:     {fail, "is in quotation marks"},
+		"\ufeff0123456789abcdef0123456789abcdef": {warn, "invisible characters"},
+		"0123456789abcdef0123456789abcdef\n":     {pass, "32 hex digits"},
+		"  ":                                     {fail, "nothing under the key appsecret"},
+		"0123456789abcdef0123456789abcdef":       {pass, "32 hex digits"},
 	} {
 		var s corev1.Secret
 		w.must(w.Get(t.Context(), client.ObjectKey{Name: "shop-app"}, &s))

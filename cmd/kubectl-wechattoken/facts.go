@@ -68,12 +68,12 @@ type tokenFacts struct {
 type appSecret struct {
 	there  bool   // under its key
 	odd    string // why it is none; empty if it is one
-	spaces bool   // or other characters that cannot be seen, in it or around it
+	spaces bool   // or other characters that cannot be seen, in it or around it, but for the Enter that ends it
 }
 
 func formOf(value []byte) appSecret {
 	secret, odd := wire.ReadAppSecret(value)
-	return appSecret{there: secret != "" || odd != "", odd: odd, spaces: len(secret) != len(value)}
+	return appSecret{there: secret != "" || odd != "", odd: odd, spaces: len(secret) != len(strings.TrimSuffix(string(value), "\n"))}
 }
 
 // gatherer finds the facts.
