@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	certutil "k8s.io/client-go/util/cert"
+	"sigs.k8s.io/yaml"
 
 	"wechattoken.io/operator/internal/testcluster"
 	"wechattoken.io/operator/internal/wechat/wechattest"
@@ -35,6 +36,7 @@ type runner struct {
 	standIns   *standIns
 	programs   string // the folder with kubectl and what else is called
 	kubeconfig string
+	values     map[string]any          // of the chart
 	base       map[string]func() error // what is there before each page
 }
 
@@ -74,6 +76,10 @@ func newRunner(t *testing.T) *runner {
 		os.Symlink(kubectl, filepath.Join(r.programs, "kubectl")),
 		os.WriteFile(filepath.Join(r.programs, "make"), []byte("#!/bin/sh\nmkdir -p bin && [ \"$*\" = build ] && cp \"$(command -v kubectl-wechattoken)\" bin\n"), 0o700),
 	); err != nil {
+		t.Fatal(err)
+	}
+	values, err := os.ReadFile(filepath.Join(root, "config/chart/values.yaml"))
+	if err := errors.Join(err, yaml.Unmarshal(values, &r.values)); err != nil {
 		t.Fatal(err)
 	}
 	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
@@ -116,11 +122,11 @@ func (r *runner) page(t *testing.T, p *page, w visit) {
 		t.Fatalf("before the page: %v in\n%s\n%s", err, w.before, out)
 	}
 	for _, b := range p.blocks {
-		if kustomization.MatchString(b.code) && b.language == "yaml" {
-			if err := os.WriteFile(filepath.Join(checkout, "kustomization.yaml"), []byte(b.code), 0o600); err != nil {
+		if file, command := r.fileOf(t, b); file != "" {
+			if err := os.WriteFile(filepath.Join(checkout, file), []byte(b.code), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := r.run(t, checkout, "kubectl kustomize .", ""); err != nil {
+			if out, err := r.run(t, checkout, command, ""); err != nil {
 				t.Errorf("%v: %s in\n%s", err, out, b.code)
 			}
 		}
@@ -129,6 +135,28 @@ func (r *runner) page(t *testing.T, p *page, w visit) {
 		}
 	}
 	r.copiesNoSecret(t)
+}
+
+// fileOf is the file that a reader makes of a block, and a command that reads it: values
+// for the chart, or a kustomization.
+func (r *runner) fileOf(t *testing.T, b block) (file, command string) {
+	t.Helper()
+	if b.language != "yaml" {
+		return "", ""
+	}
+	if kustomization.MatchString(b.code) {
+		return "kustomization.yaml", "kubectl kustomize ."
+	}
+	var keys map[string]any
+	if err := yaml.Unmarshal([]byte(b.code), &keys); err != nil || len(keys) == 0 { // several objects
+		return "", ""
+	}
+	for key := range keys {
+		if _, ok := r.values[key]; !ok {
+			return "", ""
+		}
+	}
+	return "values.yaml", "helm template config/chart --values values.yaml"
 }
 
 // kustomization is that of kustomize, and not one of Flux.
