@@ -91,7 +91,7 @@ func describeUnwatched(s *v1alpha1.WeChatTokenStatus, wt *v1alpha1.WeChatToken, 
 	}
 	set(s, wt, v1alpha1.ConditionConsumersCurrent, false, v1alpha1.ReasonConsumersUnwatched,
 		"spec.propagation and spec.restart need the manager's flag --consumers, and it runs without. "+
-			"Helm: --set consumers.watch=true; kustomize: config/consumers instead of config/default; see docs/restarts.md", now)
+			"Helm: --set consumers.watch=true, and consumers.touch, restart or evict as the spec needs; kustomize: config/consumers instead of config/default; see docs/restarts.md", now)
 }
 
 // set sets a condition.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"wechattoken.io/operator/api/v1alpha1"
@@ -41,8 +42,15 @@ func (i *install) lookAfterPods(wt *v1alpha1.WeChatToken) string {
 	if wt.Spec.Propagation == v1alpha1.PropagationTouch {
 		values = append(values, "consumers.touch=true")
 	}
-	if len(wt.Spec.Restart.Workloads) > 0 {
-		values = append(values, "consumers.restart=true")
+	component := ""
+	for _, target := range wt.Spec.Restart.Workloads {
+		value := "consumers.restart=true"
+		if target.Method == v1alpha1.RestartByEviction {
+			value, component = "consumers.evict=true", ", with the component config/consumers/evict"
+		}
+		if !slices.Contains(values, value) {
+			values = append(values, value)
+		}
 	}
-	return i.remedy("use config/consumers instead of config/default in your kustomization; install.yaml has no roles for it", values...)
+	return i.remedy("use config/consumers instead of config/default in your kustomization"+component+"; install.yaml has no roles for it", values...)
 }

@@ -35,11 +35,12 @@ func TestRemediesFitTheInstall(t *testing.T) {
 		install              install
 		broken, unwatched    string
 		unwatchedTouchedToo  string
+		unwatchedEvicted     string
 		mustNotBeSaidAtAnyOf []string
 	}{
-		"Helm":     {"helm knows the values of the release.", byHelm, upgrade, upgrade + " --set consumers.watch=true,consumers.restart=true", upgrade + " --set consumers.watch=true,consumers.touch=true", []string{"kustomization", "install.yaml"}},
-		"Rendered": {"No release is in the cluster.", byArgo, "what the chart of its version renders", "set consumers.watch=true,consumers.restart=true in the values", "set consumers.watch=true,consumers.touch=true", []string{"kustomization", "helm upgrade"}},
-		"Manifest": {"There are no values.", byManifest, "install.yaml of the release", "config/consumers instead of config/default", "config/consumers instead of config/default", []string{"helm"}},
+		"Helm":     {"helm knows the values of the release.", byHelm, upgrade, upgrade + " --set consumers.watch=true,consumers.restart=true", upgrade + " --set consumers.watch=true,consumers.touch=true", upgrade + " --set consumers.watch=true,consumers.evict=true", []string{"kustomization", "install.yaml"}},
+		"Rendered": {"No release is in the cluster.", byArgo, "what the chart of its version renders", "set consumers.watch=true,consumers.restart=true in the values", "set consumers.watch=true,consumers.touch=true", "set consumers.watch=true,consumers.evict=true", []string{"kustomization", "helm upgrade"}},
+		"Manifest": {"There are no values.", byManifest, "install.yaml of the release", "config/consumers instead of config/default", "config/consumers instead of config/default", "with the component config/consumers/evict", []string{"helm"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,6 +62,7 @@ func TestRemediesFitTheInstall(t *testing.T) {
 				"an old CRD":   {crdKnown(cluster, noon), tc.broken},
 				"a lost role":  {operatorMay(cluster, noon), tc.broken},
 				"no consumers": {unwatched(v1alpha1.WeChatTokenSpec{Restart: v1alpha1.Restart{Workloads: []v1alpha1.RestartTarget{{}}}}), tc.unwatched},
+				"no eviction":  {unwatched(v1alpha1.WeChatTokenSpec{Restart: v1alpha1.Restart{Workloads: []v1alpha1.RestartTarget{{Method: v1alpha1.RestartByEviction}}}}), tc.unwatchedEvicted},
 				"no touch":     {unwatched(v1alpha1.WeChatTokenSpec{Propagation: v1alpha1.PropagationTouch}), tc.unwatchedTouchedToo},
 			} {
 				text := fmt.Sprint(said.findings)
