@@ -3,10 +3,7 @@
 package docs_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	certutil "k8s.io/client-go/util/cert"
 	"sigs.k8s.io/yaml"
 
@@ -25,19 +21,14 @@ import (
 	"wechattoken.io/operator/internal/wechat/wechattest"
 )
 
-const (
-	appSecret = "0123456789abcdef0123456789abcdef"
-	here      = "here" // the namespace of commands that name none
-)
-
 // runner runs blocks on a cluster of its own.
 type runner struct {
-	cluster    *testcluster.Cluster
-	standIns   *standIns
-	programs   string // the folder with kubectl and what else is called
-	kubeconfig string
-	values     map[string]any          // of the chart
-	base       map[string]func() error // what is there before each page
+	shell
+
+	cluster  *testcluster.Cluster
+	standIns *standIns
+	values   map[string]any          // of the chart
+	base     map[string]func() error // what is there before each page
 }
 
 // What the pages say to type does what they say: each block runs as it stands, in its
@@ -61,7 +52,7 @@ func newRunner(t *testing.T) *runner {
 			t.Error(err)
 		}
 	})
-	r := &runner{cluster: c, programs: t.TempDir(), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	r := &runner{cluster: c, shell: newShell(t, c.Kubeconfig)}
 	helm, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile="+root+"/hack/helm/go.mod", "-n", "helm").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -80,14 +71,6 @@ func newRunner(t *testing.T) *runner {
 	}
 	values, err := os.ReadFile(filepath.Join(root, "config/chart/values.yaml"))
 	if err := errors.Join(err, yaml.Unmarshal(values, &r.values)); err != nil {
-		t.Fatal(err)
-	}
-	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.Contexts[config.CurrentContext].Namespace = here
-	if err := clientcmd.WriteToFile(*config, r.kubeconfig); err != nil {
 		t.Fatal(err)
 	}
 	fake := wechattest.Defaults()
@@ -130,7 +113,7 @@ func (r *runner) page(t *testing.T, p *page, w visit) {
 				t.Errorf("%v: %s in\n%s", err, out, b.code)
 			}
 		}
-		if s := w.step(t, b); b.isTyped() && s.elsewhere == "" && s.needs == "" {
+		if s := w.step(t, b); b.isTyped() && s.elsewhere == "" && s.needs == "" && s.node == "" {
 			r.block(t, checkout, b, s)
 		}
 	}
@@ -184,28 +167,6 @@ func (r *runner) block(t *testing.T, checkout string, b block, s step) {
 func columns(out string) []string {
 	header, _, _ := strings.Cut(out, "\n")
 	return regexp.MustCompile(` {2,}`).Split(strings.TrimSpace(header), -1)
-}
-
-// run runs a script with what is typed, and returns what it printed.
-func (r *runner) run(t *testing.T, dir, script, stdin string) (string, error) {
-	t.Helper()
-	if stdin == "" {
-		stdin = appSecret + "\n"
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), testcluster.Patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-eo", "pipefail", "-c", script)
-	home := filepath.Join(dir, "home")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "HOME="+home, "PATH="+filepath.Join(home, ".local", "bin")+":"+r.programs+":"+os.Getenv("PATH"),
-		"KUBECONFIG="+r.kubeconfig, "HERE="+here, "APPSECRET="+appSecret)
-	cmd.Stdin = strings.NewReader(stdin)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.String() + stderr.String(), fmt.Errorf("bash: %w", err)
-	}
-	return stdout.String(), nil
 }
 
 // copiesNoSecret wants no copy of a Secret's content in its annotations, as kubectl apply

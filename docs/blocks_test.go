@@ -67,7 +67,7 @@ func TestEveryBlockRunsOrTheTableSaysWhyNot(t *testing.T) {
 			t.Errorf("%s has no commands: take it out of the table", name)
 		}
 	}
-	here, elsewhere, nowhere := 0, 0, map[string]int{}
+	here, node, elsewhere, nowhere := 0, 0, 0, map[string]int{}
 	for _, name := range names {
 		w, ok := visits[name]
 		if !ok {
@@ -94,6 +94,8 @@ func TestEveryBlockRunsOrTheTableSaysWhyNot(t *testing.T) {
 				if err != nil || !strings.Contains(string(text), word) {
 					t.Errorf("%s: %s does not run the block any more: %v\n%s", name, s.elsewhere, err, b.code)
 				}
+			case s.node != "":
+				node++
 			case s.needs != "":
 				nowhere[s.needs]++
 			default:
@@ -104,7 +106,7 @@ func TestEveryBlockRunsOrTheTableSaysWhyNot(t *testing.T) {
 			t.Errorf("%s has no block with %q: take it out of the table", name, part)
 		}
 	}
-	t.Logf("%d blocks run here, %d elsewhere, and none of those that need %v", here, elsewhere, nowhere)
+	t.Logf("%d blocks run here, %d on a node, %d elsewhere, and none of those that need %v", here, node, elsewhere, nowhere)
 }
 
 // failing is a program that fails, unless it destroys something: that is written down if

@@ -13,13 +13,13 @@ type step struct {
 	after  string // a script that fails if the block has not done what the page says
 	stdin  string // what is typed; an AppSecret if empty
 
+	node      string // where it runs on a real node: fromHere, or the pod in which it is typed
 	elsewhere string // the file, and a word in it, of what runs this block or the same; then it does not run here
 	needs     string // what no test has; then it does not run
 }
 
 // What most of the blocks need that do not run.
 const (
-	pods     = "a kubelet that runs containers"
 	redis    = "a Redis by the name redis, as beside the pods"
 	registry = "a builder of images, and a registry to push to"
 	internet = "the internet: WeChat itself, or a registry"
@@ -29,9 +29,17 @@ const (
 	hours    = "minutes to hours, or the whole machine: a person calls it by name"
 )
 
+// fromHere is for a block that is typed at the machine of the reader.
+const fromHere = "here"
+
+// sameFingerprints wants the fingerprint of the status and that of a pod, which a block prints in
+// this order, to be one.
+const sameFingerprints = `test "$(grep -E '^[0-9a-f]{16}$' | sort | uniq -c | sed -E 's/^ *([0-9]+) .*/\1/')" = 2`
+
 // What runs some of them.
 const (
 	trialRuns   = "hack/try/e2e_test.go TestATrialFromBeginningToEnd"
+	trialBlocks = "hack/try/e2e_test.go docs/trial.md"
 	imageBuilds = "hack/image/test.sh as `make image` does"
 )
 
@@ -144,7 +152,7 @@ kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="
 		"helm upgrade": {before: `partsAway; chart`},
 	}},
 	"docs/egress-ip.md": {before: shopHere, blocks: map[string]step{
-		"run egress-ip": {needs: pods},
+		"run egress-ip": {needs: internet},
 		"read -r url":   {stdin: "http://user:password@proxy.example.com:3128\n"},
 	}},
 	"docs/environments.md": {before: shopHere + `; shop dev`},
@@ -176,16 +184,20 @@ kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="
 	}},
 	"docs/metrics.md": {before: installed + `; kubectl create namespace monitoring`, blocks: map[string]step{
 		"-bench Scrape": {needs: hours},
-		"port-forward":  {needs: pods},
+		"port-forward": {
+			node:   fromHere,
+			before: `kubectl create namespace monitoring; kubectl -n monitoring create serviceaccount prometheus; kubectl create clusterrolebinding prometheus --clusterrole=wechat-token-operator-metrics-reader --serviceaccount=monitoring:prometheus`,
+			after:  `grep wechattoken_expiration_timestamp_seconds`,
+		},
 	}},
 	"docs/migration/README.md": {before: installed, blocks: map[string]step{
-		"kubectl exec":  {needs: pods},
+		"kubectl exec":  {node: fromHere, after: sameFingerprints},
 		"while :":       {needs: redis},
 		"patch cronjob": {before: cronJobHere},
 	}},
 	"docs/migration/curl-cron.md": {before: shopHere + `; revisions 1 2; ` + cronJobHere + `; kubectl create configmap wechat --from-literal=token=x`, blocks: map[string]step{
 		"token=$(curl":         {needs: internet},
-		"kubectl exec":         {needs: pods},
+		"kubectl exec":         {node: fromHere, after: sameFingerprints},
 		"job/wechat-token-now": {before: cronJobHere},
 	}},
 	"docs/migration/external-secrets.md": {blocks: map[string]step{
@@ -198,7 +210,7 @@ kubectl create -f - <<EOF
 EOF`},
 	}},
 	"docs/migration/reading-the-file.md": {blocks: map[string]step{
-		"readlink": {needs: pods},
+		"readlink": {node: "deployment/shop"},
 	}},
 	"docs/migration/silenceper.md": {blocks: map[string]step{
 		"redis-cli": {needs: redis},
@@ -240,7 +252,7 @@ if kubectl get clusterrolebinding wechat-token-operator; then exit 1; fi`},
 		"--to-revision": {after: `kubectl get deployment shop -o yaml | grep 'value: "3"'`},
 	}},
 	"docs/runbooks/WeChatTokenClockSkewed.md": {before: shopInWeb, blocks: map[string]step{
-		"kubectl debug": {needs: pods},
+		"kubectl debug": {node: fromHere, after: `grep -c "UTC $(date -u +%Y)"`},
 	}},
 	"docs/runbooks/WeChatTokenExpiring.md":     {before: shopInWeb},
 	"docs/runbooks/WeChatTokenIPNotAllowed.md": {before: shopInWeb},
@@ -254,8 +266,8 @@ kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-
 	"docs/runbooks/WeChatTokenQuotaNearlyUsed.md":  {before: shopInWeb},
 	"docs/runbooks/errcodes.md":                    {before: installed},
 	"docs/runbooks/reasons.md": {before: shopHere + `; shop web; kubectl create namespace platform; kubectl -n platform create -f config/samples/stable.yaml`, blocks: map[string]step{
-		"kubectl exec":            {needs: pods},
-		"run ask-wechat":          {needs: pods},
+		"kubectl exec":            {node: fromHere, after: sameFingerprints},
+		"run ask-wechat":          {needs: internet},
 		"clear_quota":             {needs: internet},
 		"/dev/stdin   # paste":    {before: `kubectl delete --ignore-not-found secret shop-app`},
 		"| kubectl replace":       {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
@@ -284,11 +296,11 @@ kubectl run shop-0 --image=registry.example.com/shop:v1`},
 	"docs/trial.md": {blocks: map[string]step{
 		"make try\n":    {elsewhere: trialRuns},
 		"make try-down": {elsewhere: trialRuns},
-		"logs -f":       {needs: pods},
-		"get wxt -w":    {needs: pods},
-		"delete pod":    {needs: pods},
-		"delete secret": {needs: pods},
-		"annotate wxt":  {needs: pods},
+		"logs -f":       {elsewhere: trialBlocks},
+		"get wxt -w":    {elsewhere: trialBlocks},
+		"delete pod":    {elsewhere: trialBlocks},
+		"delete secret": {elsewhere: trialBlocks},
+		"annotate wxt":  {elsewhere: trialBlocks},
 		"make image":    {needs: registry},
 		"apply -k":      {elsewhere: trialRuns},
 	}},

@@ -23,6 +23,7 @@ tests() {
 	# The trial is for a cluster without the operator, which the others leave there.
 	(($#)) || go test -C hack -tags e2e -count 1 -timeout 10m -v ./try -run TestATrial
 	go test -C hack -tags e2e -count 1 -timeout 30m -v ./e2e "$@"
+	(($#)) || go test -C docs -tags e2e -count 1 -timeout 15m -v -run TestBlocksOnANode .
 }
 
 if [[ -n ${E2E_KUBECONFIG:-} ]]; then
