@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,7 @@ func newRunner(t *testing.T) *runner {
 		testcluster.BuildCommands(r.programs, "manager", "kubectl-wechattoken"),
 		os.Symlink(strings.TrimSpace(string(helm)), filepath.Join(r.programs, "helm")),
 		os.Symlink(kubectl, filepath.Join(r.programs, "kubectl")),
+		startRedis(t, r.programs),
 		os.WriteFile(filepath.Join(r.programs, "make"), []byte("#!/bin/sh\nmkdir -p bin && [ \"$*\" = build ] && cp \"$(command -v kubectl-wechattoken)\" bin\n"), 0o700),
 	); err != nil {
 		t.Fatal(err)
@@ -92,6 +94,9 @@ func (r *runner) page(t *testing.T, p *page, w visit) {
 		t.Fatal(err)
 	}
 	defer r.reset(t)
+	if slices.ContainsFunc(p.blocks, func(b block) bool { return strings.Contains(b.code, "--context new") }) {
+		defer r.another(t)()
+	}
 	checkout := t.TempDir()
 	certificate, key, err := certutil.GenerateSelfSignedCertKey("tokens.example.com", nil, nil)
 	if err := errors.Join(err,

@@ -20,11 +20,9 @@ type step struct {
 
 // What most of the blocks need that do not run.
 const (
-	redis    = "a Redis by the name redis, as beside the pods"
 	registry = "a builder of images, and a registry to push to"
 	internet = "the internet: WeChat itself, or a registry"
 	host     = "a host, or a token server, under a name of example.com"
-	clusters = "two clusters"
 	release  = "a published release: files, images and tags"
 	hours    = "minutes to hours, or the whole machine: a person calls it by name"
 )
@@ -142,11 +140,14 @@ metadata: {name: conflict}
 spec: {appID: wx0123456789abcdef, appSecretRef: {name: shop-app}, secret: {name: taken}}
 EOF
 kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="Ready")].reason}'=SecretConflict --timeout=60s`},
-		"--if-invalid":        {before: `kubectl -n web delete wxt conflict`},
-		"get secret shop-app": {needs: clusters},
-		"apply -f wechat":     {elsewhere: "config/backup_test.go TestABackupOfWeChatTokensIsEnough"},
-		"context new wait":    {needs: clusters},
-		"Allowed":             {needs: clusters},
+		"--if-invalid": {before: `kubectl -n web delete wxt conflict`},
+		"get secret shop-app": {before: `kubectl config use-context new
+` + installed + `
+kubectl create namespace web
+kubectl config use-context old`},
+		"context new wait": {after: `
+fingerprint() { kubectl --context "$1" get wxt shop -n web -o jsonpath='{.status.tokenFingerprint}'; }
+test "$(fingerprint old)" = "$(fingerprint new)"`},
 	}},
 	"docs/consumers.md": {before: installed, blocks: map[string]step{
 		"helm upgrade": {before: `partsAway; chart`},
@@ -192,7 +193,7 @@ kubectl -n web wait wxt/conflict --for=jsonpath='{.status.conditions[?(@.type=="
 	}},
 	"docs/migration/README.md": {before: installed, blocks: map[string]step{
 		"kubectl exec":  {node: fromHere, after: sameFingerprints},
-		"while :":       {needs: redis},
+		"while :":       {needs: "a file /etc/wechat, and somebody who ends it"},
 		"patch cronjob": {before: cronJobHere},
 	}},
 	"docs/migration/curl-cron.md": {before: shopHere + `; revisions 1 2; ` + cronJobHere + `; kubectl create configmap wechat --from-literal=token=x`, blocks: map[string]step{
@@ -212,9 +213,7 @@ EOF`},
 	"docs/migration/reading-the-file.md": {blocks: map[string]step{
 		"readlink": {node: "deployment/shop"},
 	}},
-	"docs/migration/silenceper.md": {blocks: map[string]step{
-		"redis-cli": {needs: redis},
-	}},
+	"docs/migration/silenceper.md": {},
 	"docs/monitoring.md": {before: installed + `; prometheus`, blocks: map[string]step{
 		"yq": {needs: "yq, which no test installs"},
 	}},
@@ -281,10 +280,7 @@ kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-
 EOF
 kubectl run shop-0 --image=registry.example.com/shop:v1`},
 	}},
-	"docs/sdk-cache.md": {blocks: map[string]step{
-		"redis-cli -h redis ttl": {needs: redis},
-		"acl setuser":            {needs: redis},
-	}},
+	"docs/sdk-cache.md": {before: shopNamespace},
 	"docs/security.md": {before: shopHere, blocks: map[string]step{
 		"audit.log": {before: `echo '{"verb":"get","user":{"username":"jane"},"objectRef":{"namespace":"web","name":"shop-app"}}' >audit.log`},
 	}},
