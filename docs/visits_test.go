@@ -39,6 +39,8 @@ const (
 	trialRuns   = "hack/try/e2e_test.go TestATrialFromBeginningToEnd"
 	trialBlocks = "hack/try/e2e_test.go docs/trial.md"
 	imageBuilds = "hack/image/test.sh as `make image` does"
+
+	releasePages = "hack/release/images/pages_test.go TestTheCommandsOfThePagesWork"
 )
 
 // What readers have when they come to a page, in the words of prelude.
@@ -119,16 +121,16 @@ var visits = map[string]visit{
 	}},
 	"config/chart/README.md": {before: `helm package config/chart --version 0.1.0`},
 	"docs/air-gapped.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
-		"skopeo login":   {needs: release},
-		"cosign copy":    {needs: release},
-		"cosign save":    {needs: release},
+		"skopeo login":   {elsewhere: releasePages},
+		"cosign copy":    {elsewhere: releasePages},
+		"cosign save":    {elsewhere: releasePages},
 		"digest=":        {needs: internet},
 		"ctr -n":         {needs: release},
 		"helm push":      {needs: release},
 		"krew install":   {needs: release},
 		"export GOPROXY": {needs: registry},
 		"make image":     {elsewhere: imageBuilds},
-		"cosign verify":  {needs: release},
+		"cosign verify":  {elsewhere: releasePages},
 	}},
 	"docs/backup.md": {before: shopInWeb, blocks: map[string]step{
 		"velero": {needs: "Velero"},
@@ -237,14 +239,15 @@ kubectl get clusterrolebinding -o name | grep wechat-token-operator-metrics-auth
 if kubectl get clusterrolebinding wechat-token-operator; then exit 1; fi`},
 	}},
 	"docs/releasing.md": {blocks: map[string]step{
-		"ssh-keygen -Y":      {elsewhere: "hack/release/test.sh ssh-keygen -q -Y verify"},
-		"make release":       {needs: release},
-		"cosign verify ":     {needs: release},
-		"verify-attestation": {needs: release},
-		"oci://":             {needs: release},
-		"git tag":            {needs: release},
-		"skopeo inspect":     {needs: internet},
-		"ssh-keygen -t":      {elsewhere: "hack/release/test.sh ssh-keygen -q -t ecdsa"},
+		"ssh-keygen -Y":     {elsewhere: "hack/release/test.sh ssh-keygen -q -Y verify"},
+		"make release UNS":  {elsewhere: `hack/release/test.sh release "$one" UNSIGNED=yes`},
+		"make release-push": {elsewhere: "hack/release/images/images_test.go ../push.sh"},
+		"--key release-key": {elsewhere: releasePages},
+		"OWNER/REPOSITORY":  {needs: release},
+		"oci://":            {needs: release},
+		"git tag":           {needs: release},
+		"skopeo inspect":    {needs: internet},
+		"ssh-keygen -t":     {elsewhere: "hack/release/test.sh ssh-keygen -q -t ecdsa"},
 	}},
 	"docs/refresh.md": {before: shopHere},
 	"docs/restarts.md": {before: shopHere + `; revisions 2 3 4`, blocks: map[string]step{

@@ -10,7 +10,7 @@ fail() {
 	printf 'release-test: %s\n' "$@" >&2
 	exit 1
 }
-hack/apt.sh skopeo=skopeo ssh-keygen=openssh-client
+hack/apt.sh skopeo=skopeo ssh-keygen=openssh-client jq=jq
 [[ -z $(git status --porcelain) ]] || say "what is not committed here is not in it."
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
