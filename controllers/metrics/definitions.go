@@ -33,15 +33,16 @@ func Definitions() []Definition {
 
 // fromCache are the metrics that are made when they are scraped.
 var fromCache = []Definition{
-	defReady, defReadyReason,
+	defReady, defReadyReason, defLastError,
 	defExpiration, defRefresh, defLastRefresh,
 	defForcedLeft, defCallsLeft, defVerifyLeft,
 	defSkew,
 }
 
 var (
-	labelNamespace, labelName, labelReason = "namespace", "name", "reason"
-	perObject                              = []string{labelNamespace, labelName}
+	labelNamespace, labelName, labelReason, labelErrcode = "namespace", "name", "reason", "errcode"
+
+	perObject = []string{labelNamespace, labelName}
 )
 
 const onePerObject = "1 per WeChatToken"
@@ -56,6 +57,11 @@ var (
 		Name: "wechattoken_ready_reason", Type: gauge, Labels: []string{labelNamespace, labelName, labelReason},
 		Help:   "1 for the current reason of the condition Ready.",
 		Series: onePerObject,
+	})
+	defLastError = madeAtScrape(Definition{
+		Name: "wechattoken_last_error", Type: gauge, Labels: []string{labelNamespace, labelName, labelErrcode},
+		Help:   "1 for the errcode of status.lastError: the last call to WeChat has failed. errcode is other if the operator does not know it, or none if WeChat did not answer.",
+		Series: onePerObject + " with such an error",
 	})
 	defExpiration = madeAtScrape(Definition{
 		Name: "wechattoken_expiration_timestamp_seconds", Type: gauge, Labels: perObject,

@@ -90,12 +90,12 @@ func errcodes() []string {
 
 // errcodeOf is the value of the label errcode. Unknown codes share one: WeChat has
 // thousands.
-func errcodeOf(err *wechat.Error) string {
+func errcodeOf(code int64) string {
 	switch {
-	case err.Code == 0:
+	case code == 0:
 		return errcodeNone
-	case slices.Contains(wechat.Codes(), err.Code):
-		return strconv.FormatInt(err.Code, 10)
+	case slices.Contains(wechat.Codes(), code):
+		return strconv.FormatInt(code, 10)
 	default:
 		return errcodeOther
 	}
@@ -116,7 +116,7 @@ func (m *Metrics) Called(endpoint string, took time.Duration, failed *wechat.Err
 func (m *Metrics) Refreshed(isNew bool, failed *wechat.Error) {
 	switch {
 	case failed != nil:
-		m.refreshes.WithLabelValues(resultFailure, errcodeOf(failed)).Inc()
+		m.refreshes.WithLabelValues(resultFailure, errcodeOf(failed.Code)).Inc()
 	case isNew:
 		m.refreshes.WithLabelValues(resultSuccess, "").Inc()
 	default:

@@ -89,6 +89,11 @@ func ready(status metav1.ConditionStatus, reason string) func(*v1alpha1.WeChatTo
 	}
 }
 
+// failed has the error of a call, with an errcode or without one.
+func failed(code *int64) func(*v1alpha1.WeChatToken) {
+	return func(wt *v1alpha1.WeChatToken) { wt.Status.LastError = &v1alpha1.WeChatError{Code: code} }
+}
+
 // verdicts are of the reports that the test counts.
 var verdicts = []string{"invalid", "valid", "outdated", "unanswered"}
 
@@ -150,7 +155,7 @@ func series(t *testing.T, all ...prometheus.Collector) map[string]float64 {
 // Prometheus's conventions.
 func TestMetricsAreAsDefined(t *testing.T) {
 	t.Parallel()
-	m := New(holding(weChatToken(classic, valid(time.Now()))), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true }, verdicts)
+	m := New(holding(weChatToken(classic, valid(time.Now()), failed(new(int64(40164))))), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true }, verdicts)
 	m.Skewed(time.Second)
 	m.Called("token", time.Second, nil)
 	families := gathered(t, m, BuildInfo("v1.2.3", "0123abc"), Unreadable([]string{"pay"}))
@@ -201,6 +206,19 @@ func TestSeriesOfATokenFollowIt(t *testing.T) {
 			reason: "A WeChatToken without a token has a reason.",
 			tokens: []*v1alpha1.WeChatToken{weChatToken(ready(metav1.ConditionFalse, v1alpha1.ReasonAppSecretMissing))}, spent: unknown,
 			want: map[string]float64{"ready web shop": 0, "ready_reason web shop AppSecretMissing": 1},
+		},
+		"Refused": {
+			reason: "The error of a check is seen while the token is valid; codes that nobody knows share one series.",
+			tokens: []*v1alpha1.WeChatToken{
+				weChatToken(valid(now), failed(new(int64(40164)))), weChatToken(named("odd"), failed(new(int64(99999)))), weChatToken(named("mute"), failed(nil)),
+			}, spent: unknown,
+			want: map[string]float64{
+				"ready web shop": 1, "ready_reason web shop " + v1alpha1.ReasonTokenValid: 1, "last_error web shop 40164": 1,
+				"expiration_timestamp_seconds web shop":   float64(now.Add(2 * time.Hour).Unix()),
+				"refresh_timestamp_seconds web shop":      float64(now.Add(115 * time.Minute).Unix()),
+				"last_refresh_timestamp_seconds web shop": float64(now.Unix()),
+				"ready web odd": 0, "last_error web odd other": 1, "ready web mute": 0, "last_error web mute none": 1,
+			},
 		},
 		"Valid": {
 			reason: "A replica that does not lead knows all but the budget.",
@@ -364,7 +382,7 @@ func TestErrcodesAreBounded(t *testing.T) {
 		known[label] = true
 	}
 	for code := int64(-2000); code < 100_000; code++ {
-		if label := errcodeOf(&wechat.Error{Code: code}); !known[label] {
+		if label := errcodeOf(code); !known[label] {
 			t.Fatalf("errcode %d has the label %q, which is not there from the start", code, label)
 		}
 	}

@@ -38,6 +38,13 @@ func (m *Metrics) collect(wt *v1alpha1.WeChatToken, now time.Time, found chan<- 
 	if reason != "" {
 		found <- &sample{defReadyReason.desc, append(of[:2:2], &dto.LabelPair{Name: &labelReason, Value: &reason}), 1}
 	}
+	if e := wt.Status.LastError; e != nil {
+		errcode := errcodeNone
+		if e.Code != nil {
+			errcode = errcodeOf(*e.Code)
+		}
+		found <- &sample{defLastError.desc, append([]*dto.LabelPair{{Name: &labelErrcode, Value: &errcode}}, of...), 1}
+	}
 	if spent, known := m.spent(client.ObjectKeyFromObject(wt)); known && !wt.Spec.HasSource() { // those of the source
 		terms := budget.TermsOf(wt)
 		add(defForcedLeft, float64(spent.ForcedLeft(terms, now)))

@@ -22,6 +22,10 @@ var chinese = map[string]struct{ help, series string }{
 		"Secret 里的 token 是何时取得的。",
 		"每个有 token 的 WeChatToken 1 条",
 	},
+	"wechattoken_last_error": {
+		"status.lastError 里的错误码为 1：最近一次调用微信失败。不认识的错误码记为 other，没有收到微信响应记为 none。",
+		"有此错误的每个 WeChatToken 1 条",
+	},
 	"wechattoken_forced_refreshes_remaining": {
 		"该账号还剩多少次强制刷新：24 小时内 20 次；Classic 模式为每天 1,800 次调用。只有 leader 知道。",
 		"每个 WeChatToken 1 条，仅 leader",
