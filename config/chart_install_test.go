@@ -410,8 +410,7 @@ func TestChartOfSomeNamespacesNeedsNoOthers(t *testing.T) {
 	fake, url := testcluster.FakeWeChat(t, wechattest.Config{})
 	cluster.kubectl(t, "create", "serviceaccount", "tenant", "-n", home)
 	for _, ns := range []string{home, other} {
-		cluster.kubectl(t, "create", "role", "tenant", "-n", ns, "--verb=*", "--resource=*.*")
-		cluster.kubectl(t, "create", "rolebinding", "tenant", "-n", ns, "--role=tenant", "--serviceaccount="+home+":tenant")
+		cluster.kubectl(t, "create", "rolebinding", "tenant", "-n", ns, "--clusterrole=cluster-admin", "--serviceaccount="+home+":tenant")
 	}
 	cmd := cluster.helmCommand(t, append([]string{"install", name, "chart", "--namespace=" + home}, values(
 		"namespaces", `["`+home+`", "`+other+`"]`, "crds.enabled", "false", "policy.enabled", "false", "userRoles.enabled", "false",
