@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/budget"
 )
 
 // asked is what was asked of the operator, and what the object was like then.
@@ -32,6 +33,10 @@ type progress struct {
 // settle is how long the operator may take to say something new. What it said
 // before may be of an earlier request.
 const settle = 2 * time.Second
+
+// retried is when the operator has tried again for the request, and WeChat has answered: the
+// status does not change if the answer is the same.
+const retried = budget.ForcedSpacing + 10*time.Second
 
 // look says how far the operator has come. A wait is given up where it would not
 // end by itself, with what the operator says of it.
@@ -77,10 +82,20 @@ func (a *asked) hopeless(wt *v1alpha1.WeChatToken, ready *metav1.Condition, stal
 		return exitf(exitLimit, "%s. The request stays, and is done then", ready.Message)
 	case is(v1alpha1.ReasonRefreshRefused, v1alpha1.ReasonDayQuotaExceeded) && isNew:
 		return exitf(exitLimit, "%s. The request stays, and is tried again", ready.Message)
-	case stalled && isNew, stalled && settled && is(v1alpha1.ReasonAppSecretMissing, v1alpha1.ReasonSecretConflict):
+	case stalled && (isNew || now.Sub(a.at) >= a.answered(ready)):
 		return exitf(exitNo, "%s: %s", ready.Reason, ready.Message)
 	default:
 		return nil
+	}
+}
+
+// answered is how long after the request a reason that has not changed is the answer to it.
+func (a *asked) answered(ready *metav1.Condition) time.Duration {
+	switch ready.Reason {
+	case v1alpha1.ReasonAppSecretMissing, v1alpha1.ReasonSecretConflict: // there is nothing to try
+		return settle
+	default:
+		return retried
 	}
 }
 

@@ -302,7 +302,8 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 		"Suspended":      {reason: "Nobody works on it.", before: v1alpha1.ReasonSuspended, now: v1alpha1.ReasonSuspended, code: exitNo},
 		"Refused":        {reason: "WeChat allows no more.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonRefreshRefused, code: exitLimit},
 		"NewlyStalled":   {reason: "A person must act.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonIPNotAllowed, stalled: true, code: exitNo},
-		"StalledBefore":  {reason: "The operator tries again for the request.", before: v1alpha1.ReasonIPNotAllowed, now: v1alpha1.ReasonIPNotAllowed, stalled: true, after: time.Minute},
+		"StalledBefore":  {reason: "The operator tries again for the request.", before: v1alpha1.ReasonIPNotAllowed, now: v1alpha1.ReasonIPNotAllowed, stalled: true, after: budget.ForcedSpacing},
+		"StalledStill":   {reason: "It has, and WeChat has answered the same.", before: v1alpha1.ReasonIPNotAllowed, now: v1alpha1.ReasonIPNotAllowed, stalled: true, after: retried, code: exitNo},
 		"NoAppSecret":    {reason: "There is nothing to try.", before: v1alpha1.ReasonAppSecretMissing, now: v1alpha1.ReasonAppSecretMissing, stalled: true, after: settle, code: exitNo},
 		"Unavailable":    {reason: "WeChat may be back soon.", before: v1alpha1.ReasonTokenValid, now: v1alpha1.ReasonWeChatUnavailable, after: time.Minute},
 	}
