@@ -171,10 +171,10 @@ test "$(fingerprint old)" = "$(fingerprint new)"`},
 	}},
 	"docs/helm.md": {blocks: map[string]step{
 		"helm test": {elsewhere: "config/chart_install_test.go TestHelmTestChecksTheRelease"},
-		"--take-ownership": {before: installed,
+		"field-manager=helm": {before: installed,
 			after: `helm upgrade wechat-token-operator config/chart -n wechat-token-operator --reset-then-reuse-values --set networkPolicy.apiServerPort=16443,logLevel=DEBUG`},
 		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace web; kubectl create namespace shop`},
-		"install shard-a":       {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
+		"helm install shard-a":  {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
 	}},
 	"docs/install.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
 		"make image": {elsewhere: imageBuilds},
