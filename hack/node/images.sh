@@ -40,6 +40,6 @@ if [[ ! -s $out/busybox.tar ]]; then
 	for applet in $("$tmp/busybox/bin/busybox" --list); do
 		[[ $applet == busybox ]] || ln -s busybox "$tmp/busybox/bin/$applet"
 	done
-	go run -C hack ./image -o "$out/busybox.tar" -name docker.io/library/busybox:1.37 -root "$tmp/busybox"
+	go run -C hack ./image -o "$out/busybox.tar" -name public.ecr.aws/docker/library/busybox:1.37 -root "$tmp/busybox"
 fi
 say "they are in $out. Another cluster takes them with, for instance, 'kind load image-archive FILE'."
