@@ -27,7 +27,7 @@ func TestKrewManifestCanBeFilledIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := manifest.Execute(&out, map[string]any{"TagName": "v0.1.0", "BaseURL": "https://example.com/v0.1.0", "SHA256": sums}); err != nil {
+	if err := manifest.Execute(&out, map[string]any{"TagName": "v0.1.0", "Home": "https://example.com", "BaseURL": "https://example.com/v0.1.0", "SHA256": sums}); err != nil {
 		t.Fatal(err)
 	}
 	var plugin struct {
@@ -36,6 +36,7 @@ func TestKrewManifestCanBeFilledIn(t *testing.T) {
 		} `json:"metadata"`
 		Spec struct {
 			Version   string `json:"version"`
+			Homepage  string `json:"homepage"`
 			Platforms []struct {
 				Selector struct {
 					MatchLabels struct{ OS, Arch string } `json:"matchLabels"`
@@ -49,7 +50,7 @@ func TestKrewManifestCanBeFilledIn(t *testing.T) {
 	if err := yaml.Unmarshal(out.Bytes(), &plugin); err != nil {
 		t.Fatal(err)
 	}
-	if plugin.Metadata.Name != "wechattoken" || plugin.Spec.Version != "v0.1.0" || len(plugin.Spec.Platforms) != 5 {
+	if plugin.Metadata.Name != "wechattoken" || plugin.Spec.Version != "v0.1.0" || plugin.Spec.Homepage != "https://example.com" || len(plugin.Spec.Platforms) != 5 {
 		t.Errorf("got %+v", plugin)
 	}
 	for _, p := range plugin.Spec.Platforms {

@@ -45,12 +45,11 @@ func catalogue(w io.Writer, r io.Reader, version, url, changelog string) error {
 	if annotations["artifacthub.io/changes"], err = asText(changes); err != nil {
 		return err
 	}
-	// Where the files are, if they are not beside the source.
-	chart["home"], chart["sources"] = url, []string{url}
-	// GitHub and Gitea have the project at the start of this address.
-	if project, _, ok := strings.Cut(url, "/releases/download/"); ok {
-		chart["home"], chart["sources"], chart["icon"] = project, []string{project}, project+"/raw/"+version+"/docs/icon.svg"
-		docs := project + "/blob/" + version + "/docs/"
+	home := homeOf(url)
+	chart["home"], chart["sources"] = home, []string{home}
+	if home != url { // the source is there
+		chart["icon"] = home + "/raw/" + version + "/docs/icon.svg"
+		docs := home + "/blob/" + version + "/docs/"
 		if annotations["artifacthub.io/links"], err = asText([]link{{"Documentation", docs + "README.md"}, {"文档", docs + "zh/README.md"}}); err != nil {
 			return err
 		}
@@ -63,6 +62,13 @@ func catalogue(w io.Writer, r io.Reader, version, url, changelog string) error {
 	}
 	_, err = w.Write(text)
 	return err
+}
+
+// homeOf is where the project is: GitHub and Gitea have it at the start of the address of a release.
+// Else it is where the files are.
+func homeOf(url string) string {
+	home, _, _ := strings.Cut(url, "/releases/download/")
+	return home
 }
 
 // asText is a value as an annotation holds it.

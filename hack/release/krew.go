@@ -28,5 +28,5 @@ func manifest(w io.Writer, r io.Reader, version, url string, archives []string) 
 		}
 		sums[strings.TrimSuffix(filepath.Base(a), ".tar.gz")] = fmt.Sprintf("%x", sha256.Sum256(data))
 	}
-	return t.Execute(w, map[string]any{"TagName": version, "BaseURL": strings.TrimSuffix(url, "/"), "SHA256": sums})
+	return t.Execute(w, map[string]any{"TagName": version, "Home": homeOf(url), "BaseURL": strings.TrimSuffix(url, "/"), "SHA256": sums})
 }
