@@ -81,7 +81,7 @@ func ofCluster(o *observation, out outcome) (f finding, is bool) {
 	case out.unread:
 		return finding{
 			reason:  v1alpha1.ReasonSecretRefused,
-			message: "The API server does not let the operator read a Secret: " + out.refused + ". Give its ServiceAccount the role of config/rbac; it tries again every 30 s",
+			message: "The API server does not let the operator read a Secret: " + out.refused + ". Its role or the binding is missing: docs/runbooks/reasons.md#how-it-is-installed. It tries again every 30 s",
 			ends:    byPerson,
 		}, true
 	case o.conflict != "":
@@ -277,9 +277,9 @@ func ofError(err *wechat.Error) finding {
 // whoElse says where to look for who has ended a token.
 func whoElse(mode v1alpha1.Mode) string {
 	if mode == v1alpha1.ModeClassic {
-		return "It looks as if somebody outside calls /cgi-bin/token for this appid, which ends our token: find them, or use mode Stable"
+		return "Something else calls /cgi-bin/token for this appid, which revokes this token: find it, or use mode Stable"
 	}
-	return "It looks as if somebody outside calls stable_token with force_refresh for this appid: find them"
+	return "Something else calls stable_token with force_refresh for this appid: another program, or another cluster or environment of yours, which needs spec.forcedRefresh: Never"
 }
 
 // roundedUp is a time that is not earlier than t, in whole seconds.

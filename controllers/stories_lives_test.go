@@ -58,7 +58,7 @@ func TestStory01AnotherProcessFetches(t *testing.T) {
 		c.uses(2)
 		c.isFine()
 		s.isReady("shop", metav1.ConditionTrue, v1alpha1.ReasonTokenRevoked)
-		if got := s.ready("shop").Message; !strings.Contains(got, "find them, or use mode Stable") {
+		if got := s.ready("shop").Message; !strings.Contains(got, "find it, or use mode Stable") {
 			t.Errorf("message %q", got)
 		}
 		if got := s.calls(); got != 3 {
