@@ -297,10 +297,12 @@ func TestVersionIsTold(t *testing.T) {
 func TestDocumentedMetricsAreThere(t *testing.T) {
 	t.Parallel()
 	ns := newNamespace(t)
-	_, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
+	fake, url := testcluster.FakeWeChat(t, wechattest.Config{OpenAccounts: true})
 	m := ns.startTold(url, ns.bearerForMetrics())
 	ns.create(newApp(v1alpha1.ModeStable, 1), newApp(v1alpha1.ModeClassic, 2))
 	ns.awaitReady()
+	fake.SetFault(wechattest.Fault{Kind: wechattest.FaultReset})
+	ns.create(newApp(v1alpha1.ModeStable, 3)) // has an error
 	named := regexp.MustCompile(`\b(wechattoken|controller_runtime|workqueue|rest_client|leader_election|process|go)_[a-z_]+[a-z]\b`)
 	for _, page := range []string{"../../docs/metrics.md", "../../docs/zh/metrics.md"} {
 		text, err := os.ReadFile(page)
