@@ -177,6 +177,7 @@ test "$(fingerprint old)" = "$(fingerprint new)"`},
 		"helm install shard-a":  {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
 	}},
 	"docs/install.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
+		"OWNER":      {needs: release},
 		"make image": {elsewhere: imageBuilds},
 	}},
 	"docs/invalid-tokens.md": {before: shopHere, blocks: map[string]step{

@@ -11,7 +11,7 @@ var chinese = map[string]struct{ help, series string }{
 		"每个 WeChatToken 1 条",
 	},
 	"wechattoken_expiration_timestamp_seconds": {
-		"Secret 里的 token 何时失效。",
+		"Secret 里的 token 何时过期。",
 		"每个有 token 的 WeChatToken 1 条",
 	},
 	"wechattoken_refresh_timestamp_seconds": {
