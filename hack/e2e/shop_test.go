@@ -324,9 +324,9 @@ func (s *shop) noInvalidToken(t *testing.T) {
 	}
 	counts := s.stats(t, s.appID())
 	if counts.InvalidTokens != 0 || counts.Business.OK == 0 {
-		t.Errorf("WeChat has counted %d calls with a live token and %d with a dead one, want 0 of these", counts.Business.OK, counts.InvalidTokens)
+		t.Errorf("WeChat has counted %d calls with a valid token and %d with an invalid one, want 0 of these", counts.Business.OK, counts.InvalidTokens)
 	}
-	t.Logf("%d tokens, %d calls with a live one and %d with a dead one", len(tokens), counts.Business.OK, counts.InvalidTokens)
+	t.Logf("%d tokens, %d calls with a valid one and %d with an invalid one", len(tokens), counts.Business.OK, counts.InvalidTokens)
 
 	for _, name := range []string{"shop-file", "shop-evicted"} {
 		var d appsv1.Deployment
