@@ -81,7 +81,7 @@ func ofCluster(o *observation, out outcome) (f finding, is bool) {
 	case out.unread:
 		return finding{
 			reason:  v1alpha1.ReasonSecretRefused,
-			message: "The API server does not let the operator read a Secret: " + out.refused + ". Its role or the binding is missing: docs/runbooks/reasons.md#how-it-is-installed. It tries again every 30 s",
+			message: "The API server does not let the operator read a Secret: " + out.refused + ". The operator's role or its binding is missing: docs/runbooks/reasons.md#how-it-is-installed. It tries again every 30 s",
 			ends:    byPerson,
 		}, true
 	case o.conflict != "":

@@ -276,7 +276,7 @@ kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-
 		"| kubectl replace":       {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
 		"can-i patch pods":        {before: `kubectl apply -k config/consumers`},
 		"allowedNamespaces":       {before: `kubectl -n platform patch wxt shop --type=merge -p '{"spec":{"allowedNamespaces":["pay"]}}'`, after: `kubectl -n platform get wxt shop -o jsonpath='{.spec.allowedNamespaces}' | grep '\["pay","web"\]'`},
-		"can-i patch deployments": {before: `kubectl apply -k config/consumers`},
+		"can-i patch deployments": {before: `kubectl apply -k config/consumers; kubectl apply -f config/consumers/evict/role.yaml`},
 		"rollout resume":          {before: `kubectl rollout pause deployment/shop`},
 		"delete pod shop-0": {before: `kubectl create -f - <<EOF
 {"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"shop"},"spec":{"selector":{"matchLabels":{"app":"s"}},

@@ -239,8 +239,8 @@ func replacedElsewhere(f *tokenFacts, _ time.Time) []finding {
 	return []finding{passes("somebody else has replaced the token %d times in 24 hours, last found at %s. If no other cluster or environment uses the appid, find them by the source addresses at %s", e.Count, stamp(e.LastTime.Time), console.CallLog)}
 }
 
-// lookAfterPods is what to do about the condition of the consumers.
-func (f *tokenFacts) lookAfterPods(c *metav1.Condition) string {
+// onConsumers is what to do about the condition of the consumers.
+func (f *tokenFacts) onConsumers(c *metav1.Condition) string {
 	switch i := f.operator(); {
 	case i != nil && c.Reason == v1alpha1.ReasonConsumersUnwatched:
 		return "spec.propagation and spec.restart need the operator's flag --consumers and its roles: " + i.lookAfterPods(f.wt)
@@ -268,7 +268,7 @@ func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or name them in spec.restart, other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction", some(stale))}
 	}
 	if c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil && c.Status != metav1.ConditionTrue {
-		return []finding{warns("%s: %s", c.Reason, f.lookAfterPods(c))}
+		return []finding{warns("%s: %s", c.Reason, f.onConsumers(c))}
 	}
 	if len(f.consumers.list) == 0 {
 		return []finding{passes("no workload uses the Secret")}

@@ -65,7 +65,7 @@ func (m *memory) reportTouch(wt *v1alpha1.WeChatToken, c *metav1.Condition) {
 		*c = *is
 	case m.refusal != nil && *m.refusal != "":
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonTouchRefused
-		c.Message = refusal.Short("The API server refused to touch pods: " + *m.refusal + ". The kubelet brings the token within 90 s all the same. Its role is missing (docs/runbooks/reasons.md#how-it-is-installed), or a policy for pods refuses it")
+		c.Message = refusal.Short("The API server refused to touch pods: " + *m.refusal + ". The kubelet brings the token within 90 s all the same. Either the operator's role for it is missing (docs/runbooks/reasons.md#how-it-is-installed), or a policy for pods refuses it")
 	}
 }
 

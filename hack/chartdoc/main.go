@@ -18,6 +18,10 @@ import (
 var page string // without the table
 
 func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "chartdoc: say where the chart is: chartdoc FOLDER")
+		os.Exit(2)
+	}
 	if err := run(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "chartdoc:", err)
 		os.Exit(1)

@@ -6,12 +6,16 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"sigs.k8s.io/yaml"
+
+	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/wechat"
 )
 
 // root is that of the repository.
@@ -100,6 +104,29 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 }
 
 // The command of the pages puts a runbook_url beside each runbook.
+// An errcode that means that WeChat refuses the IP raises the alert of that name, and no other does.
+func TestTheAlertHasAllErrcodesOfItsReason(t *testing.T) {
+	t.Parallel()
+	var has []string
+	each(rules(t), func(rule *monitoringv1.Rule) {
+		if rule.Alert == "WeChatTokenIPNotAllowed" {
+			_, codes, _ := strings.Cut(rule.Expr.StrVal, `errcode=~"`)
+			codes, _, _ = strings.Cut(codes, `"`)
+			has = strings.Split(codes, "|")
+		}
+	})
+	var want []string
+	for _, code := range wechat.Codes() {
+		if (&wechat.Error{Code: code}).Meaning().Reason == v1alpha1.ReasonIPNotAllowed {
+			want = append(want, strconv.FormatInt(code, 10))
+		}
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, has); diff != "" {
+		t.Errorf("errcodes (-package wechat +alert):\n%s", diff)
+	}
+}
+
 func TestPagesSayHowToLinkRunbooks(t *testing.T) {
 	command := regexp.MustCompile("(?s)```sh\n(awk .*?)```")
 	for _, page := range []string{"docs/monitoring.md", "docs/zh/monitoring.md"} {

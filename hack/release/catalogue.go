@@ -77,27 +77,17 @@ func asText(value any) (string, error) {
 	return string(text), err
 }
 
-var (
-	section = regexp.MustCompile(`(?m)^## \[([^]]+)\].*$`)
-	markup  = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
-)
+// markup is a link, whose address holds in the repository only.
+var markup = regexp.MustCompile(`\[([^]]+)\]\([^)]+\)`)
 
 // changesOf reads the section of a version from a changelog in the form of Keep a Changelog. Before it
 // has one, the release has what is unreleased.
 func changesOf(changelog, number string) []change {
-	var bodies = map[string]string{}
-	heads := section.FindAllStringSubmatchIndex(changelog, -1)
-	for i, at := range heads {
-		end := len(changelog)
-		if i+1 < len(heads) {
-			end = heads[i+1][0]
-		}
-		bodies[changelog[at[2]:at[3]]] = changelog[at[1]:end]
-	}
-	body, ok := bodies[number]
+	_, body, ok := strings.Cut(changelog, "\n## ["+number+"]")
 	if !ok {
-		body = bodies["Unreleased"]
+		_, body, _ = strings.Cut(changelog, "\n## [Unreleased]")
 	}
+	body, _, _ = strings.Cut(body, "\n## ")
 	var changes []change
 	kind := ""
 	open := false // the line before belongs to a change

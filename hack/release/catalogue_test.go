@@ -135,7 +135,7 @@ func TestTheCatalogueFindsTheProject(t *testing.T) {
 			t.Parallel()
 			var file strings.Builder
 			before := strings.NewReader("name: operator\nannotations: {artifacthub.io/license: Apache-2.0}\nversion: 0.1.0\n")
-			if err := catalogue(&file, before, tt.version, tt.url, "## [Unreleased]\n\n### Added\n\n- All.\n"); err != nil {
+			if err := catalogue(&file, before, tt.version, tt.url, "# Changes\n\n## [Unreleased]\n\n### Added\n\n- All.\n"); err != nil {
 				t.Fatal(err)
 			}
 			var got chart
