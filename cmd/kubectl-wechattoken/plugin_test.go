@@ -34,7 +34,7 @@ func TestKubectlFindsThePlugin(t *testing.T) {
 	w.awaitReady("shop")
 	kubectl := func(args ...string) result {
 		t.Helper()
-		cmd := w.Kubectl(args...)
+		cmd := exec.Command(w.Kubectl().Path, args...)
 		cmd.Env = inPath(t, w)
 		return w.finish(cmd)
 	}

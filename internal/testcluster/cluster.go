@@ -97,9 +97,11 @@ func (c *Cluster) Stop() error {
 	return errors.Join(c.env.Stop(), os.RemoveAll(c.dir))
 }
 
-// Kubectl is a kubectl command against this control plane.
+// Kubectl is a kubectl command against this control plane, for no plugin: flags stand
+// first. It waits 5 minutes for an answer. By itself kubectl waits 32 s for what it
+// validates a manifest with, which is not enough where tests share few cores.
 func (c *Cluster) Kubectl(args ...string) *exec.Cmd {
-	cmd := exec.Command(c.env.ControlPlane.KubectlPath, args...)
+	cmd := exec.Command(c.env.ControlPlane.KubectlPath, append([]string{"--request-timeout=5m"}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
 	return cmd
 }
