@@ -265,7 +265,7 @@ func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 		}
 	}
 	if len(stale) > 0 {
-		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or name them in spec.restart, other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction", some(stale))}
+		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or name them in spec.restart, which needs an operator with --consumers; other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction", some(stale))}
 	}
 	if c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil && c.Status != metav1.ConditionTrue {
 		return []finding{warns("%s: %s", c.Reason, f.onConsumers(c))}

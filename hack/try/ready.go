@@ -27,7 +27,7 @@ func (t *trial) awaitReady(ctx context.Context) error {
 			return nil
 		}
 		if time.Since(start) > patience {
-			return fmt.Errorf("this has not changed for too long. Look at: kubectl --context=%s --namespace=%s describe pods; 'make try-down' removes all of it", t.context, namespace)
+			return fmt.Errorf("this has not changed for too long. Look at: kubectl --context=%s --namespace=%s describe pods; 'make try-down CONTEXT=%[1]s' removes all of it", t.context, namespace)
 		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return err

@@ -159,7 +159,7 @@ There is a new token every 80 s. Watch them come, and remove all of it in the en
 
   kubectl --context=%[2]s --namespace=%[3]s logs --follow deployment/consumer
   kubectl --context=%[2]s --namespace=%[3]s get wechattokens --watch
-  make try-down
+  make try-down CONTEXT=%[2]s
 
 `, said, t.context, namespace)
 	return nil
