@@ -77,6 +77,8 @@ func newRunner(t *testing.T) *runner {
 	}
 	fake := wechattest.Defaults()
 	fake.OpenAccounts = true
+	// All pages use one account, and no operator knows what the one of the page before spent.
+	fake.ForceSpacing, fake.ForcedPerDay = -1, -1
 	_, url := testcluster.FakeWeChat(t, fake)
 	r.standIns = startStandIns(t, c, filepath.Join(r.programs, "manager"), url)
 	if out, err := c.Kubectl("delete", "crd", "wechattokens.wechattoken.io").CombinedOutput(); err != nil {
