@@ -370,7 +370,10 @@ func TestHelmTestChecksTheRelease(t *testing.T) {
 func TestChartTakesOverTheKustomization(t *testing.T) {
 	t.Parallel()
 	c := emptyCluster(t)
-	c.kubectl(t, "apply", "--server-side", "--validate=strict", "-k", "default")
+	for _, applied := range []string{"-kconsumers", "-ktoken-server", "-fconsumers/evict/role.yaml"} {
+		c.kubectl(t, "apply", applied)
+		c.kubectl(t, "apply", "--server-side", "--field-manager=helm", "--force-conflicts", applied)
+	}
 	uid := func() string {
 		return c.kubectl(t, "get", "-n", name, "deployment/"+name, crd, "-o", "jsonpath={.items[*].metadata.uid}")
 	}
@@ -378,12 +381,14 @@ func TestChartTakesOverTheKustomization(t *testing.T) {
 	if out, err := c.helmCommand(t, "install", name, "chart", "--namespace="+name).CombinedOutput(); err == nil {
 		t.Errorf("Helm takes what is not its own, so this test shows nothing:\n%s", out)
 	}
-	c.helm(t, "install", name, "chart", "--namespace="+name, "--take-ownership", "--force-conflicts")
+	c.helm(t, append([]string{"install", name, "chart", "--namespace=" + name, "--take-ownership", "--force-conflicts"}, values(
+		"consumers.watch", "true", "consumers.touch", "true", "consumers.restart", "true", "consumers.evict", "true",
+		"tokenServer.enabled", "true", "tokenServer.image.tag", `"v0.1.0"`)...)...)
 	t.Cleanup(func() { c.helm(t, "uninstall", name, "--namespace="+name) })
 	if got := uid(); got != before {
 		t.Error("the Deployment and the kind are other ones now")
 	}
-	for _, o := range objects(t, "default") {
+	for _, o := range slices.Concat(objects(t, "consumers"), objects(t, "token-server"), objectsIn(t, "consumers/evict/role.yaml")) {
 		if o.GetKind() == "Namespace" {
 			continue
 		}
@@ -395,8 +400,8 @@ func TestChartTakesOverTheKustomization(t *testing.T) {
 			t.Errorf("%s %s is of the release %q, want %q", o.GetKind(), o.GetName(), owner, name)
 		}
 	}
-	// What kubectl has applied it owns, too, so later changes say whose they are.
-	c.helm(t, "upgrade", name, "chart", "--namespace="+name, "--force-conflicts", "--set=replicaCount=3")
+	// It owns every field, too.
+	c.helm(t, "upgrade", name, "chart", "--namespace="+name, "--reset-then-reuse-values", "--set=replicaCount=3")
 	if got := c.kubectl(t, "get", "-n", name, "deployment/"+name, "-o", "jsonpath={.spec.replicas}"); got != "3" {
 		t.Errorf("after the upgrade there are %s replicas, want 3", got)
 	}

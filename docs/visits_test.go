@@ -173,7 +173,16 @@ test "$(fingerprint old)" = "$(fingerprint new)"`},
 		"helm test": {elsewhere: "config/chart_install_test.go TestHelmTestChecksTheRelease"},
 		"field-manager=helm": {before: installed,
 			after: `helm upgrade wechat-token-operator config/chart -n wechat-token-operator --reset-then-reuse-values --set networkPolicy.apiServerPort=16443,logLevel=DEBUG`},
-		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace web; kubectl create namespace shop`},
+		"delete rolebinding": {
+			before: `helm uninstall wechat-token-operator -n wechat-token-operator
+for namespace in web pay; do
+  kubectl create namespace $namespace
+  kubectl create rolebinding wechat-token-operator -n $namespace --clusterrole=wechat-token-operator --serviceaccount=wechat-token-operator:wechat-token-operator
+done`,
+			after: `helm install wechat-token-operator config/chart -n wechat-token-operator --take-ownership --force-conflicts --set image.repository=registry.example.com/o --set 'namespaces={web,pay}'
+kubectl get rolebinding wechat-token-operator -n web -o jsonpath='{.roleRef.kind}' | grep -x Role`,
+		},
+		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace shop`},
 		"helm install shard-a":  {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
 	}},
 	"docs/install.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
