@@ -22,6 +22,57 @@ type command struct {
 
 func (c command) String() string { return c.page + ": " + strings.Join(c.args, " ") }
 
+// Where a terminal pastes line by line, a command that reads it would take the lines that
+// follow for its input.
+func TestWhatReadsTheTerminalComesLast(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for name, p := range pages {
+		for _, b := range p.blocks {
+			if b.language != "sh" {
+				continue
+			}
+			file, err := parseShell(b.code)
+			if err != nil {
+				continue // typed says so
+			}
+			for i, s := range file.Stmts {
+				if readsTerminal(s) {
+					if found++; i < len(file.Stmts)-1 {
+						t.Errorf("%s: a command reads the terminal before others in\n%s", name, b.code)
+					}
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("found only %d commands that read the terminal: are they seen?", found)
+	}
+}
+
+// readsTerminal reports whether a command waits for somebody to type.
+func readsTerminal(s *syntax.Stmt) (reads bool) {
+	for _, r := range s.Redirs {
+		if slices.Contains([]syntax.RedirOperator{syntax.RdrIn, syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc}, r.Op) {
+			return false
+		}
+	}
+	syntax.Walk(s.Cmd, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.BinaryCmd:
+			reads = reads || readsTerminal(n.X) || n.Op != syntax.Pipe && readsTerminal(n.Y)
+			return false
+		case *syntax.CallExpr:
+			for i, word := range n.Args {
+				arg := word.Lit()
+				reads = reads || i == 0 && arg == "read" || strings.HasSuffix(arg, "=/dev/stdin")
+			}
+		}
+		return true
+	})
+	return reads
+}
+
 func parseShell(code string) (*syntax.File, error) {
 	return syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(code), "")
 }
