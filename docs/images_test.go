@@ -43,6 +43,7 @@ func TestThePageOfTheGapNamesEveryImage(t *testing.T) {
 	for _, image := range regexp.MustCompile(`(?m)^image (\S+) `).FindAllStringSubmatch(text("hack/release/release.sh"), -1) {
 		want[image[1]] = true
 	}
+	want[regexp.MustCompile(`newName: (\S+)`).FindStringSubmatch(text("config/trial/kustomization.yaml"))[1]] = true
 	base := regexp.MustCompile(`(?m)^ARG BASE=([^@]+)`).FindStringSubmatch(text("Dockerfile"))
 	want[base[1]] = true
 	for _, name := range []string{"docs/air-gapped.md", "docs/zh/air-gapped.md"} {
