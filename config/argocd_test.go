@@ -272,10 +272,15 @@ func TestArgoCDOffersItsActions(t *testing.T) {
 		defined = append(defined, d.Name)
 	}
 	slices.Sort(defined)
-	for suspended, disabled := range map[any][]string{nil: {"resume"}, false: {"resume"}, true: {"refresh", "suspend"}} {
-		obj := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
-		if suspended != nil {
-			obj.Object["spec"] = map[string]any{"suspend": suspended}
+	for spec, disabled := range map[string][]string{
+		`{}`:                              {"resume"},
+		`{"suspend": false}`:              {"resume"},
+		`{"suspend": true}`:               {"refresh", "suspend"},
+		`{"sourceRef": {"name": "shop"}}`: {"refresh", "resume"},
+	} {
+		obj := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte("spec: "+spec), &obj.Object); err != nil {
+			t.Fatal(err)
 		}
 		var not []string
 		offered := c.discover(t, obj)
@@ -289,7 +294,7 @@ func TestArgoCDOffersItsActions(t *testing.T) {
 		}
 		slices.Sort(not)
 		if diff := cmp.Diff(disabled, not); diff != "" {
-			t.Errorf("spec.suspend %v: disabled (-want +got):\n%s", suspended, diff)
+			t.Errorf("spec %s: disabled (-want +got):\n%s", spec, diff)
 		}
 		if diff := cmp.Diff(defined, slices.Sorted(maps.Keys(offered))); diff != "" {
 			t.Errorf("actions (-defined +offered):\n%s", diff)

@@ -227,6 +227,9 @@ func (r *WeChatTokenReconciler) credentials(ctx context.Context, o *observation,
 	}
 }
 
+// ofEarlier is the conflict that ends by itself.
+const ofEarlier = "belongs to an earlier WeChatToken of this name, and goes when the garbage collector has noticed"
+
 // conflict says who else has the target Secret, or an older claim to it; empty if
 // it is wt's. A Secret stays with the WeChatToken that has it, so that nobody takes
 // it by naming it. What else there is in the namespace is not told: who may write
@@ -247,7 +250,7 @@ func (r *WeChatTokenReconciler) conflict(wt *v1alpha1.WeChatToken, s *corev1.Sec
 	case owner == nil, owner.Kind != v1alpha1.Kind:
 		return "was not made by this operator"
 	case owner.Name == wt.Name:
-		return "belongs to an earlier WeChatToken of this name, and goes when the garbage collector has noticed"
+		return ofEarlier
 	default:
 		return fmt.Sprintf("belongs to WeChatToken %q", owner.Name)
 	}

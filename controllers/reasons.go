@@ -84,6 +84,12 @@ func ofCluster(o *observation, out outcome) (f finding, is bool) {
 			message: "The API server does not let the operator read a Secret: " + out.refused + ". The operator's role or its binding is missing: docs/runbooks/reasons.md#how-it-is-installed. It tries again every 30 s",
 			ends:    byPerson,
 		}, true
+	case o.conflict == ofEarlier:
+		return finding{
+			reason:  v1alpha1.ReasonSecretConflict,
+			message: fmt.Sprintf("Secret %q %s. The operator writes it anew then", o.wt.TokenSecretName(), o.conflict),
+			ends:    byItself,
+		}, true
 	case o.conflict != "":
 		return finding{
 			reason:  v1alpha1.ReasonSecretConflict,

@@ -189,6 +189,7 @@ func TestStatus(t *testing.T) {
 		"Valid":            {"All is well.", observed(), taken, said(holds(), ready(v1alpha1.ReasonTokenValid))},
 		"ValidClassic":     {"The next refresh is refreshBefore before the end.", observed(inModeClassic), taken, said(holds(inClassic), ready(v1alpha1.ReasonTokenValid))},
 		"Conflict":         {"A person must act.", observed(targetTaken), taken, said(notReady(v1alpha1.ReasonSecretConflict, `Secret "shop" is claimed by WeChatToken "older". Set spec.secret.name`), stalled(v1alpha1.ReasonSecretConflict))},
+		"ConflictEnds":     {"The garbage collector acts.", observed(targetTaken, func(o *observation) { o.conflict = ofEarlier }), taken, said(notReady(v1alpha1.ReasonSecretConflict, "goes when the garbage collector has noticed. The operator writes it anew then"), reconciling(v1alpha1.ReasonSecretConflict))},
 		"ConflictForgets":  {"What was said of the token is of another Secret now.", observed(targetTaken, told(holds(), hourAgo(ready(v1alpha1.ReasonTokenValid)))), taken, said(notReady(v1alpha1.ReasonSecretConflict), stalled(v1alpha1.ReasonSecretConflict))},
 		"RefusedFirst":     {"The user must see what the API server says.", observed(noSecret), refused, said(notReady(v1alpha1.ReasonSecretRefused, "refused the Secret: policy"), stalled(v1alpha1.ReasonSecretRefused))},
 		"Refused":          {"The token before works on for 5 minutes.", observed(accountKnows(next)), refused, said(holds(), ended(testWindow), ready(v1alpha1.ReasonSecretRefused), stalled(v1alpha1.ReasonSecretRefused))},

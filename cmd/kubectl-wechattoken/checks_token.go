@@ -193,6 +193,9 @@ func secretOurs(f *tokenFacts, _ time.Time) []finding {
 		return []finding{unknownf("Secret %s: %s", name, sorry(f.secret.err))}
 	case !metav1.IsControlledBy(f.secret.value, f.wt):
 		if owner := metav1.GetControllerOf(f.secret.value); owner != nil && owner.Kind == kindOf.Kind {
+			if owner.Name == f.wt.Name {
+				return []finding{warns("Secret %s belongs to an earlier WeChatToken of this name: wait, the garbage collector deletes it, and the operator writes it anew", name)}
+			}
 			return []finding{fails("Secret %s is that of WeChatToken %s: set spec.secret.name of one of the two to another name", name, owner.Name)}
 		}
 		return []finding{fails("Secret %s is not this WeChatToken's: set spec.secret.name to another name, or remove that Secret", name)}

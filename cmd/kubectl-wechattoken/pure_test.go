@@ -132,6 +132,19 @@ func TestRevokingTakesItsRefreshes(t *testing.T) {
 	}
 }
 
+func TestASecretOfAnEarlierWeChatTokenGoesByItself(t *testing.T) {
+	t.Parallel()
+	wt, secret := spending(v1alpha1.ModeStable, budget.Spent{})
+	wt.UID = "another"
+	for owner, want := range map[string]string{wt.Name: "garbage collector deletes it", "older": "spec.secret.name of one of the two"} {
+		secret.OwnerReferences[0].Kind, secret.OwnerReferences[0].Name = kindOf.Kind, owner
+		got := secretOurs(&tokenFacts{wt: wt, secret: fetched[*metav1.PartialObjectMetadata]{value: secret}}, noon)
+		if len(got) != 1 || !strings.Contains(got[0].Text, want) {
+			t.Errorf("of WeChatToken %s: got %+v, want one with %q", owner, got, want)
+		}
+	}
+}
+
 // deployment has the Secret as env, or as a file.
 func deployment(name, secret string, env bool) *appsv1.Deployment {
 	labels := map[string]string{"app": name}

@@ -61,6 +61,9 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 	if o.ifInvalid {
 		return o.reportDead(ctx, c, wt)
 	}
+	if wt.Spec.HasSource() {
+		return exitf(exitNo, "%s takes the token of WeChatToken %s in namespace %s, and forces no refresh: run this for that one", name, wt.Spec.SourceRef.Name, wt.Spec.SourceRef.Namespace)
+	}
 	a, err := c.requestRefresh(ctx, wt)
 	if err != nil {
 		return err

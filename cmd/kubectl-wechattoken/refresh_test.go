@@ -38,6 +38,10 @@ func TestRefreshBringsANewToken(t *testing.T) {
 	w.run("refresh", "shop").wants(t, 0, "a new token was asked for")
 	w.run("refresh", "none").wants(t, exitCluster, `There is no WeChatToken "none"`)
 	w.run("refresh").wants(t, exitUsage, "accepts 1 arg")
+	w.create("taker", v1alpha1.ModeStable, func(wt *v1alpha1.WeChatToken) {
+		wt.Spec = v1alpha1.WeChatTokenSpec{SourceRef: v1alpha1.SourceReference{Namespace: "platform", Name: "shop"}, Secret: wt.Spec.Secret}
+	})
+	w.run("refresh", "taker").wants(t, exitNo, "takes the token of WeChatToken shop in namespace platform")
 	w.run("refresh", "shop", "--timeout=0s").wants(t, exitUsage, "--timeout")
 }
 
