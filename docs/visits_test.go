@@ -278,15 +278,15 @@ kubectl create rolebinding for-watch -n web --clusterrole=wechat-token-operator-
 	"docs/runbooks/WeChatTokenQuotaNearlyUsed.md":  {before: shopInWeb},
 	"docs/runbooks/errcodes.md":                    {before: installed},
 	"docs/runbooks/reasons.md": {before: shopHere + `; shop web; kubectl create namespace platform; kubectl -n platform create -f config/samples/stable.yaml`, blocks: map[string]step{
-		"kubectl exec":            {node: fromHere, after: sameFingerprints},
-		"run ask-wechat":          {needs: internet},
-		"clear_quota":             {needs: internet},
-		"/dev/stdin   # paste":    {before: `kubectl delete --ignore-not-found secret shop-app`},
-		"| kubectl replace":       {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
-		"can-i patch pods":        {before: `kubectl apply -k config/consumers`},
-		"allowedNamespaces":       {before: `kubectl -n platform patch wxt shop --type=merge -p '{"spec":{"allowedNamespaces":["pay"]}}'`, after: `kubectl -n platform get wxt shop -o jsonpath='{.spec.allowedNamespaces}' | grep '\["pay","web"\]'`},
-		"can-i patch deployments": {before: `kubectl apply -k config/consumers; kubectl apply -f config/consumers/evict/role.yaml`},
-		"rollout resume":          {before: `kubectl rollout pause deployment/shop`},
+		"kubectl exec":             {node: fromHere, after: sameFingerprints},
+		"run ask-wechat":           {needs: internet},
+		"clear_quota":              {needs: internet},
+		"appsecret=/dev/stdin   #": {before: `kubectl delete --ignore-not-found secret shop-app`},
+		"--patch-file":             {before: `kubectl get secret shop-app || kubectl create secret generic shop-app --from-literal=appsecret="$APPSECRET"`},
+		"can-i patch pods":         {before: `kubectl apply -k config/consumers`},
+		"allowedNamespaces":        {before: `kubectl -n platform patch wxt shop --type=merge -p '{"spec":{"allowedNamespaces":["pay"]}}'`, after: `kubectl -n platform get wxt shop -o jsonpath='{.spec.allowedNamespaces}' | grep '\["pay","web"\]'`},
+		"can-i patch deployments":  {before: `kubectl apply -k config/consumers; kubectl apply -f config/consumers/evict/role.yaml`},
+		"rollout resume":           {before: `kubectl rollout pause deployment/shop`},
 		"delete pod shop-0": {before: `kubectl create -f - <<EOF
 {"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"shop"},"spec":{"selector":{"matchLabels":{"app":"s"}},
 "template":{"metadata":{"labels":{"app":"s"}},"spec":{"containers":[{"name":"s","image":"registry.example.com/shop:v1"}]}}}}
@@ -298,8 +298,18 @@ kubectl run shop-0 --image=registry.example.com/shop:v1`},
 		"audit.log": {before: `echo '{"verb":"get","user":{"username":"jane"},"objectRef":{"namespace":"web","name":"shop-app"}}' >audit.log`},
 	}},
 	"docs/sharding.md": {blocks: map[string]step{
-		"patch deployment":     {before: installed},
-		"while read":           {before: `shop "$HERE"`},
+		"patch deployment": {before: installed},
+		"while read": {
+			before: `shop "$HERE"; kubectl create namespace pay
+kubectl create -f - <<EOF
+{apiVersion: wechattoken.io/v1alpha1, kind: WeChatToken, metadata: {name: one},
+ spec: {appID: wx0123456789abcde1, appSecretRef: {name: shop-app}, secret: {name: one-token}, allowedNamespaces: [pay]}}
+---
+{apiVersion: wechattoken.io/v1alpha1, kind: WeChatToken, metadata: {namespace: pay, name: taker},
+ spec: {sourceRef: {namespace: $HERE, name: one}, secret: {name: taker-token}}}
+EOF`,
+			after: `kubectl get wxt -A -l wechattoken.io/shard=a | grep taker; kubectl get wxt -l wechattoken.io/shard=b | grep shop`,
+		},
 		"for namespace in web": {before: `kubectl create namespace web; kubectl create namespace shop`},
 	}},
 	"docs/trial.md": {blocks: map[string]step{
