@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"strings"
@@ -171,7 +172,7 @@ func operatorMay(f *clusterFacts, _ time.Time) []finding {
 		case in.permissions.err != nil:
 			all = append(all, unknownf("what the operator may do: %s", sorry(in.permissions.err)))
 		case len(not) > 0:
-			all = append(all, fails("ServiceAccount %s of %s may not %s: %s", in.deployment.Spec.Template.Spec.ServiceAccountName, in, some(not), in.remedy(again)))
+			all = append(all, fails("ServiceAccount %s of %s may not %s: %s", in.deployment.Spec.Template.Spec.ServiceAccountName, in, some(not), in.remedy(cmp.Or(in.bindAgain(), again))))
 		default:
 			all = append(all, passes("%s may do what it needs", in))
 		}

@@ -254,6 +254,16 @@ func (f *tokenFacts) onConsumers(c *metav1.Condition) string {
 	}
 }
 
+// keepOldToken are the workloads that never see the next token.
+func (f *tokenFacts) keepOldToken() (stale []string) {
+	for _, c := range f.consumers.list {
+		if uses.KeepsOldToken(c) {
+			stale = append(stale, fmt.Sprintf("%s/%s", c.Kind, c.Name))
+		}
+	}
+	return stale
+}
+
 func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 	if f.consumers.unknown != "" {
 		return []finding{unknownf("%s", f.consumers.unknown)}
@@ -261,20 +271,21 @@ func consumersFollow(f *tokenFacts, _ time.Time) []finding {
 	if f.secret.err == nil && !metav1.IsControlledBy(f.secret.value, f.wt) {
 		return []finding{unknownf("no workload can have the token before Secret %s is this WeChatToken's", f.wt.TokenSecretName())}
 	}
-	var stale []string
-	for _, c := range f.consumers.list {
-		if uses.KeepsOldToken(c) {
-			stale = append(stale, fmt.Sprintf("%s/%s", c.Kind, c.Name))
-		}
-	}
+	var all []finding
+	stale := f.keepOldToken()
 	if len(stale) > 0 {
-		return []finding{fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or name them in spec.restart, which needs an operator with --consumers; other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction", some(stale))}
+		all = append(all, fails("%s never see the next token, for they have it as env or through subPath: mount the Secret as a directory, or name them in spec.restart, which needs an operator with --consumers; other kinds than Deployment, StatefulSet and DaemonSet with method: Eviction", some(stale)))
 	}
-	if c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent); c != nil && c.Status != metav1.ConditionTrue {
-		return []finding{warns("%s: %s", c.Reason, f.onConsumers(c))}
+	c := meta.FindStatusCondition(f.wt.Status.Conditions, v1alpha1.ConditionConsumersCurrent)
+	if c != nil && c.Status != metav1.ConditionTrue && (len(stale) == 0 || c.Reason != v1alpha1.ReasonConsumersStale) {
+		all = append(all, warns("%s: %s", c.Reason, f.onConsumers(c)))
 	}
-	if len(f.consumers.list) == 0 {
+	switch {
+	case len(all) > 0:
+		return all
+	case len(f.consumers.list) == 0:
 		return []finding{passes("no workload uses the Secret")}
+	default:
+		return []finding{passes("new tokens reach the %d that use the Secret", len(f.consumers.list))}
 	}
-	return []finding{passes("new tokens reach the %d that use the Secret", len(f.consumers.list))}
 }

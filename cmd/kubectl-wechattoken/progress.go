@@ -53,7 +53,7 @@ func (a *asked) look(wt *v1alpha1.WeChatToken, now time.Time) progress {
 		return progress{stop: stop}
 	}
 	if ready.Reason == v1alpha1.ReasonTokenValid {
-		return progress{say: "the operator is at it"}
+		return progress{say: "waiting for the operator"}
 	}
 	return progress{say: fmt.Sprintf("%s: %s", ready.Reason, ready.Message)}
 }

@@ -132,6 +132,33 @@ func TestRevokingTakesItsRefreshes(t *testing.T) {
 	}
 }
 
+// WeChat keeps one old token: a second refresh ends the one that files may still hold.
+func TestARefreshBehindAnotherWarnsOfFiles(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reason string
+		mod    func(*v1alpha1.WeChatToken)
+		warns  bool
+	}{
+		"Behind": {"The kubelet may take 90 s.", func(*v1alpha1.WeChatToken) {}, true},
+		"Later": {"All files have it.", func(wt *v1alpha1.WeChatToken) {
+			wt.Status.LastRefreshTime = new(metav1.NewTime(noon.Add(-kubeletDelay)))
+		}, false},
+		"First":   {"No file has an older one.", func(wt *v1alpha1.WeChatToken) { wt.Status.LastRefreshTime = nil }, false},
+		"Classic": {"No faster way to end a token is documented.", func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = v1alpha1.ModeClassic }, false},
+		"Touched": {"The kubelet looks at once.", func(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.PropagationTouch }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wt := &v1alpha1.WeChatToken{Status: v1alpha1.WeChatTokenStatus{LastRefreshTime: new(metav1.NewTime(noon.Add(-31 * time.Second)))}}
+			tc.mod(wt)
+			if got := tooSoonForFiles(wt, noon); strings.Contains(got, "31s ago") != tc.warns {
+				t.Errorf("%s\ngot %q", tc.reason, got)
+			}
+		})
+	}
+}
+
 func TestASecretOfAnEarlierWeChatTokenGoesByItself(t *testing.T) {
 	t.Parallel()
 	wt, secret := spending(v1alpha1.ModeStable, budget.Spent{})

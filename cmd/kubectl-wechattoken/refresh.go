@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	"wechattoken.io/operator/api/v1alpha1"
 )
@@ -64,6 +65,7 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 	if wt.Spec.HasSource() {
 		return exitf(exitNo, "%s takes the token of WeChatToken %s in namespace %s, and forces no refresh: run this for that one", name, wt.Spec.SourceRef.Name, wt.Spec.SourceRef.Namespace)
 	}
+	fmt.Fprint(o.ErrOut, tooSoonForFiles(wt, time.Now()))
 	a, err := c.requestRefresh(ctx, wt)
 	if err != nil {
 		return err
@@ -81,6 +83,19 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 	}
 	fmt.Fprintf(o.Out, "%s: the Secret %s holds %s.\n", name, wt.TokenSecretName(), tokenText(wt))
 	return nil
+}
+
+// kubeletDelay is how long the kubelet takes at most to update a mounted file.
+const kubeletDelay = 90 * time.Second
+
+// tooSoonForFiles warns of a refresh that ends the token that files still hold: WeChat
+// keeps one old token in mode Stable. It is empty where the files have the present one.
+func tooSoonForFiles(wt *v1alpha1.WeChatToken, now time.Time) string {
+	last := wt.Status.LastRefreshTime
+	if last == nil || now.Sub(last.Time) >= kubeletDelay || wt.Spec.ModeOrDefault() == v1alpha1.ModeClassic || wt.Spec.Propagation == v1alpha1.PropagationTouch {
+		return ""
+	}
+	return fmt.Sprintf("The last refresh was %s ago. Files that hold the token before it fail with 40001 until the kubelet updates them, within %s.\n", duration.HumanDuration(now.Sub(last.Time)), kubeletDelay)
 }
 
 func (o *refreshOptions) reportDead(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {

@@ -36,6 +36,16 @@ func (i *install) remedy(withoutHelm string, values ...string) string {
 	}
 }
 
+// bindAgain is how to let an install without Helm work in its --namespaces again: the
+// RoleBindings of docs/rbac.md are in no manifest. Empty if it works in all.
+func (i *install) bindAgain() string {
+	if len(i.flags.namespaces) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("in the namespaces of --namespaces, such as %s: kubectl create rolebinding wechat-token-operator -n %[1]s --clusterrole=wechat-token-operator --serviceaccount=%s:%s. If it is there: %s",
+		i.flags.namespaces[0], i.deployment.Namespace, i.deployment.Spec.Template.Spec.ServiceAccountName, again)
+}
+
 // lookAfterPods is how to switch on what the spec of wt asks for.
 func (i *install) lookAfterPods(wt *v1alpha1.WeChatToken) string {
 	values := []string{"consumers.watch=true"}
@@ -52,5 +62,5 @@ func (i *install) lookAfterPods(wt *v1alpha1.WeChatToken) string {
 			values = append(values, value)
 		}
 	}
-	return i.remedy("use config/consumers instead of config/default in your kustomization"+component+"; install.yaml has no roles for it", values...)
+	return i.remedy("apply your kustomization with config/consumers instead of config/default"+component+"; install.yaml has no roles for it", values...)
 }

@@ -36,11 +36,12 @@ func TestRemediesFitTheInstall(t *testing.T) {
 		broken, unwatched    string
 		unwatchedTouchedToo  string
 		unwatchedEvicted     string
+		unbound              string
 		mustNotBeSaidAtAnyOf []string
 	}{
-		"Helm":     {"helm knows the values of the release.", byHelm, upgrade, upgrade + " --set consumers.watch=true,consumers.restart=true", upgrade + " --set consumers.watch=true,consumers.touch=true", upgrade + " --set consumers.watch=true,consumers.evict=true", []string{"kustomization", "install.yaml"}},
-		"Rendered": {"No release is in the cluster.", byArgo, "what the chart of its version renders", "set consumers.watch=true,consumers.restart=true in the values", "set consumers.watch=true,consumers.touch=true", "set consumers.watch=true,consumers.evict=true", []string{"kustomization", "helm upgrade"}},
-		"Manifest": {"There are no values.", byManifest, "install.yaml of the release", "config/consumers instead of config/default", "config/consumers instead of config/default", "with the component config/consumers/evict", []string{"helm"}},
+		"Helm":     {"helm knows the values of the release.", byHelm, upgrade, upgrade + " --set consumers.watch=true,consumers.restart=true", upgrade + " --set consumers.watch=true,consumers.touch=true", upgrade + " --set consumers.watch=true,consumers.evict=true", upgrade, []string{"kustomization", "install.yaml"}},
+		"Rendered": {"No release is in the cluster.", byArgo, "what the chart of its version renders", "set consumers.watch=true,consumers.restart=true in the values", "set consumers.watch=true,consumers.touch=true", "set consumers.watch=true,consumers.evict=true", "what the chart of its version renders", []string{"kustomization", "helm upgrade"}},
+		"Manifest": {"There are no values.", byManifest, "install.yaml of the release", "config/consumers instead of config/default", "config/consumers instead of config/default", "with the component config/consumers/evict", "kubectl create rolebinding wechat-token-operator -n pay", []string{"helm"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,6 +64,7 @@ func TestRemediesFitTheInstall(t *testing.T) {
 				"a lost role":  {operatorMay(cluster, noon), tc.broken},
 				"no consumers": {unwatched(v1alpha1.WeChatTokenSpec{Restart: v1alpha1.Restart{Workloads: []v1alpha1.RestartTarget{{}}}}), tc.unwatched},
 				"no eviction":  {unwatched(v1alpha1.WeChatTokenSpec{Restart: v1alpha1.Restart{Workloads: []v1alpha1.RestartTarget{{Method: v1alpha1.RestartByEviction}}}}), tc.unwatchedEvicted},
+				"no binding":   {operatorMay(ofSome(in), noon), tc.unbound},
 				"no touch":     {unwatched(v1alpha1.WeChatTokenSpec{Propagation: v1alpha1.PropagationTouch}), tc.unwatchedTouchedToo},
 			} {
 				text := fmt.Sprint(said.findings)
@@ -76,6 +78,27 @@ func TestRemediesFitTheInstall(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// ofSome is what is known of an install that works in one namespace.
+func ofSome(in install) *clusterFacts {
+	in.flags.namespaces = []string{"pay"}
+	return &clusterFacts{installs: fetched[[]install]{value: []install{in}}}
+}
+
+// A spec that nobody follows, and a workload with the old token: each has its line.
+func TestDoctorSaysBothOfConsumers(t *testing.T) {
+	t.Parallel()
+	wt := &v1alpha1.WeChatToken{Spec: v1alpha1.WeChatTokenSpec{Restart: v1alpha1.Restart{Workloads: []v1alpha1.RestartTarget{{}}}}}
+	owned := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{UID: wt.UID, Controller: new(true)}}}}
+	f := &tokenFacts{clusterFacts: &clusterFacts{installs: fetched[[]install]{value: []install{byHelm}}}, wt: wt, secret: fetched[*metav1.PartialObjectMetadata]{value: owned}}
+	f.consumers.list = []v1alpha1.Consumer{{Kind: "Deployment", Name: "shop-env", Uses: []v1alpha1.SecretUse{v1alpha1.UseEnv}}}
+	for reason, want := range map[string]int{v1alpha1.ReasonConsumersUnwatched: 2, v1alpha1.ReasonRestartRefused: 2, v1alpha1.ReasonConsumersStale: 1} {
+		wt.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionConsumersCurrent, Status: metav1.ConditionFalse, Reason: reason}}
+		if got := consumersFollow(f, noon); len(got) != want {
+			t.Errorf("%s: got %d lines, want %d: %v", reason, len(got), want, got)
+		}
 	}
 }
 

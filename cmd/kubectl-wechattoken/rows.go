@@ -54,6 +54,9 @@ func rowOf(wt *v1alpha1.WeChatToken, found consumers, now time.Time) row {
 		r.Source, r.Mode = ref.Namespace+"/"+ref.Name, ""
 	}
 	r.Ready, r.Reason, r.Message = readiness(wt, now)
+	if r.Reason == v1alpha1.ReasonSuspended {
+		r.NextRefreshTime = nil // the status has when it would be due
+	}
 	if s.ExpirationTime != nil {
 		r.SecondsLeft = new(int64(max(0, s.ExpirationTime.Sub(now)) / time.Second))
 	}
