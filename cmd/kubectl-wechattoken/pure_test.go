@@ -146,6 +146,8 @@ func TestARefreshBehindAnotherWarnsOfFiles(t *testing.T) {
 		}, false},
 		"First":   {"No file has an older one.", func(wt *v1alpha1.WeChatToken) { wt.Status.LastRefreshTime = nil }, false},
 		"Classic": {"No faster way to end a token is documented.", func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = v1alpha1.ModeClassic }, false},
+		"Paused":  {"The refresh waits.", func(wt *v1alpha1.WeChatToken) { wt.Spec.Suspend = true }, false},
+		"Never":   {"Nothing is forced.", func(wt *v1alpha1.WeChatToken) { wt.Spec.ForcedRefresh = v1alpha1.ForcedRefreshNever }, false},
 		"Touched": {"The kubelet looks at once.", func(wt *v1alpha1.WeChatToken) { wt.Spec.Propagation = v1alpha1.PropagationTouch }, false},
 	} {
 		t.Run(name, func(t *testing.T) {

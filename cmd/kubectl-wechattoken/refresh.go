@@ -95,7 +95,10 @@ func tooSoonForFiles(wt *v1alpha1.WeChatToken, now time.Time) string {
 	if last == nil || now.Sub(last.Time) >= kubeletDelay || wt.Spec.ModeOrDefault() == v1alpha1.ModeClassic || wt.Spec.Propagation == v1alpha1.PropagationTouch {
 		return ""
 	}
-	return fmt.Sprintf("The last refresh was %s ago. Files that hold the token before it fail with 40001 until the kubelet updates them, within %s.\n", duration.HumanDuration(now.Sub(last.Time)), kubeletDelay)
+	if wt.Spec.Suspend || wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever { // nothing is forced now
+		return ""
+	}
+	return fmt.Sprintf("The last refresh was %s ago. Files that hold the token before it fail with 40001 until the kubelet updates them, within %.0f s.\n", duration.HumanDuration(now.Sub(last.Time)), kubeletDelay.Seconds())
 }
 
 func (o *refreshOptions) reportDead(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {

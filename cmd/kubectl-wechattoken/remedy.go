@@ -42,8 +42,12 @@ func (i *install) bindAgain() string {
 	if len(i.flags.namespaces) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("in the namespaces of --namespaces, such as %s: kubectl create rolebinding wechat-token-operator -n %[1]s --clusterrole=wechat-token-operator --serviceaccount=%s:%s. If it is there: %s",
-		i.flags.namespaces[0], i.deployment.Namespace, i.deployment.Spec.Template.Spec.ServiceAccountName, again)
+	parts := ""
+	if i.flags.consumers {
+		parts = ", and the same with wechat-token-operator-watch, -touch and -restart as both names, where the install has them"
+	}
+	return fmt.Sprintf("in the namespaces of --namespaces, such as %s: kubectl create rolebinding wechat-token-operator -n %[1]s --clusterrole=wechat-token-operator --serviceaccount=%s:%s%s. If they are there: %s",
+		i.flags.namespaces[0], i.deployment.Namespace, i.deployment.Spec.Template.Spec.ServiceAccountName, parts, again)
 }
 
 // lookAfterPods is how to switch on what the spec of wt asks for.

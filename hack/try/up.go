@@ -87,7 +87,7 @@ func (t *trial) mayApply(ctx context.Context) error {
 		if there, ours, err := t.isOurs(ctx, o...); err != nil {
 			return err
 		} else if there && !ours {
-			return fmt.Errorf("the cluster has the %s %s, and not from a trial. A trial beside an installed operator would change its CRD, so nothing was done; use another cluster. If the operator is uninstalled, and no WeChatToken is to stay, delete it: docs/uninstall.md", o[0], o[1])
+			return fmt.Errorf("the cluster has the %s %s, and not from a trial. A trial beside an installed operator would change its CRD, so nothing was done; use another cluster, or, if an uninstalled operator left the CRD, delete that: docs/uninstall.md", o[0], o[1])
 		}
 	}
 	return nil
