@@ -241,8 +241,14 @@ func (s crash) check(t *testing.T, fake *wechattest.Server, tr *trial) {
 	t.Helper()
 	tr.checkValid(t, fake, "in the end")
 	counts := fake.Counts(tr.apps[0].appID)
-	if got, want := tr.weChatCalls(fake)-tr.calls, max(s.calls[tr.mode], 1)+tr.more(s); got != want {
-		t.Errorf("%s: %d calls, want %d", tr, got, want)
+	again := 0
+	if s.invalid && tr.mode == v1alpha1.ModeStable {
+		// A plain call is made once more if WeChat calls the token invalid 5 s later: two
+		// processes on a slow machine may take as long.
+		again = 2
+	}
+	if got, want := tr.weChatCalls(fake)-tr.calls, max(s.calls[tr.mode], 1)+tr.more(s); got < want || got > want+again {
+		t.Errorf("%s: %d calls, want %d, and %d more at most", tr, got, want, again)
 	}
 	if tr.mode == v1alpha1.ModeStable && (counts.Forced != s.forced || counts.ForceRefused > 0) {
 		t.Errorf("%s: WeChat had %d forced calls and refused %d, want %d and 0", tr, counts.Forced, counts.ForceRefused, s.forced)
