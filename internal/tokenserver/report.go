@@ -31,8 +31,9 @@ const (
 	// has not dealt with the last one: somebody may have written another over it.
 	reportAgain = 10 * time.Second
 	// verdictCounts is how long WeChat's word that a token is valid answers further reports
-	// of it.
-	verdictCounts = time.Second
+	// of it: a client whose calls fail for another reason reports at each, and must not use
+	// up the 500 checks of a day.
+	verdictCounts = 3 * time.Minute
 	// writtenWithin bounds the write of a report.
 	writtenWithin = 5 * time.Second
 )
@@ -84,7 +85,7 @@ func (r *reports) write(ctx context.Context, id types.NamespacedName, token stri
 			VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, metav1.ParameterCodec).Body(patch).Do(ctx).Error(); err != nil {
 			return "", err
 		}
-		r.written.Add(key, written{value, now}, time.Minute)
+		r.written.Add(key, written{value, now}, verdictCounts)
 		return value, nil
 	})
 	return value.(string), err //nolint:forcetypeassert // as above
