@@ -24,7 +24,10 @@ final class WeChat
             $known = self::ask($known, $refused);
             $new = tempnam(dirname($cache), 'token'); // only its owner can read it
             file_put_contents($new, json_encode($known));
-            rename($new, $cache);
+            if (!@rename($new, $cache)) {
+                @unlink($new); // it may be in another folder
+                throw new RuntimeException("Cannot write $cache");
+            }
         }
         return $known['token'];
     }
