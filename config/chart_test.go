@@ -138,6 +138,7 @@ func TestChartRefusesBadValues(t *testing.T) {
 		"TagAndDigest":        {[]string{"image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set image.tag or image.digest, not both"},
 		"ServersTagAndDigest": {[]string{"tokenServer.image", `{"tag": "v1", "digest": "sha256:` + strings.Repeat("0", 64) + `"}`}, "Set tokenServer.image.tag or tokenServer.image.digest, not both"},
 		"NoServiceType":       {[]string{"tokenServer.service.type", `"ExternalName"`}, "at '/tokenServer/service/type': value must be one of 'ClusterIP', 'LoadBalancer', 'NodePort'"},
+		"DefaultAccount":      {[]string{"serviceAccount", `{"create": false, "name": "default"}`}, "set serviceAccount.name to a name of its own"},
 		"TwoCAs":              {[]string{"extraCA", `{"configMap": "a", "secret": "b"}`}, "Set extraCA.configMap or extraCA.secret, not both"},
 		"TouchAlone":          {[]string{"consumers.touch", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},
 		"RestartAlone":        {[]string{"consumers.restart", "true"}, "consumers.touch, consumers.restart and consumers.evict need consumers.watch"},

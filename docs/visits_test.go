@@ -183,7 +183,11 @@ done`,
 kubectl get rolebinding wechat-token-operator -n web -o jsonpath='{.roleRef.kind}' | grep -x Role`,
 		},
 		"namespaces={web,shop}": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl create namespace shop`},
-		"helm install shard-a":  {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
+		"owner=helm": {
+			before: `helm uninstall shard-b -n shard-b; chart`,
+			after:  `! kubectl get deployment wechat-token-operator -n wechat-token-operator -o jsonpath='{.metadata.annotations}' | grep meta.helm`,
+		},
+		"helm install shard-a": {before: `helm uninstall wechat-token-operator -n wechat-token-operator; kubectl delete crd wechattokens.wechattoken.io`},
 	}},
 	"docs/install.md": {before: `ln -s . wechat-token-operator`, blocks: map[string]step{
 		"OWNER":      {needs: release},
