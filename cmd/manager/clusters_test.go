@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -93,6 +94,12 @@ func TestTwoClustersShareAccounts(t *testing.T) {
 			managers[1].Signal(syscall.SIGKILL)
 			managers[1].AwaitEnd()
 			clusters[1].start(url, flags...)
+			testcluster.Eventually(t, "all are forced, before WeChat is away", func() error {
+				if got := fake.Counts("").Forced; got < len(apps) {
+					return fmt.Errorf("%d of %d", got, len(apps))
+				}
+				return nil
+			})
 			fake.SetFault(wechattest.Fault{Kind: wechattest.FaultStatus, Status: 502, For: window / 5})
 			time.Sleep(window + window/3)
 			close(stop)
