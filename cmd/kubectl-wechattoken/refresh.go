@@ -60,7 +60,7 @@ func (o *refreshOptions) run(ctx context.Context, name string) error {
 		return err
 	}
 	if o.ifInvalid {
-		return o.reportDead(ctx, c, wt)
+		return o.reportInvalid(ctx, c, wt)
 	}
 	if wt.Spec.HasSource() {
 		return exitf(exitNo, "%s takes the token of WeChatToken %s in namespace %s, and forces no refresh: run this for that one", name, wt.Spec.SourceRef.Name, wt.Spec.SourceRef.Namespace)
@@ -101,7 +101,7 @@ func tooSoonForFiles(wt *v1alpha1.WeChatToken, now time.Time) string {
 	return fmt.Sprintf("The last refresh was %s ago. Files that hold the token before it fail with 40001 until the kubelet updates them, within %.0f s.\n", duration.HumanDuration(now.Sub(last.Time)), kubeletDelay.Seconds())
 }
 
-func (o *refreshOptions) reportDead(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {
+func (o *refreshOptions) reportInvalid(ctx context.Context, c *cluster, wt *v1alpha1.WeChatToken) error {
 	if wt.Status.TokenFingerprint == "" {
 		return exitf(exitNo, "There is no token yet that could be invalid. Find out why: kubectl wechattoken doctor %s -n %s", wt.Name, wt.Namespace)
 	}
