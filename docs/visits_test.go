@@ -162,6 +162,7 @@ test "$(fingerprint old)" = "$(fingerprint new)"`},
 	"docs/fake-wechat.md": {blocks: map[string]step{
 		"--open-accounts": {needs: "two programs that do not end"},
 		"bin/manager":     {needs: "two programs that do not end"},
+		"samples/stable":  {before: installed},
 		"/fake/stats":     {elsewhere: "internal/wechat/wechattest/admin_test.go /fake/faults"},
 		"/fake/kill":      {elsewhere: "internal/wechat/wechattest/admin_test.go /fake/kill"},
 	}},
