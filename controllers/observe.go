@@ -185,6 +185,7 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 		RefreshBefore: wt.Spec.RefreshBeforeOrDefault(),
 		CheckInterval: wt.Spec.CheckIntervalOr(r.CheckInterval),
 		NeverForce:    wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever || wt.Spec.HasSource(),
+		Taker:         wt.Spec.HasSource(),
 		Unchecked:     o.adopting,
 		ClassicPerDay: int(wt.Spec.ClassicCallsPerDay),
 		Tickets:       record.Wanted(wt),
@@ -198,6 +199,9 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 	}
 	if found != nil && found.Token.AppID == wt.Spec.AppID {
 		wants.Secret = found
+	}
+	if o.source != nil && found != nil && !found.Verified {
+		found = nil // who may edit this Secret need not have the AppSecret: its budget would bind the source
 	}
 	view := r.Accounts.Join(key, *o.credentials, wt.Spec.ModeOrDefault(), wants, found, now)
 	o.account = &view

@@ -201,7 +201,7 @@ func ofCause(c account.Cause, terms budget.Terms, stillValid bool) finding {
 	case account.ForceDeferred, account.ForceBudgetExhausted, account.ForceNotAllowed:
 		return ofNoForce(c, terms, stillValid)
 	case account.VerifyBudgetExhausted:
-		return ofNoAnswer(c, finding{message: fmt.Sprintf("It was asked %d times today, and is asked again at %s: look for who reports valid tokens", budget.VerifyPerDay, roundedUp(c.Next))})
+		return ofNoAnswer(c, finding{message: fmt.Sprintf("It was asked as often today as an account may be, and is asked again at %s: look for who reports valid tokens", roundedUp(c.Next))})
 	case account.CheckFailed:
 		return ofNoAnswer(c, ofError(c.Err))
 	case account.DayBudgetExhausted:

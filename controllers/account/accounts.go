@@ -264,8 +264,8 @@ func (acc *account) settle(m *member) {
 }
 
 // learn notes what a record says of the account, and reports whether it has a newer
-// token or ticket. One that is not verified is of the WeChatToken's own namespace:
-// its budget counts, within WeChat's limits, and nothing else.
+// token or ticket. One that is not verified is of the namespace of the AppSecret: its
+// budget counts, within WeChat's limits, and nothing else.
 func (acc *account) learn(found *record.Record, now time.Time) bool {
 	if found == nil || found.Token.AppID != acc.credentials.AppID {
 		return false

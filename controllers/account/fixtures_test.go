@@ -67,6 +67,8 @@ func classic(s *situation) {
 
 func noToken(s *situation) { s.Known.Token, s.last[Refresh] = record.Token{}, attempt{} }
 
+func taker(s *situation) { s.Wants.Taker, s.Wants.NeverForce = true, true }
+
 func suspended(s *situation) { s.Wants.Suspended = true }
 
 func secretBehind(s *situation) { s.behind = true }

@@ -129,6 +129,8 @@ func TestNext(t *testing.T) {
 		"ReportSinceFailure":  {"A new report shortens the wait to 30 s.", at(classic, reported(0), failed(Verify, 45009, 10*time.Second, 1)), "Verify in 20s, CheckFailed"},
 		"ReportSpecChanged":   {"A changed spec ends the wait.", at(classic, reported(time.Hour), failed(Verify, 45009, time.Minute, 1), specChanged(0)), "Verify now, CheckFailed"},
 		"ReportAndRequest":    {"Both are for now: the new token answers both.", at(reported(0), requested(0)), "Force now"},
+		"ReportOfATaker":      {"The last 100 are for those who have the AppSecret.", at(classic, taker, reported(0), verifiedToday(400)), "Refresh in 50m0s, VerifyBudgetExhausted"},
+		"ReportOfTheOwner":    {"They are for this one.", at(classic, reported(0), verifiedToday(400)), "Verify now"},
 		"ReportBudget":        {"500 a day; WeChat refuses some thousands.", at(classic, reported(0), verifiedToday(500)), "Refresh in 50m0s, VerifyBudgetExhausted"},
 		"ReportBudgetLeft":    {"The last 100 are for doubts.", at(classic, reported(0), verifiedToday(499)), "Verify now"},
 		"ReportBudgetStable":  {"A plain call has no such limit.", at(reported(0), verifiedToday(500)), "Check now"},

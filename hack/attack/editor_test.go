@@ -208,13 +208,23 @@ func TestABudgetOfStrangersBindsNobody(t *testing.T) {
 	victims, evil := map[string]*victim{}, newNamespace(t, "evil")
 	who := as(t, editor, evil)
 	for name, tc := range cases {
-		v := newVictim(t, newNamespace(t, "shop"), func(wt *v1alpha1.WeChatToken) { wt.Spec.Mode = tc.mode })
+		v := newVictim(t, newNamespace(t, "shop"), func(wt *v1alpha1.WeChatToken) {
+			wt.Spec.Mode, wt.Spec.AllowedNamespaces = tc.mode, []v1alpha1.AllowedNamespace{v1alpha1.AllowedNamespace(evil)}
+		})
 		for i, suspend := range []bool{true, false} {
 			wt := joins(t, who, evil, fmt.Sprintf("budget-%d-%d", len(victims), i), v, suspend)
 			r := freshRecord(wt, forged)
 			r.Spent = tc.spent
 			must(t, who.Create(t.Context(), record.Render(wt, r, wrongKey)))
 		}
+		taker := newTaker(evil, fmt.Sprintf("taker-%d", len(victims)), v.WeChatToken)
+		must(t, admin.Create(t.Context(), taker))
+		awaitReason(t, taker, v1alpha1.ReasonTokenValid)
+		s := secretOf(t, evil, taker.Name)
+		r := freshRecord(v.WeChatToken, string(s.Data["access_token"]))
+		r.Spent = tc.spent
+		s.Annotations[record.Annotation] = record.Render(taker, r, wrongKey).Annotations[record.Annotation]
+		must(t, who.Update(t.Context(), s))
 		victims[name] = v
 	}
 	restart(t)
