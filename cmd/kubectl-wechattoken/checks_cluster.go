@@ -97,7 +97,11 @@ func operatorRuns(f *clusterFacts, _ time.Time) []finding {
 		}
 		switch ready := d.Status.AvailableReplicas; {
 		case want == 0:
-			all = append(all, fails("Deployment %s has 0 replicas: kubectl -n %s scale deployment/%s --replicas=2", &f.installs.value[i], d.Namespace, d.Name))
+			replicas := 2
+			if f.installs.value[i].flags.alone { // without leader election, two would both call WeChat
+				replicas = 1
+			}
+			all = append(all, fails("Deployment %s has 0 replicas: kubectl -n %s scale deployment/%s --replicas=%d", &f.installs.value[i], d.Namespace, d.Name, replicas))
 		case ready == 0:
 			all = append(all, fails("Deployment %s has no available pod of %d, image %s: kubectl -n %s describe pods -l app.kubernetes.io/name=%s", &f.installs.value[i], want, image, d.Namespace, operatorName))
 		case ready < want:

@@ -98,7 +98,7 @@ func versionEnough(f *preFacts, _ time.Time) []finding {
 	case err != nil:
 		return []finding{unknownf("the version of Kubernetes: %v", err)}
 	case v.LessThan(version.MustParseGeneric(leastKubernetes)):
-		return []finding{fails("Kubernetes %s is too old: the admission policies need %s; with Helm, --set policy.enabled=false leaves them out", f.version.value, leastKubernetes)}
+		return []finding{fails("Kubernetes %s is too old: the admission policies need %s; from 1.30 on the chart installs with policy.enabled=false, as docs/helm.md says", f.version.value, leastKubernetes)}
 	}
 	return []finding{passes("Kubernetes %s", f.version.value)}
 }
@@ -108,7 +108,7 @@ func policiesServed(f *preFacts, _ time.Time) []finding {
 	case f.policies.err != nil && !apierrors.IsNotFound(f.policies.err):
 		return []finding{unknownf("admission policies: %s", sorry(f.policies.err))}
 	case !f.policies.value:
-		return []finding{fails("the cluster has no ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1, which keeps the operator to its own Secrets: switch it on in the API server, or install the chart with policy.enabled=false and read what that costs in docs/rbac.md")}
+		return []finding{fails("the cluster has no ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1, which keeps the operator to its own Secrets: switch it on in the API server, or, on Kubernetes 1.30 or newer, install the chart with policy.enabled=false and namespaces, as docs/helm.md says")}
 	}
 	return []finding{passes("the cluster has admission policies")}
 }

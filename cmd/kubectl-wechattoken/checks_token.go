@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,10 +136,15 @@ func diagnosis(e *v1alpha1.WeChatError) string {
 	return fmt.Sprintf(". WeChat explains the call with the rid %s at %s", e.RID, console.Diagnosis)
 }
 
+// ofAddress are the errcodes that refuse an address, and may not name it: docs/runbooks/errcodes.md.
+var ofAddress = []int64{40164, 45035, 61004, 89501, 89503, 89506, 89507}
+
 func addressAllowed(f *tokenFacts, _ time.Time) []finding {
 	switch e := f.wt.Status.LastError; {
 	case e != nil && e.CallerIP != "":
 		return []finding{fails("WeChat saw the address %s: add it to the IP allow-list (IP 白名单) at %s", e.CallerIP, console.Keys)}
+	case e != nil && e.Code != nil && slices.Contains(ofAddress, *e.Code):
+		return []finding{fails("WeChat refuses the operator's address, and does not say which it is: docs/egress-ip.md says how to find it")}
 	case f.wt.Status.LastRefreshTime == nil:
 		return []finding{unknownf("WeChat has given no token yet")}
 	}

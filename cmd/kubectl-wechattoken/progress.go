@@ -75,7 +75,7 @@ func (a *asked) hopeless(wt *v1alpha1.WeChatToken, ready *metav1.Condition, stal
 	isNew, settled := a.isNew(ready), now.Sub(a.at) >= settle
 	switch {
 	case is(v1alpha1.ReasonSuspended):
-		return exitf(exitNo, "%s. The request is done after: kubectl wechattoken resume %s -n %s", ready.Message, wt.Name, wt.Namespace)
+		return exitf(exitNo, "%s. The request is done after: kubectl wechattoken resume %s", ready.Message, suspended(wt))
 	case is(v1alpha1.ReasonRefreshNotAllowed) && settled:
 		return exitf(exitNo, "%s. The request stays, and the next token answers it", ready.Message)
 	case is(v1alpha1.ReasonRefreshBudgetExhausted) && settled:
@@ -87,6 +87,14 @@ func (a *asked) hopeless(wt *v1alpha1.WeChatToken, ready *metav1.Condition, stal
 	default:
 		return nil
 	}
+}
+
+// suspended is the WeChatToken to resume, as arguments: wt, or its source.
+func suspended(wt *v1alpha1.WeChatToken) string {
+	if wt.Spec.HasSource() && !wt.Spec.Suspend {
+		return wt.Spec.SourceRef.Name + " -n " + wt.Spec.SourceRef.Namespace
+	}
+	return wt.Name + " -n " + wt.Namespace
 }
 
 // answered is how long after the request a reason that has not changed is the answer to it.

@@ -374,6 +374,16 @@ func TestWaitEndsWhereNothingIsToBeExpected(t *testing.T) {
 	}
 }
 
+// A taker whose source is suspended is resumed there.
+func TestASuspendedSourceIsResumed(t *testing.T) {
+	t.Parallel()
+	wt := &v1alpha1.WeChatToken{Spec: v1alpha1.WeChatTokenSpec{SourceRef: v1alpha1.SourceReference{Namespace: "platform", Name: "shop"}}}
+	wt.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSuspended}}
+	if got := (&asked{report: "a", at: noon}).look(wt, noon).stop; got == nil || !strings.HasSuffix(got.Error(), "kubectl wechattoken resume shop -n platform") {
+		t.Errorf("got %v", got)
+	}
+}
+
 // Somebody who asks after us is answered by a token that answers us, too.
 func TestALaterRequestOfSomebodyElseAnswersOurs(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,7 @@ func (i *install) bindAgain() string {
 	}
 	parts := ""
 	if i.flags.consumers {
-		parts = ", and the same with wechat-token-operator-watch, -touch and -restart as both names, where the install has them"
+		parts = ", and the same with wechat-token-operator-watch, -touch, -restart and -evict as both names, where the install has them"
 	}
 	return fmt.Sprintf("in the namespaces of --namespaces, such as %s: kubectl create rolebinding wechat-token-operator -n %[1]s --clusterrole=wechat-token-operator --serviceaccount=%s:%s%s. If they are there: %s",
 		i.flags.namespaces[0], i.deployment.Namespace, i.deployment.Spec.Template.Spec.ServiceAccountName, parts, again)
@@ -66,5 +66,9 @@ func (i *install) lookAfterPods(wt *v1alpha1.WeChatToken) string {
 			values = append(values, value)
 		}
 	}
-	return i.remedy("apply your kustomization with config/consumers instead of config/default"+component+"; install.yaml has no roles for it", values...)
+	flags := ""
+	if len(i.flags.namespaces) > 0 || i.flags.selector != nil {
+		flags = ", with --consumers beside its other args, and with --namespaces its roles bound as docs/rbac.md says"
+	}
+	return i.remedy("apply your kustomization with config/consumers instead of config/default"+component+flags+"; install.yaml has no roles for it", values...)
 }

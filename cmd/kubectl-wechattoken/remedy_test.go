@@ -27,6 +27,27 @@ var (
 	byManifest = install{}
 )
 
+func TestTheRemedyKnowsWhereTheAddressIsNot(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		reason string
+		failed *v1alpha1.WeChatError
+		want   string
+	}{
+		"Named":    {"WeChat has named the address.", &v1alpha1.WeChatError{Code: new(int64(40164)), CallerIP: "203.0.113.7"}, "203.0.113.7"},
+		"NotNamed": {"45035 names none, and is no less a refusal.", &v1alpha1.WeChatError{Code: new(int64(45035))}, "docs/egress-ip.md"},
+		"Other":    {"It is not about the address.", &v1alpha1.WeChatError{Code: new(int64(40013))}, "has not refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wt := &v1alpha1.WeChatToken{Status: v1alpha1.WeChatTokenStatus{LastError: tc.failed, LastRefreshTime: &metav1.Time{Time: noon}}}
+			if got := fmt.Sprint(addressAllowed(&tokenFacts{wt: wt}, noon)); !strings.Contains(got, tc.want) {
+				t.Errorf("%s got %s", tc.reason, got)
+			}
+		})
+	}
+}
+
 func TestRemediesFitTheInstall(t *testing.T) {
 	t.Parallel()
 	const upgrade = "helm upgrade wx CHART -n ops --reset-then-reuse-values"

@@ -50,7 +50,7 @@ func check(ctx context.Context, cfg *rest.Config, o options, out io.Writer) erro
 		if namespace != metav1.NamespaceAll {
 			where = "namespace " + namespace
 		}
-		for _, what := range whatIsRead {
+		for _, what := range whatIsRead(o.consumers) {
 			_, err := m.Resource(what).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
 			report("list "+what.Resource+" in "+where, remedy(err))
 		}

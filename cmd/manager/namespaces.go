@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,54 +35,70 @@ const (
 	leastUptime = time.Minute
 )
 
-// whatIsRead is what the operator must be able to list in each of its namespaces.
-var whatIsRead = []schema.GroupVersionResource{
-	v1alpha1.GroupVersion.WithResource("wechattokens"),
-	corev1.SchemeGroupVersion.WithResource("secrets"),
+// whatIsRead is what the operator must be able to list in each of its namespaces: what
+// its caches hold.
+func whatIsRead(consumers bool) []schema.GroupVersionResource {
+	all := []schema.GroupVersionResource{
+		v1alpha1.GroupVersion.WithResource("wechattokens"),
+		corev1.SchemeGroupVersion.WithResource("secrets"),
+	}
+	if consumers {
+		for _, workloads := range []string{"deployments", "statefulsets", "daemonsets"} {
+			all = append(all, appsv1.SchemeGroupVersion.WithResource(workloads))
+		}
+	}
+	return all
 }
 
 // errNoneReadable is what a process ends with that could serve nobody.
-var errNoneReadable = errors.New("the operator may list WeChatTokens and Secrets in none of --namespaces: give it a RoleBinding in each, as docs/rbac.md says")
+var errNoneReadable = errors.New("the operator may list WeChatTokens, Secrets and, with --consumers, workloads in none of --namespaces: give it a RoleBinding in each, as docs/rbac.md says")
+
+// reader asks what the operator may read.
+type reader struct {
+	metadata.Interface
+	what []schema.GroupVersionResource
+}
 
 // divide parts the namespaces by whether the operator may read them. One of which the
 // API server does not tell counts as readable.
-func divide(ctx context.Context, cfg *rest.Config, all []string) (m metadata.Interface, readable, unreadable []string, err error) {
-	if m, err = metadata.NewForConfig(cfg); err != nil {
-		return nil, nil, nil, err
+func divide(ctx context.Context, cfg *rest.Config, all []string, consumers bool) (r reader, readable, unreadable []string, err error) {
+	if r.Interface, err = metadata.NewForConfig(cfg); err != nil {
+		return reader{}, nil, nil, err
 	}
+	r.what = whatIsRead(consumers)
 	ctx, cancel := context.WithTimeout(ctx, askedWithin)
 	defer cancel()
 	for _, namespace := range all {
-		if mayRead(ctx, m, namespace) {
+		if r.mayRead(ctx, namespace) {
 			readable = append(readable, namespace)
 		} else {
 			unreadable = append(unreadable, namespace)
 		}
 	}
 	if len(all) > 0 && len(readable) == 0 {
-		return nil, nil, nil, errNoneReadable
+		return reader{}, nil, nil, errNoneReadable
 	}
-	return m, readable, unreadable, nil
+	return r, readable, unreadable, nil
 }
 
-func mayRead(ctx context.Context, m metadata.Interface, namespace string) bool {
-	return !slices.ContainsFunc(whatIsRead, func(what schema.GroupVersionResource) bool {
-		_, err := m.Resource(what).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
+func (r reader) mayRead(ctx context.Context, namespace string) bool {
+	return !slices.ContainsFunc(r.what, func(what schema.GroupVersionResource) bool {
+		_, err := r.Resource(what).Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
 		return apierrors.IsForbidden(err)
 	})
 }
 
 // startWithout starts the manager, which serves some of --namespaces not, and ends it when
 // it may serve one of them.
-func startWithout(ctx context.Context, mgr ctrl.Manager, m metadata.Interface, unreadable []string) error {
+func startWithout(ctx context.Context, mgr ctrl.Manager, r reader, unreadable []string) error {
 	log := mgr.GetLogger()
-	log.Error(nil, "The operator may not list WeChatTokens or Secrets in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", unreadable)
+	log.Error(nil, "The operator may not list WeChatTokens, Secrets or, with --consumers, workloads in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", unreadable)
 	if err := ctrlmetrics.Registry.Register(metrics.Unreadable(unreadable)); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go awaitReadable(ctx, m, unreadable, func(namespace string) {
+	go r.awaitReadable(ctx, unreadable, func(namespace string) {
 		log.Info("The operator may read a namespace that it could not read when it started. It ends, to start anew with it", "namespace", namespace)
 		stop()
 	})
@@ -90,7 +107,7 @@ func startWithout(ctx context.Context, mgr ctrl.Manager, m metadata.Interface, u
 
 // awaitReadable calls found with the first of the namespaces that can be read, once the
 // process is old enough; until ctx ends.
-func awaitReadable(ctx context.Context, m metadata.Interface, namespaces []string, found func(namespace string)) {
+func (r reader) awaitReadable(ctx context.Context, namespaces []string, found func(namespace string)) {
 	begun := time.Now()
 	for {
 		select {
@@ -98,7 +115,7 @@ func awaitReadable(ctx context.Context, m metadata.Interface, namespaces []strin
 			return
 		case <-time.After(askAgain):
 		}
-		i := slices.IndexFunc(namespaces, func(namespace string) bool { return mayRead(ctx, m, namespace) })
+		i := slices.IndexFunc(namespaces, func(namespace string) bool { return r.mayRead(ctx, namespace) })
 		if i >= 0 && ctx.Err() == nil && time.Since(begun) >= leastUptime {
 			found(namespaces[i])
 			return

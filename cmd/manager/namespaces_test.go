@@ -17,14 +17,19 @@ import (
 // grant gives a user what the operator needs in the namespace.
 func (n *namespace) grant(user string) {
 	n.T.Helper()
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "operator"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{"wechattoken.io"}, Resources: []string{"wechattokens"}, Verbs: []string{"list", "watch"}},
-		{APIGroups: []string{"wechattoken.io"}, Resources: []string{"wechattokens/status"}, Verbs: []string{"patch"}},
-		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
-		{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"}},
-	}}
+	n.bind(user, "operator",
+		rbacv1.PolicyRule{APIGroups: []string{"wechattoken.io"}, Resources: []string{"wechattokens"}, Verbs: []string{"list", "watch"}},
+		rbacv1.PolicyRule{APIGroups: []string{"wechattoken.io"}, Resources: []string{"wechattokens/status"}, Verbs: []string{"patch"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "list", "watch", "create", "patch", "delete"}},
+		rbacv1.PolicyRule{APIGroups: []string{"events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create"}},
+	)
+}
+
+func (n *namespace) bind(user, name string, rules ...rbacv1.PolicyRule) {
+	n.T.Helper()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
 	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "operator"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
 	}
@@ -36,8 +41,15 @@ func (n *namespace) grant(user string) {
 	}
 }
 
-// A namespace whose RoleBinding is gone keeps no other one from being served. It is
-// named, and served once it can be read.
+// grantWatch gives a user what --consumers needs there, beside that.
+func (n *namespace) grantWatch(user string) {
+	n.T.Helper()
+	n.bind(user, "watch", rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments", "statefulsets", "daemonsets"}, Verbs: []string{"list", "watch"}})
+}
+
+// A namespace whose RoleBinding is gone keeps no other one from being served, and neither
+// does one of which only the workloads cannot be read. It is named, and served once it can
+// be read.
 func TestANamespaceThatCannotBeReadStopsNoOther(t *testing.T) {
 	t.Parallel()
 	web, pay := newNamespace(t), newNamespace(t)
@@ -55,20 +67,22 @@ func TestANamespaceThatCannotBeReadStopsNoOther(t *testing.T) {
 		n.create(a)
 	}
 	start := func() *testcluster.Program {
-		return limited.StartManager(t, program, url, "--namespaces="+web.Name+","+pay.Name)
+		return limited.StartManager(t, program, url, "--consumers", "--namespaces="+web.Name+","+pay.Name)
 	}
 
 	if m := start(); m.AwaitEnd() == 0 || !strings.Contains(m.Output.String(), "in none of --namespaces") {
 		t.Errorf("one that may read nothing should end, and say so; it said:\n%s", m.Output)
 	}
 	web.grant(user)
+	web.grantWatch(user)
+	pay.grant(user)
 	m := start()
 	web.awaitReady()
 	m.AwaitReady()
 	if said := m.Output.String(); !strings.Contains(said, `"namespaces":["`+pay.Name+`"]`) {
 		t.Errorf("it does not name %s; it said:\n%s", pay.Name, said)
 	}
-	pay.grant(user)
+	pay.grantWatch(user)
 	if code := m.AwaitEnd(); code != 0 {
 		t.Errorf("the exit code is %d when it ends to start anew", code)
 	}

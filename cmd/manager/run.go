@@ -69,7 +69,7 @@ func run(ctx context.Context, o options) error {
 	if o.check {
 		return check(ctx, cfg, o, os.Stdout)
 	}
-	m, readable, unreadable, err := divide(ctx, cfg, o.watched())
+	r, readable, unreadable, err := divide(ctx, cfg, o.watched(), o.consumers)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func run(ctx context.Context, o options) error {
 	if len(unreadable) == 0 {
 		return mgr.Start(ctx)
 	}
-	return startWithout(ctx, mgr, m, unreadable)
+	return startWithout(ctx, mgr, r, unreadable)
 }
 
 // newManager makes the manager, for the given namespaces or for all. lost is called when
