@@ -137,7 +137,7 @@ var (
 	}
 	defUnreadable = Definition{
 		Name: "wechattoken_namespace_unreadable", Type: gauge, Labels: []string{labelNamespace},
-		Help:   "1 for each namespace of --namespaces in which the operator may not list WeChatTokens or Secrets, and which it so does not serve.",
+		Help:   "1 for each namespace of --namespaces in which the operator may not list WeChatTokens, Secrets or, with --consumers, workloads, and which it so does not serve.",
 		Series: "1 per such namespace",
 	}
 	defBuildInfo = Definition{

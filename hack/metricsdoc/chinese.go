@@ -67,7 +67,7 @@ var chinese = map[string]struct{ help, series string }{
 		"1 个直方图",
 	},
 	"wechattoken_namespace_unreadable": {
-		"--namespaces 里 operator 无权列出 WeChatToken 或 Secret、因而没有服务的命名空间，值恒为 1。",
+		"--namespaces 里 operator 无权列出 WeChatToken、Secret 或（有 --consumers 时）工作负载、因而没有服务的命名空间，值恒为 1。",
 		"每个这样的命名空间 1 条",
 	},
 	"wechattoken_build_info": {
