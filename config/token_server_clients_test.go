@@ -109,6 +109,8 @@ func TestClientsGoOnWithoutTheServer(t *testing.T) {
 		"Unavailable":     {"The token server cannot reach the API server.", http.StatusServiceUnavailable},
 		"TooManyRequests": {"Another client of the same credential asks too often.", http.StatusTooManyRequests},
 		"NoAnswer":        {"The token server is restarted.", noAnswer},
+		"BadGateway":      {"An Ingress does not reach it.", http.StatusBadGateway},
+		"Silent":          {"Its packets are dropped.", silent},
 	}
 	for language, program := range clients(t) {
 		for name, tc := range cases {
@@ -123,8 +125,12 @@ func TestClientsGoOnWithoutTheServer(t *testing.T) {
 					p.succeeds(t)
 				}
 				// A client that asked for each call would make an outage worse.
-				if got := s.counted(); got.Fetches >= 6 {
+				got := s.counted()
+				if got.Fetches >= 6 {
 					t.Errorf("%s\ngot %d fetches, want a pause after one that failed", tc.reason, got.Fetches)
+				}
+				if got.Waited != 0 {
+					t.Errorf("%s\na call waits %s although there is a token", tc.reason, silence)
 				}
 				s.source.renew(t)
 				s.set(func(s *tokenServer) { s.status = 0 })
@@ -343,7 +349,7 @@ func TestTheShellHandsNoSecretToArguments(t *testing.T) {
 	s.weChat.Revoke(s.token())
 	p.succeeds(t)
 	got, err := os.ReadFile(arguments)
-	if err != nil || bytes.Count(got, []byte("--max-time")) != 5 {
+	if err != nil || bytes.Count(got, []byte("--config")) != 5 {
 		t.Errorf("got %v and the arguments\n%s\nwant those of 5 calls", err, got)
 	}
 	keepsSecrets(t, &s.secrets, "an argument", string(got))
@@ -486,7 +492,10 @@ func (p *running) fails(t *testing.T, want ...string) {
 }
 
 // counts are the requests that a token server has got.
-type counts struct{ Fetches, Reports int }
+type counts struct {
+	Fetches, Reports int
+	Waited           int // through all of a silence
+}
 
 // tokenServer is a token server as its clients see it, for one WeChatToken. It stands
 // in front of what gives the tokens, counts, and fails as it is told to.
@@ -508,8 +517,14 @@ type tokenServer struct {
 	last      string // the token that was given out last
 }
 
-// noAnswer is the status of a connection that is cut off.
-const noAnswer = -1
+// Statuses of what is no answer.
+const (
+	noAnswer = -1 // the connection is cut off
+	silent   = -2 // for as long as silence says, or until the client has left
+)
+
+// silence is longer than a client may wait for a token. It is shorter than a report takes.
+const silence = 20 * time.Second
 
 // tokenSource gives the tokens of a WeChatToken to those who have its credential.
 type tokenSource interface {
@@ -559,6 +574,13 @@ func (s *tokenServer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case s.status == noAnswer:
+		panic(http.ErrAbortHandler)
+	case s.status == silent:
+		select {
+		case <-r.Context().Done():
+		case <-time.After(silence):
+			s.count.Waited++
+		}
 		panic(http.ErrAbortHandler)
 	case s.status != 0:
 		say(w, s.status, s.message)

@@ -37,7 +37,7 @@ public final class InvalidToken {
         URI uri = URI.create("https://" + (host.contains(":") ? "[" + host + "]" : host) + ":"
                 + System.getenv("KUBERNETES_SERVICE_PORT")
                 + "/apis/wechattoken.io/v1alpha1/namespaces/" + read("namespace") + "/wechattokens/" + name);
-        var request = HttpRequest.newBuilder(uri).timeout(Duration.ofSeconds(30))
+        var request = HttpRequest.newBuilder(uri).timeout(Duration.ofSeconds(10))
                 .version(HttpClient.Version.HTTP_1_1) // with HTTP/2, Java loses refusals
                 .header("Authorization", "Bearer " + read("token")).header("Content-Type", "application/merge-patch+json")
                 .method("PATCH", BodyPublishers.ofString(

@@ -13,7 +13,9 @@ def report_invalid_token(name, token):
         f"https://{host}:{port}/apis/wechattoken.io/v1alpha1/namespaces/{read('namespace')}/wechattokens/{name}",
         json.dumps({"metadata": {"annotations": report}}).encode(), method="PATCH",
         headers={"Authorization": "Bearer " + read("token"), "Content-Type": "application/merge-patch+json"})
-    https = request.HTTPSHandler(context=ssl.create_default_context(cadata=read("ca.crt")))
+    trust = ssl.create_default_context(cadata=read("ca.crt"))
+    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as Python before 3.13: the authority of EKS has no key identifiers
+    https = request.HTTPSHandler(context=trust)
     try:
         request.build_opener(request.ProxyHandler({}), https).open(patch, timeout=10).close()
     except error.HTTPError as refusal:

@@ -56,7 +56,7 @@ public final class Client {
         // Each time: it gets replaced. An exception quotes a header with a character that may not be there.
         String credential = Files.readString(Path.of(System.getenv("CREDENTIAL_FILE"))).replaceAll("[^!-~]", "");
         var request = HttpRequest.newBuilder(URI.create(url + "/token"))
-                .header("Authorization", "Bearer " + credential).timeout(Duration.ofSeconds(40));
+                .header("Authorization", "Bearer " + credential).timeout(Duration.ofSeconds(refused.isEmpty() ? 6 : 40));
         if (!refused.isEmpty()) {
             request.uri(URI.create(url + "/invalid?wait=30s")).header("Content-Type", "application/json")
                     .POST(BodyPublishers.ofString("{\"fingerprint\":\"" + fingerprint(refused) + "\"}"));
@@ -78,7 +78,7 @@ public final class Client {
             expires = asked + 1_000_000_000 * Long.parseLong(find("\"expires_in\": *(\\d+)", said));
         } else if (status == 202) {
             ask("");
-        } else if ((status == 429 || status == 503) && System.nanoTime() - expires < 0) {
+        } else if ((status == 429 || status >= 500) && System.nanoTime() - expires < 0) {
             fresh = System.nanoTime() + 5_000_000_000L; // the token that is there is good
         } else {
             throw new IOException("The token server says: " + said);
@@ -87,8 +87,9 @@ public final class Client {
 
     private String get(String path, String token) throws IOException, InterruptedException {
         String base = Optional.ofNullable(System.getenv("WECHAT_URL")).orElse("https://api.weixin.qq.com");
-        var request = HttpRequest.newBuilder(URI.create(base)).timeout(Duration.ofSeconds(10)); // an exception quotes this URL
-        request.uri(URI.create(base + path + "?access_token=" + URLEncoder.encode(token, UTF_8)));
+        var request = HttpRequest.newBuilder(URI.create(base + path)).timeout(Duration.ofSeconds(10)); // an exception quotes this URL
+        String query = (path.contains("?") ? "&" : "?") + "access_token=" + URLEncoder.encode(token, UTF_8);
+        request.uri(URI.create(base + path + query));
         var answer = weChat.send(request.build(), BodyHandlers.ofString());
         if (answer.statusCode() != 200) {
             throw new IOException("WeChat says: " + answer.statusCode());

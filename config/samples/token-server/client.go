@@ -86,10 +86,10 @@ func (w *weChat) ask(ctx context.Context, refused string) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	method, path, report := http.MethodGet, "token", ""
+	method, path, report, timeout := http.MethodGet, "token", "", 6*time.Second
 	if refused != "" {
 		fingerprint := sha256.Sum256([]byte(refused))
-		method, path, report = http.MethodPost, "invalid?wait=30s", fmt.Sprintf(`{"fingerprint":"%x"}`, fingerprint[:8])
+		method, path, report, timeout = http.MethodPost, "invalid?wait=30s", fmt.Sprintf(`{"fingerprint":"%x"}`, fingerprint[:8]), 40*time.Second
 	}
 	namespace, name, _ := strings.Cut(os.Getenv("WECHATTOKEN"), "/")
 	server := os.Getenv("TOKEN_SERVER") + "/v1/namespaces/" + namespace + "/wechattokens/" + name + "/"
@@ -102,9 +102,9 @@ func (w *weChat) ask(ctx context.Context, refused string) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}
-	answer, said, err := do(&http.Client{Transport: transport, Timeout: 40 * time.Second}, req)
+	answer, said, err := do(&http.Client{Transport: transport, Timeout: timeout}, req)
 	switch {
-	case (err != nil || answer.StatusCode == 429 || answer.StatusCode == 503) && time.Now().Before(w.expires):
+	case (err != nil || answer.StatusCode == 429 || answer.StatusCode >= 500) && time.Now().Before(w.expires):
 		w.fresh = time.Now().Add(5 * time.Second) // the token that is there is good
 		return nil
 	case err != nil:
@@ -136,7 +136,9 @@ func get(ctx context.Context, path, token string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.URL.RawQuery = url.Values{"access_token": {token}}.Encode()
+	query := req.URL.Query()
+	query.Set("access_token", token)
+	req.URL.RawQuery = query.Encode()
 	answer, said, err := do(&http.Client{Timeout: 10 * time.Second}, req)
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = errors.New("WeChat says: " + answer.Status)

@@ -26,7 +26,7 @@ const ask = async (refused) => {
   const url = `${TOKEN_SERVER}/v1/namespaces/${namespace}/wechattokens/${name}/${refused ? "invalid?wait=30s" : "token"}`;
   const credential = readFileSync(CREDENTIAL_FILE, "utf8").replace(/\s/g, ""); // each time: it gets replaced
   const options = {
-    method: refused ? "POST" : "GET", ca: readFileSync(CA_FILE), signal: AbortSignal.timeout(40_000),
+    method: refused ? "POST" : "GET", ca: readFileSync(CA_FILE), signal: AbortSignal.timeout(refused ? 40_000 : 6_000),
     headers: { Authorization: `Bearer ${credential}`, "Content-Type": "application/json" },
   };
   const report = refused && JSON.stringify({ fingerprint: createHash("sha256").update(refused).digest("hex").slice(0, 16) });
@@ -41,7 +41,7 @@ const ask = async (refused) => {
     token = answer.access_token;
     fresh = asked + 1000 * /max-age=(\d+)/.exec(headers["cache-control"])[1];
     expires = asked + 1000 * answer.expires_in;
-  } else if (["nothing", 429, 503].includes(status) && performance.now() < expires) {
+  } else if ((["nothing", 429].includes(status) || status >= 500) && performance.now() < expires) {
     fresh = performance.now() + 5000; // the token that is there is good
   } else throw new Error(`The token server says: ${status} ${said}`);
 };

@@ -40,7 +40,7 @@ final class WeChat
         $credential = preg_replace('/\s/', '', file_get_contents(getenv('CREDENTIAL_FILE'))); // each time: it gets replaced
         $options = [
             CURLOPT_HTTPHEADER => ["Authorization: Bearer $credential", 'Content-Type: application/json'],
-            CURLOPT_PROTOCOLS => CURLPROTO_HTTPS, CURLOPT_CAINFO => getenv('CA_FILE'), CURLOPT_TIMEOUT => 40,
+            CURLOPT_PROTOCOLS => CURLPROTO_HTTPS, CURLOPT_CAINFO => getenv('CA_FILE'), CURLOPT_TIMEOUT => $refused === null ? 6 : 40,
         ];
         if ($refused !== null) {
             $report = json_encode(['fingerprint' => substr(hash('sha256', $refused), 0, 16)]);
@@ -54,7 +54,7 @@ final class WeChat
             $body = json_decode($said, true, flags: JSON_THROW_ON_ERROR);
             return ['token' => $body['access_token'], 'fresh' => $asked + $maxAge[1], 'expires' => $asked + $body['expires_in']];
         }
-        if (in_array($status, [0, 429, 503], true) && time() < $known['expires']) {
+        if ((in_array($status, [0, 429], true) || $status >= 500) && time() < $known['expires']) {
             return ['fresh' => time() + 5] + $known; // the token that is there is good
         }
         throw new RuntimeException("The token server says: $status $said");
@@ -62,7 +62,8 @@ final class WeChat
 
     private static function get(string $path, #[\SensitiveParameter] string $token): array
     {
-        $url = (getenv('WECHAT_URL') ?: 'https://api.weixin.qq.com') . $path . '?' . http_build_query(['access_token' => $token]);
+        $query = (str_contains($path, '?') ? '&' : '?') . http_build_query(['access_token' => $token]);
+        $url = (getenv('WECHAT_URL') ?: 'https://api.weixin.qq.com') . $path . $query;
         [$status, , $said] = self::curl($url, [CURLOPT_TIMEOUT => 10]);
         if ($status !== 200) {
             throw new RuntimeException('WeChat says: ' . ($status ?: $said)); // a proxy's page may quote the URL

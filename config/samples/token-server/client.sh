@@ -9,7 +9,7 @@ ask() { # PATH [OPTION-OF-CURL...]
   shift
   credential=$(tr -d '[:space:]' <"$CREDENTIAL_FILE") # each time: it gets replaced
   answer=$(printf 'header = "Authorization: Bearer %s"\n' "$credential" |
-    curl -sS -i --http1.1 --proto =https --suppress-connect-headers --max-time 40 --config - --cacert "$CA_FILE" "$@" "$url") || answer=
+    curl -sS -i --http1.1 --proto =https --suppress-connect-headers --max-time 6 --config - --cacert "$CA_FILE" "$@" "$url") || answer=
   status=$(field 'HTTP[^ ]* \([0-9]*\)')
   case $status:$(($(date +%s) < expires)) in
   200:*)
@@ -18,7 +18,7 @@ ask() { # PATH [OPTION-OF-CURL...]
     expires=$((asked + $(field '.*"expires_in": *\([0-9]*\)')))
     ;;
   202:*) ask token ;;
-  :1 | 429:1 | 503:1) fresh=$(($(date +%s) + 5)) ;; # nobody answers, and the token that is there is good
+  :1 | 429:1 | 5??:1) fresh=$(($(date +%s) + 5)) ;; # nobody answers, and the token that is there is good
   *)
     echo "The token server says: ${status:-nothing} $(field '\({.*\)')" >&2
     exit 1
@@ -41,7 +41,7 @@ call() { # PATH
   get "$1"
   if printf '%s\n' "$said" | grep -Eq '"errcode": *(40001|40014|42001)[^0-9]'; then
     fingerprint=$(printf %s "$token" | sha256sum | cut -c1-16)
-    ask 'invalid?wait=30s' -H 'Content-Type: application/json' -d '{"fingerprint":"'"$fingerprint"'"}'
+    ask 'invalid?wait=30s' --max-time 40 -H 'Content-Type: application/json' -d '{"fingerprint":"'"$fingerprint"'"}'
     get "$1"
   fi
   printf '%s\n' "$said"

@@ -32,7 +32,7 @@ public sealed class WeChat(string name, string folder = "/etc/wechat", string ur
 
     private async Task ReportAsync(string token)
     {
-        await turn.WaitAsync();
+        if (!await turn.WaitAsync(0)) return; // another call reports
         try
         {
             if (reported == token) return; // once

@@ -83,7 +83,9 @@ func (w *weChat) token() (string, error) {
 
 // report reports a token once.
 func (w *weChat) report(ctx context.Context, token string) error {
-	w.mu.Lock()
+	if !w.mu.TryLock() {
+		return nil // another call reports
+	}
 	defer w.mu.Unlock()
 	if w.reported == token {
 		return nil

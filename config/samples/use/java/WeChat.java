@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.time.Duration;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.regex.Pattern;
 import org.springframework.beans.factory.annotation.Value;
 import org.springframework.stereotype.Component;
@@ -26,6 +27,7 @@ public class WeChat {
     private final String name;
     private final Path file;
     private final String url;
+    private final ReentrantLock reporting = new ReentrantLock();
     private String reported = "";
 
     public WeChat(@Value("${wechattoken}") String name, @Value("${wechat.folder:/etc/wechat}") String folder,
@@ -53,15 +55,22 @@ public class WeChat {
         return Files.readString(file).trim(); // each time: it changes while the program runs
     }
 
-    private synchronized void report(String token) throws IOException, InterruptedException, GeneralSecurityException {
-        if (!token.equals(reported)) { // once
-            InvalidToken.report(name, token);
-            reported = token;
+    private void report(String token) throws IOException, InterruptedException, GeneralSecurityException {
+        if (!reporting.tryLock()) {
+            return; // another call reports
+        }
+        try {
+            if (!token.equals(reported)) { // once
+                InvalidToken.report(name, token);
+                reported = token;
+            }
+        } finally {
+            reporting.unlock();
         }
     }
 
     private String send(String path, String body, String token) throws IOException, InterruptedException {
-        var request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(10)); // an exception quotes this URL
+        var request = HttpRequest.newBuilder(URI.create(url + path)).timeout(Duration.ofSeconds(10)); // an exception quotes this URL
         String query = (path.contains("?") ? "&" : "?") + "access_token=" + URLEncoder.encode(token, UTF_8);
         request.uri(URI.create(url + path + query));
         if (!body.isEmpty()) {

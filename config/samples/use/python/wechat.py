@@ -25,10 +25,14 @@ class WeChat:
         return self.file.read_text().strip()  # each time: it changes while the program runs
 
     def report(self, token):
-        with self.lock:
+        if not self.lock.acquire(blocking=False):
+            return  # another call reports
+        try:
             if self.reported != token:  # once
                 report_invalid_token(self.name, token)
                 self.reported = token
+        finally:
+            self.lock.release()
 
     def send(self, path, body, token):
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
