@@ -37,7 +37,7 @@ type Accounts struct {
 
 	mu       sync.Mutex
 	byID     map[ID]*account
-	of       map[types.NamespacedName]ID // the account that a WeChatToken uses
+	of       map[types.NamespacedName]*member // what a WeChatToken is to the account that it uses
 	expected rollCall
 	pace     pace
 }
@@ -62,7 +62,7 @@ func New(o Options) *Accounts {
 		options: o,
 		queue:   priorityqueue.New[ID]("account"),
 		byID:    map[ID]*account{},
-		of:      map[types.NamespacedName]ID{},
+		of:      map[types.NamespacedName]*member{},
 		pace:    newPace(),
 	}
 }
@@ -70,6 +70,7 @@ func New(o Options) *Accounts {
 type account struct {
 	State
 
+	id          ID
 	credentials wechat.Credentials
 	members     []*member // few, mostly one: a map of one takes 400 bytes
 }
@@ -78,6 +79,7 @@ type account struct {
 type member struct {
 	Wants
 
+	of  *account
 	key types.NamespacedName
 	// inherited is the refresh request that was there when it joined.
 	inherited string
@@ -95,15 +97,15 @@ func (a *Accounts) Join(key types.NamespacedName, creds wechat.Credentials, mode
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.heardOf(key, now) // when all is known of it
-	if acc := a.byID[a.of[key]]; acc != nil && (a.of[key] != id || acc.member(key).UID != w.UID) {
+	if m := a.of[key]; m != nil && (m.of.id != id || m.UID != w.UID) {
 		a.leave(key, now)
 	}
 	acc := a.account(id, creds, mode, w.UID, now)
-	m := acc.member(key)
+	m := a.of[key]
 	if m == nil {
-		m = &member{key: key, inherited: w.Request, Wants: Wants{UID: w.UID, Generation: w.Generation}}
+		m = &member{of: acc, key: key, inherited: w.Request, Wants: Wants{UID: w.UID, Generation: w.Generation}}
 		acc.members = append(acc.members, m)
-		a.of[key] = id
+		a.of[key] = m
 		if acc.tokenAt().IsZero() && w.Request != "" && (found == nil || found.HandledRefresh != w.Request) {
 			acc.forcedUncounted = true
 		}
@@ -151,11 +153,11 @@ func (m *member) update(w Wants, found *record.Record, now time.Time) {
 func (a *Accounts) Spent(key types.NamespacedName) (spent budget.Spent, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	acc := a.byID[a.of[key]]
-	if acc == nil {
+	m := a.of[key]
+	if m == nil {
 		return budget.Spent{}, false
 	}
-	return acc.Known.Spent, true
+	return m.of.Known.Spent, true
 }
 
 // Wrote notes that the Secret of the WeChatToken at key holds r now. It returns
@@ -163,11 +165,10 @@ func (a *Accounts) Spent(key types.NamespacedName) (spent budget.Spent, known bo
 func (a *Accounts) Wrote(key types.NamespacedName, r *record.Record) (since time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	acc := a.byID[a.of[key]]
-	if acc == nil || acc.Known.Token.Value != r.Token.Value {
+	m := a.of[key]
+	if m == nil || m.of.Known.Token.Value != r.Token.Value {
 		return time.Time{}
 	}
-	m := acc.member(key)
 	since, m.tokenSince = m.tokenSince, time.Time{}
 	return since
 }
@@ -178,8 +179,8 @@ func (a *Accounts) Pause(key types.NamespacedName, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heardOf(key, now)
-	if acc := a.byID[a.of[key]]; acc != nil {
-		acc.member(key).Suspended = true
+	if m := a.of[key]; m != nil {
+		m.Suspended = true
 	}
 }
 
@@ -192,17 +193,19 @@ func (a *Accounts) Leave(key types.NamespacedName, now time.Time) {
 }
 
 func (a *Accounts) leave(key types.NamespacedName, now time.Time) {
-	id := a.of[key]
+	m := a.of[key]
+	if m == nil {
+		return
+	}
 	delete(a.of, key)
-	if acc := a.byID[id]; acc != nil {
-		acc.members = slices.DeleteFunc(acc.members, func(m *member) bool { return m.key == key })
-		if len(acc.members) > 0 {
-			return
-		}
-		delete(a.byID, id)
-		if !acc.tokenAt().IsZero() && now.Sub(acc.Since) < briefly {
-			a.pace.waste(key.Namespace, now)
-		}
+	acc := m.of
+	acc.members = slices.DeleteFunc(acc.members, func(other *member) bool { return other == m })
+	if len(acc.members) > 0 {
+		return
+	}
+	delete(a.byID, acc.id)
+	if !acc.tokenAt().IsZero() && now.Sub(acc.Since) < briefly {
+		a.pace.waste(key.Namespace, now)
 	}
 }
 
@@ -210,7 +213,7 @@ func (a *Accounts) leave(key types.NamespacedName, now time.Time) {
 func (a *Accounts) account(id ID, creds wechat.Credentials, mode v1alpha1.Mode, uid types.UID, now time.Time) *account {
 	acc := a.byID[id]
 	if acc == nil {
-		acc = &account{State: State{Mode: mode, Window: a.options.Window, Since: now, Spread: uid}, credentials: creds}
+		acc = &account{id: id, State: State{Mode: mode, Window: a.options.Window, Since: now, Spread: uid}, credentials: creds}
 		a.byID[id] = acc
 	}
 	return acc
@@ -234,15 +237,6 @@ func (a *Accounts) wakeAll(acc *account, but types.NamespacedName, failed bool) 
 			a.options.Wake(m.key, failed)
 		}
 	}
-}
-
-// member is the WeChatToken at key; nil if it does not use the account.
-func (acc *account) member(key types.NamespacedName) *member {
-	i := slices.IndexFunc(acc.members, func(m *member) bool { return m.key == key })
-	if i < 0 {
-		return nil
-	}
-	return acc.members[i]
 }
 
 // mine reports whether r is verified and of this account, not only of its appid.

@@ -39,7 +39,7 @@ type rollCall struct {
 func (a *Accounts) Expect(key types.NamespacedName, appID string, mode v1alpha1.Mode, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, known := a.expected.of[key]; known || a.of[key] != "" {
+	if _, known := a.expected.of[key]; known || a.of[key] != nil {
 		return
 	}
 	if a.expected.of == nil {
