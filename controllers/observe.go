@@ -185,7 +185,6 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 		RefreshBefore: wt.Spec.RefreshBeforeOrDefault(),
 		CheckInterval: wt.Spec.CheckIntervalOr(r.CheckInterval),
 		NeverForce:    wt.Spec.ForcedRefresh == v1alpha1.ForcedRefreshNever || wt.Spec.HasSource(),
-		Taker:         wt.Spec.HasSource(),
 		Unchecked:     o.adopting,
 		ClassicPerDay: int(wt.Spec.ClassicCallsPerDay),
 		Tickets:       record.Wanted(wt),
@@ -196,6 +195,8 @@ func (r *WeChatTokenReconciler) join(key types.NamespacedName, o *observation, n
 	}
 	if o.source != nil {
 		wants.Request, wants.Tickets = "", bothWant(wt, o.source)
+		// An edit of a taker is no reason to call before a wait is over: it may be the last call of a day.
+		wants.AppSecretIn, wants.Generation = o.source.Namespace, o.source.Generation
 	}
 	if found != nil && found.Token.AppID == wt.Spec.AppID {
 		wants.Secret = found
@@ -268,8 +269,8 @@ func (r *WeChatTokenReconciler) observeOld(ctx context.Context, o *observation, 
 		if err != nil {
 			return err
 		}
-		if s == nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[record.Annotation] == "" {
-			m.gone(name) // a person made it, or it is gone
+		if s == nil || s.DeletionTimestamp != nil || !metav1.IsControlledBy(s, o.wt) || s.Annotations[record.Annotation] == "" {
+			m.gone(name) // a person made it, or it is gone, or goes when its finalizers do
 			continue
 		}
 		o.old = append(o.old, s)

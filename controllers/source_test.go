@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -43,4 +44,34 @@ func TestATakerFollowsTheSpecOfItsSource(t *testing.T) {
 	if diff := cmp.Diff(want, taker.Spec); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// An edit of a taker is no reason for a call before the wait after a failure is over: in mode
+// Classic each counts. One of the source is.
+func TestAnEditOfATakerEndsNoWait(t *testing.T) {
+	inWorld(t, wechattest.Config{}, func(w *world) {
+		w.create(appSecret(testAppSecret), weChatToken(classic, func(wt *v1alpha1.WeChatToken) { wt.Spec.AllowedNamespaces = []v1alpha1.AllowedNamespace{"web"} }))
+		w.create(weChatToken(named("taker"), func(wt *v1alpha1.WeChatToken) {
+			wt.Spec = v1alpha1.WeChatTokenSpec{SourceRef: v1alpha1.SourceReference{Namespace: "web", Name: "shop"}}
+		}))
+		w.run(time.Second)
+		w.weChat.SetFault(wechattest.Fault{Kind: wechattest.FaultErrcode, Code: 40164})
+		w.run(6 * time.Hour)
+		calls, since := w.calls(), time.Now()
+		for i := range 100 {
+			w.changeOf("taker", func(wt *v1alpha1.WeChatToken) {
+				wt.Spec.Secret = &v1alpha1.TokenSecret{Labels: map[string]v1alpha1.LabelValue{"edit": v1alpha1.LabelValue(strconv.Itoa(i))}}
+			})
+			w.run(time.Second)
+		}
+		if got, most := w.calls()-calls, 1+int(time.Since(since)/(30*time.Minute)); got > most {
+			t.Errorf("%d calls for 100 edits, want at most %d", got, most)
+		}
+		calls = w.calls()
+		w.change(func(wt *v1alpha1.WeChatToken) { wt.Spec.ClassicCallsPerDay = 1999 })
+		w.run(time.Second)
+		if got := w.calls() - calls; got != 1 {
+			t.Errorf("%d calls for an edit of the source, want 1", got)
+		}
+	})
 }

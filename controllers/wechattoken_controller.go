@@ -237,6 +237,9 @@ func frozen(o *observation, want *record.Record) bool {
 
 // replace deletes the target as it was seen, for one that is created in its place.
 func (r *WeChatTokenReconciler) replace(ctx context.Context, o *observation) error {
+	if o.target.DeletionTimestamp != nil {
+		return apierrors.NewBadRequest("it is immutable and deleted, but has finalizers: remove them")
+	}
 	if err := r.removeOld(ctx, []*corev1.Secret{o.target}); err != nil {
 		return err
 	}

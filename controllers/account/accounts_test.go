@@ -150,6 +150,10 @@ func (o *office) joinIn(namespace, name, appID string) {
 	o.Join(types.NamespacedName{Namespace: namespace, Name: name}, credentials(appID), v1alpha1.ModeStable, Wants{UID: early}, nil, time.Now())
 }
 
+func takes(namespace string) func(*Wants) {
+	return func(w *Wants) { w.AppSecretIn, w.NeverForce = namespace, true }
+}
+
 func requesting(request string) func(*Wants) { return func(w *Wants) { w.Request = request } }
 
 func uid(id types.UID) func(*Wants) { return func(w *Wants) { w.UID = id } }

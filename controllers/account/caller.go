@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -98,12 +99,12 @@ func (a *Accounts) next(id ID, now time.Time) (Call, bool) {
 	return c, true
 }
 
-// next is the earliest of what the members need, and the namespace of the one that
-// does.
+// next is the earliest of what the members need, and the namespace of the AppSecret
+// of the one that does.
 func (acc *account) next(now time.Time) (first Next, namespace string) {
 	for _, m := range acc.members {
 		if n := acc.Next(&m.Wants, now); !n.At.IsZero() && (first.At.IsZero() || n.At.Before(first.At)) {
-			first, namespace = n, m.key.Namespace
+			first, namespace = n, cmp.Or(m.AppSecretIn, m.key.Namespace)
 		}
 	}
 	return first, namespace

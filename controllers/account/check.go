@@ -75,7 +75,7 @@ func (s *State) clearDoubt(w *Wants, t *record.Token, now time.Time) (c candidat
 	}
 	if s.Mode == v1alpha1.ModeStable && s.tokenAt().Before(since) && !s.refusedSince(since) {
 		c.at, c.kind = later(c.at, s.last[Check].at.Add(shortestPause)), Check // who reports all the time spends a sixth of a day's calls
-	} else if left := s.Known.Spent.VerifyLeft(now); left == 0 || (w.Taker && left <= budget.VerifyReserve) {
+	} else if left := s.Known.Spent.VerifyLeft(now); left == 0 || (w.AppSecretIn != "" && left <= budget.VerifyReserve) {
 		c.at = budget.NextDay(now)
 		c.cause = Cause{Kind: VerifyBudgetExhausted, Next: c.at, Reported: reported}
 	}

@@ -67,7 +67,7 @@ func classic(s *situation) {
 
 func noToken(s *situation) { s.Known.Token, s.last[Refresh] = record.Token{}, attempt{} }
 
-func taker(s *situation) { s.Wants.Taker, s.Wants.NeverForce = true, true }
+func taker(s *situation) { s.Wants.AppSecretIn, s.Wants.NeverForce = "platform", true }
 
 func suspended(s *situation) { s.Wants.Suspended = true }
 

@@ -37,6 +37,22 @@ func TestMadeUpAppIDsAreCalledSlowly(t *testing.T) {
 	})
 }
 
+// Nor do they hold up an account of which their namespace only takes the token.
+func TestMadeUpAppIDsDoNotHoldUpTheSourceOfATaker(t *testing.T) {
+	t.Parallel()
+	inOffice(t, func(o *office) {
+		for i := range 1000 {
+			o.join(fmt.Sprint("made-up", i), fmt.Sprint("refused", i), nil)
+		}
+		after(time.Second)
+		o.join("taker", "good", nil, takes("platform"))
+		synctest.Wait()
+		if got := o.calls("good"); got != 1 {
+			o.t.Errorf("%d calls, want 1", got)
+		}
+	})
+}
+
 // Nor do they hold up those of their own namespace that had a token before a start.
 func TestMadeUpAppIDsDoNotHoldUpARecordedAccount(t *testing.T) {
 	t.Parallel()

@@ -141,7 +141,7 @@ type Wants struct {
 	RefreshBefore time.Duration // in mode Classic
 	CheckInterval time.Duration // 0 for no checks
 	NeverForce    bool          // no Force for this one
-	Taker         bool          // of another namespace than the AppSecret: it may not use up the Verifies
+	AppSecretIn   string        // its namespace, if it is another one: of a taker, which may not spend what is not its own
 	ClassicPerDay int           // calls of mode Classic that the account has in a day; 0 for the usual
 	Unchecked     bool          // the token on the Secret counts when WeChat has told of it
 	Tickets       []int         // places in record.TicketTypes

@@ -62,7 +62,7 @@ func nextPoll(t record.Ticket, uid types.UID, last time.Time) time.Time {
 // by nothing.
 func (s *State) Ticket(w *Wants, place int, now time.Time) record.Ticket {
 	best := s.Known.Tickets[place]
-	if w.Secret != nil {
+	if w.Secret != nil && (w.Secret.Verified || w.AppSecretIn == "") { // who may edit a taker's Secret may not have the AppSecret
 		best = best.Newer(w.Secret.Tickets[place], now)
 	}
 	return best

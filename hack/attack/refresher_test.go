@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"wechattoken.io/operator/api/v1alpha1"
 )
 
 func TestARefresherChangesNothingElse(t *testing.T) {
@@ -109,4 +111,19 @@ func TestASecretThatIsChangedBackIsNoFight(t *testing.T) {
 	if more := weChat.Counts(v.Spec.AppID).Stable.Calls - calls; more > 1 {
 		t.Errorf("WeChat was asked for a token %d times", more)
 	}
+}
+
+// An immutable Secret is replaced. One that its finalizers keep cannot be: the operator says
+// so, and does not delete it again and again.
+func TestAnImmutableSecretThatStaysIsNoFight(t *testing.T) {
+	t.Parallel()
+	tried(t, editor, "an immutable Secret with another token, and a finalizer")
+	wt := newWeChatToken(newNamespace(t, "evil"), "shop", newAppID())
+	create(t, admin, wt, weChat.newAccount(wt.Spec.AppID))
+	awaitReason(t, wt, v1alpha1.ReasonTokenValid)
+	who, s := as(t, editor, wt.Namespace), newSecret(wt.Namespace, wt.TokenSecretName(), nil)
+	must(t, who.Patch(t.Context(), s, merge(`{"immutable":true,"metadata":{"finalizers":["example.com/stays"]},"data":{"access_token":"eA=="}}`)))
+	awaitReason(t, wt, v1alpha1.ReasonSecretRefused)
+	must(t, who.Patch(t.Context(), s, merge(`{"metadata":{"finalizers":null}}`)))
+	awaitReason(t, wt, v1alpha1.ReasonTokenValid)
 }

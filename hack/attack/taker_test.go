@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"wechattoken.io/operator/api/v1alpha1"
+	"wechattoken.io/operator/internal/record"
+	"wechattoken.io/operator/internal/testcluster"
 )
 
 // newTaker takes the token of a WeChatToken in another namespace.
@@ -83,4 +86,38 @@ func TestATakerSpendsNothing(t *testing.T) {
 	if calls, limit := after.Stable.Calls-before.Stable.Calls, 3+int(time.Since(from)/time.Second); calls > limit {
 		t.Errorf("%d plain calls in %s, want at most %d", calls, time.Since(from).Round(time.Second), limit)
 	}
+}
+
+// Who may edit the Secret of a taker need not have the AppSecret, so nothing that they
+// write there is signed with it.
+func TestATakersTicketReachesNobody(t *testing.T) {
+	t.Parallel()
+	tried(t, editor, "a forged ticket on the Secret of a taker")
+	platform, evil := newNamespace(t, "platform"), newNamespace(t, "evil")
+	v := newVictim(t, platform, func(wt *v1alpha1.WeChatToken) {
+		wt.Spec.AllowedNamespaces = []v1alpha1.AllowedNamespace{v1alpha1.AllowedNamespace(evil)}
+		wt.Spec.Tickets = []v1alpha1.TicketType{v1alpha1.TicketJSAPI}
+	})
+	taker, who := newTaker(evil, "taker", v.WeChatToken), as(t, editor, evil)
+	taker.Spec.Tickets = v.Spec.Tickets
+	must(t, admin.Create(t.Context(), taker))
+	awaitReason(t, taker, v1alpha1.ReasonTokenValid)
+	var ticket string
+	testcluster.Eventually(t, "the taker has a ticket, and then a forged one", func() error {
+		s := secretOf(t, evil, taker.Name)
+		if ticket = string(s.Data["jsapi_ticket"]); ticket == "" {
+			return errors.New("there is none")
+		}
+		r := freshRecord(v.WeChatToken, string(s.Data["access_token"]))
+		forgeries["ticket"].record(&r)
+		s.Annotations[record.Annotation] = record.Render(taker, r, wrongKey).Annotations[record.Annotation]
+		s.Data["jsapi_ticket"] = []byte(forged)
+		return who.Update(t.Context(), s)
+	})
+	testcluster.Eventually(t, "it is repaired", func() error {
+		if got := string(secretOf(t, evil, taker.Name).Data["jsapi_ticket"]); got != ticket {
+			return fmt.Errorf("it holds %q", got)
+		}
+		return nil
+	})
 }
