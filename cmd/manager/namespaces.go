@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,8 +27,9 @@ import (
 // from being served. It is left out until it can be read, and the operator then starts
 // anew: no cache of controller-runtime takes a namespace more.
 const (
-	// askAgain is how often a namespace that cannot be read is asked again.
-	askAgain = 30 * time.Second
+	// askAgain is how often each namespace is asked again. askedApart is the shortest time
+	// between two, so that many namespaces cost no more requests: 60 are asked every 30 s.
+	askAgain, askedApart = 30 * time.Second, 500 * time.Millisecond
 	// askedWithin bounds the questions at the start: nothing listens before, not even for
 	// the probes of the kubelet.
 	askedWithin = 3 * time.Second
@@ -88,36 +91,51 @@ func (r reader) mayRead(ctx context.Context, namespace string) bool {
 	})
 }
 
-// startWithout starts the manager, which serves some of --namespaces not, and ends it when
-// it may serve one of them.
-func startWithout(ctx context.Context, mgr ctrl.Manager, r reader, unreadable []string) error {
-	log := mgr.GetLogger()
-	log.Error(nil, "The operator may not list WeChatTokens, Secrets or, with --consumers, workloads in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", unreadable)
-	if err := ctrlmetrics.Registry.Register(metrics.Unreadable(unreadable)); err != nil {
+// start starts the manager for all of --namespaces but those that were skipped, and ends it
+// when it may serve one of these.
+func (r reader) start(ctx context.Context, mgr ctrl.Manager, all, skipped []string) error {
+	if len(skipped) > 0 {
+		mgr.GetLogger().Error(nil, "The operator may not list WeChatTokens, Secrets or, with --consumers, workloads in some of --namespaces, and does not serve these. It looks again every 30 s", "namespaces", skipped)
+	}
+	unreadable := metrics.Unreadable()
+	if err := ctrlmetrics.Registry.Register(unreadable); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go r.awaitReadable(ctx, unreadable, func(namespace string) {
-		log.Info("The operator may read a namespace that it could not read when it started. It ends, to start anew with it", "namespace", namespace)
-		stop()
-	})
+	go r.follow(ctx, mgr.GetLogger(), all, skipped, unreadable, stop)
 	return mgr.Start(ctx)
 }
 
-// awaitReadable calls found with the first of the namespaces that can be read, once the
-// process is old enough; until ctx ends.
-func (r reader) awaitReadable(ctx context.Context, namespaces []string, found func(namespace string)) {
-	begun := time.Now()
-	for {
+// follow asks for one namespace after the other what can be read, until ctx ends: what
+// cannot is in the metric. It calls stop when one that was skipped can be read, and the
+// process is old enough.
+func (r reader) follow(ctx context.Context, log logr.Logger, all, skipped []string, unreadable *prometheus.GaugeVec, stop func()) {
+	begun, lost := time.Now(), map[string]bool{}
+	for _, namespace := range skipped {
+		lost[namespace] = true
+		unreadable.WithLabelValues(namespace).Set(1)
+	}
+	for i := 0; ; i = (i + 1) % len(all) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(askAgain):
+		case <-time.After(max(askAgain/time.Duration(len(all)), askedApart)):
 		}
-		i := slices.IndexFunc(namespaces, func(namespace string) bool { return r.mayRead(ctx, namespace) })
-		if i >= 0 && ctx.Err() == nil && time.Since(begun) >= leastUptime {
-			found(namespaces[i])
+		namespace := all[i]
+		was, is := lost[namespace], !r.mayRead(ctx, namespace)
+		switch lost[namespace] = is; {
+		case ctx.Err() != nil:
+			return
+		case is && !was:
+			log.Error(nil, "The operator may no longer list WeChatTokens, Secrets or, with --consumers, workloads in one of --namespaces, and learns of no change there", "namespace", namespace)
+			unreadable.WithLabelValues(namespace).Set(1)
+		case is:
+		case !slices.Contains(skipped, namespace):
+			unreadable.DeleteLabelValues(namespace)
+		case time.Since(begun) >= leastUptime:
+			log.Info("The operator may read a namespace that it could not read when it started. It ends, to start anew with it", "namespace", namespace)
+			stop()
 			return
 		}
 	}

@@ -108,10 +108,10 @@ func run(ctx context.Context, o options) error {
 	}); err != nil {
 		return err
 	}
-	if len(unreadable) == 0 {
+	if len(readable) == 0 { // all
 		return mgr.Start(ctx)
 	}
-	return startWithout(ctx, mgr, r, unreadable)
+	return r.start(ctx, mgr, o.watched(), unreadable)
 }
 
 // newManager makes the manager, for the given namespaces or for all. lost is called when

@@ -160,13 +160,9 @@ func BuildInfo(version, revision string) prometheus.Collector {
 	return g
 }
 
-// Unreadable is the metric of the namespaces that a program does not serve.
-func Unreadable(namespaces []string) prometheus.Collector {
-	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: defUnreadable.Name, Help: defUnreadable.Help}, defUnreadable.Labels)
-	for _, namespace := range namespaces {
-		g.WithLabelValues(namespace).Set(1)
-	}
-	return g
+// Unreadable is the metric of the namespaces that a program may not read.
+func Unreadable() *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: defUnreadable.Name, Help: defUnreadable.Help}, defUnreadable.Labels)
 }
 
 func (d *Definition) counter() prometheus.Counter {

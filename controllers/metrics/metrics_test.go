@@ -158,7 +158,9 @@ func TestMetricsAreAsDefined(t *testing.T) {
 	m := New(holding(weChatToken(classic, valid(time.Now()), failed(new(int64(40164))))), func(types.NamespacedName) (budget.Spent, bool) { return budget.Spent{}, true }, verdicts)
 	m.Skewed(time.Second)
 	m.Called("token", time.Second, nil)
-	families := gathered(t, m, BuildInfo("v1.2.3", "0123abc"), Unreadable([]string{"pay"}))
+	unreadable := Unreadable()
+	unreadable.WithLabelValues("pay").Set(1)
+	families := gathered(t, m, BuildInfo("v1.2.3", "0123abc"), unreadable)
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	if err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %v, %v", problems, err)
