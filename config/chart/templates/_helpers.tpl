@@ -37,12 +37,12 @@ app.kubernetes.io/name: wechat-token-server
 {{- end -}}
 
 {{- define "wechat-token-server.labels" -}}
-{{ include "wechat-token-operator.labels" . | replace (include "wechat-token-operator.selectorLabels" .) (include "wechat-token-server.selectorLabels" .) | replace "component: controller" "component: token-server" }}
+{{ include "wechat-token-operator.labels" . | replace (include "wechat-token-operator.selectorLabels" .) (include "wechat-token-server.selectorLabels" .) | replace "app.kubernetes.io/component: controller" "app.kubernetes.io/component: token-server" }}
 {{- end -}}
 
 {{- define "wechat-token-operator.labels" -}}
 {{ include "wechat-token-operator.selectorLabels" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: controller
 app.kubernetes.io/part-of: wechat-token-operator
@@ -166,7 +166,7 @@ kind: {{ $kind }}
 metadata:
   name: {{ $name }}
   {{- with $namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include (print $program ".labels") $root | nindent 4 }}
@@ -178,7 +178,7 @@ kind: {{ $kind }}Binding
 metadata:
   name: {{ $name }}
   {{- with $namespace }}
-  namespace: {{ . }}
+  namespace: {{ . | quote }}
   {{- end }}
   labels:
     {{- include (print $program ".labels") $root | nindent 4 }}
