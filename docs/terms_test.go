@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 )
 
 var (
@@ -64,6 +65,24 @@ func has(text, word string) bool {
 
 func first(s string) string { return s[:min(1, len(s))] }
 func last(s string) string  { return s[max(0, len(s)-1):] }
+
+// A line of English prose is no wider than an editor shows beside a diff. Tables, HTML and
+// what is generated cannot be wrapped.
+func TestProseIsWrapped(t *testing.T) {
+	t.Parallel()
+	const widest = 140
+	for name := range pages {
+		if name == "docs/api.md" || strings.HasPrefix(name, "docs/zh/") || strings.HasSuffix(name, ".zh-CN.md") {
+			continue
+		}
+		for line := range strings.Lines(codeBlock.ReplaceAllString(sourceOf(t, name), "")) {
+			line = strings.TrimSpace(line)
+			if n := utf8.RuneCountInString(line); n > widest && strings.Contains(line, " ") && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "<") {
+				t.Errorf("%s: %d characters, want at most %d: wrap %.60s...", name, n, widest, line)
+			}
+		}
+	}
+}
 
 // The READMEs are short: what is longer than this belongs on a page of its own.
 func TestTheREADMEsAreShort(t *testing.T) {
