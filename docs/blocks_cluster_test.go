@@ -71,10 +71,7 @@ func newRunner(t *testing.T) *runner {
 	); err != nil {
 		t.Fatal(err)
 	}
-	values, err := os.ReadFile(filepath.Join(root, "config/chart/values.yaml"))
-	if err := errors.Join(err, yaml.Unmarshal(values, &r.values)); err != nil {
-		t.Fatal(err)
-	}
+	r.values = chartValues(t)
 	fake := wechattest.Defaults()
 	fake.OpenAccounts = true
 	// All pages use one account, and no operator knows what the one of the page before spent.

@@ -267,16 +267,13 @@ func keys(m map[string]bool) (all []string) {
 // and those that Go takes.
 func makefile(t *testing.T) map[string]bool {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join(root, "Makefile"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := sourceOf(t, "Makefile")
 	all := map[string]bool{"GOPROXY=": true}
-	for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllSubmatch(file, -1) {
-		all[string(m[1])] = true
+	for _, m := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllStringSubmatch(file, -1) {
+		all[m[1]] = true
 	}
-	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+) [?:]?=`).FindAllSubmatch(file, -1) {
-		all[string(m[1])+"="] = true
+	for _, m := range regexp.MustCompile(`(?m)^([A-Z_]+) [?:]?=`).FindAllStringSubmatch(file, -1) {
+		all[m[1]+"="] = true
 	}
 	return all
 }
@@ -368,12 +365,8 @@ func isFile(name string) bool {
 // chartValues are the values of the chart.
 func chartValues(t *testing.T) map[string]any {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join(root, "config/chart/values.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	values := map[string]any{}
-	if err := yaml.Unmarshal(file, &values); err != nil {
+	if err := yaml.Unmarshal([]byte(sourceOf(t, "config/chart/values.yaml")), &values); err != nil {
 		t.Fatal(err)
 	}
 	return values

@@ -38,6 +38,16 @@ func TestMain(m *testing.M) {
 	os.Exit(testcluster.Main(m, 4))
 }
 
+// sourceOf is the text of a file of the repository.
+func sourceOf(t *testing.T, name string) string {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
+}
+
 // page is a file in Markdown.
 type page struct {
 	name     string // its path from root

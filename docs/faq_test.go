@@ -1,9 +1,7 @@
 package docs_test
 
 import (
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,16 +27,6 @@ func questions(t *testing.T, name string) (all []question) {
 		all = append(all, q)
 	}
 	return all[1:] // behind the title
-}
-
-// sourceOf is the text of a page.
-func sourceOf(t *testing.T, name string) string {
-	t.Helper()
-	source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(source)
 }
 
 // Each question has an answer that leads on, and each answer in Chinese leads to the same

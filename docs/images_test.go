@@ -32,23 +32,15 @@ func TestThePageOfTheGapNamesEveryImage(t *testing.T) {
 			want[image] = true
 		}
 	}
-	text := func(name string) string {
-		t.Helper()
-		text, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	for _, image := range regexp.MustCompile(`(?m)^image (\S+) `).FindAllStringSubmatch(text("hack/release/release.sh"), -1) {
+	for _, image := range regexp.MustCompile(`(?m)^image (\S+) `).FindAllStringSubmatch(sourceOf(t, "hack/release/release.sh"), -1) {
 		want[image[1]] = true
 	}
-	want[regexp.MustCompile(`newName: (\S+)`).FindStringSubmatch(text("config/trial/kustomization.yaml"))[1]] = true
-	base := regexp.MustCompile(`(?m)^ARG BASE=([^@]+)`).FindStringSubmatch(text("Dockerfile"))
+	want[regexp.MustCompile(`newName: (\S+)`).FindStringSubmatch(sourceOf(t, "config/trial/kustomization.yaml"))[1]] = true
+	base := regexp.MustCompile(`(?m)^ARG BASE=([^@]+)`).FindStringSubmatch(sourceOf(t, "Dockerfile"))
 	want[base[1]] = true
 	for _, name := range []string{"docs/air-gapped.md", "docs/zh/air-gapped.md"} {
 		var got []string
-		for _, row := range inRow.FindAllStringSubmatch(text(name), -1) {
+		for _, row := range inRow.FindAllStringSubmatch(sourceOf(t, name), -1) {
 			got = append(got, row[1])
 		}
 		slices.Sort(got)

@@ -1,7 +1,6 @@
 package docs_test
 
 import (
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -40,13 +39,10 @@ func TestThePagesShowTheProgramsAsTheyAre(t *testing.T) {
 				continue
 			}
 			for _, file := range files {
-				text, err := os.ReadFile(filepath.Join(root, samples, file))
-				if err != nil {
-					t.Fatal(err)
-				}
+				text := sourceOf(t, path.Join(samples, file))
 				blocks := 0
 				for _, b := range p.blocks {
-					if strings.Count(b.code, "\n") > 10 && strings.Contains(string(text), b.code) {
+					if strings.Count(b.code, "\n") > 10 && strings.Contains(text, b.code) {
 						blocks++
 					}
 				}
@@ -90,11 +86,7 @@ func TestEveryProgramIsShown(t *testing.T) {
 // The pages of languages show the part of the Deployment that matters there.
 func TestThePodsOfThePagesAreThatOfTheSample(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(root, samples, "report-invalid-token/server.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole, err := documents(string(text))
+	whole, err := documents(sourceOf(t, path.Join(samples, "report-invalid-token/server.yaml")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -133,11 +132,7 @@ func TestErrcodesLeadToTheirReasons(t *testing.T) {
 func leadsTo(t *testing.T, code int64, reason string) {
 	t.Helper()
 	for _, name := range []string{"docs/runbooks/errcodes.md", "docs/zh/runbooks/errcodes.md"} {
-		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, section, _ := strings.Cut(string(source), fmt.Sprintf("\n## %d\n", code))
+		_, section, _ := strings.Cut(sourceOf(t, name), fmt.Sprintf("\n## %d\n", code))
 		section, _, _ = strings.Cut(section, "\n## ")
 		if link := "(reasons.md#" + strings.ToLower(reason) + ")"; !strings.Contains(section, link) {
 			t.Errorf("%s: the section %d has no link %s", name, code, link)

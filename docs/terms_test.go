@@ -1,8 +1,6 @@
 package docs_test
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,11 +27,7 @@ func prose(source string) string {
 // glossary.
 func refused(t *testing.T) (words []string) {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, glossary, _ := strings.Cut(string(source), "\n## Words\n")
+	_, glossary, _ := strings.Cut(sourceOf(t, "CONTRIBUTING.md"), "\n## Words\n")
 	glossary, _, _ = strings.Cut(glossary, "\n## ")
 	for line := range strings.Lines(glossary) {
 		cells := strings.Split(line, "|")
@@ -88,11 +82,7 @@ func TestProseIsWrapped(t *testing.T) {
 func TestTheREADMEsAreShort(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"README.md", "README.zh-CN.md"} {
-		source, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if lines := strings.Count(string(source), "\n"); lines > 150 {
+		if lines := strings.Count(sourceOf(t, name), "\n"); lines > 150 {
 			t.Errorf("%s has %d lines, want 150 at most", name, lines)
 		}
 	}
@@ -106,11 +96,7 @@ func TestPagesUseTheWordsOfTheGlossary(t *testing.T) {
 		t.Fatalf("found %d refused words in the glossary: %q", len(words), words)
 	}
 	for name := range pages {
-		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, glossary, _ := strings.Cut(string(source), "\n## Words\n")
+		before, glossary, _ := strings.Cut(sourceOf(t, name), "\n## Words\n")
 		_, after, _ := strings.Cut(glossary, "\n## ")
 		text := prose(before + after)
 		for _, word := range words {
